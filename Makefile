@@ -95,6 +95,7 @@ $(BIN)/windlass-init: supervisor/sandbox/init/init.c $(wildcard supervisor/sandb
 	@$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) $(WARN_C) -O2 $(HARDEN) -I. -static -o $@ $<
 
 include $(wildcard tools/make/*.mk)
+include $(wildcard webapp/server/build.mk)
 
 .PHONY: clean
 clean: ## remove all output; the state folder .windlass stays
