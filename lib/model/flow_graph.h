@@ -1,0 +1,125 @@
+/*
+ * A flow as a graph: what the checks and the walk need of it. Pure values; a node's own fields stay the JSON
+ * text they came as and are read by the node kind alone.
+ */
+#ifndef WL_MODEL_FLOW_GRAPH_H
+#define WL_MODEL_FLOW_GRAPH_H
+
+#include "lib/base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define WL_FLOW_MAX_NODES 2000
+#define WL_FLOW_MAX_EDGES 10000
+#define WL_FLOW_MAX_ID 128
+#define WL_FLOW_MAX_ERRORS 100
+
+/*
+ * X(NAME, "name", PURE or EFFECT or NONE, runs)
+ * PURE: running it again changes nothing, so it may run ahead of its predecessors' commit.
+ * EFFECT: it acts on the world: it starts only after its predecessors' results are committed.
+ */
+#define WL_NODE_KINDS(X)                                                                                               \
+	X(START, "start", true, true)                                                                                  \
+	X(OUTPUT, "output", true, true)                                                                                \
+	X(CODE, "code", false, true)                                                                                   \
+	X(HTTP, "http", false, true)                                                                                   \
+	X(TRANSFORM, "transform", true, true)                                                                          \
+	X(CONDITION, "condition", true, true)                                                                          \
+	X(SWITCH, "switch", true, true)                                                                                \
+	X(JOIN, "join", true, true)                                                                                    \
+	X(NOTE, "note", true, false)
+
+enum wl_node_kind {
+#define X(NAME, name, pure, runs) WL_KIND_##NAME,
+	WL_NODE_KINDS(X)
+#undef X
+		WL_KIND_COUNT
+};
+
+const char *wl_node_kind_name(enum wl_node_kind kind);
+/* The kind of that name, or -1. */
+int wl_node_kind_of(const char *name);
+bool wl_node_kind_pure(enum wl_node_kind kind);
+bool wl_node_kind_runs(enum wl_node_kind kind);
+
+enum wl_on_error { WL_ON_ERROR_FAIL, WL_ON_ERROR_CONTINUE, WL_ON_ERROR_BRANCH };
+enum wl_backoff { WL_BACKOFF_NONE, WL_BACKOFF_FIXED, WL_BACKOFF_EXPONENTIAL };
+enum wl_join_mode { WL_JOIN_ALL, WL_JOIN_ANY };
+
+struct wl_retry {
+	int attempts; /* 1 or more: how often it is tried in all */
+	enum wl_backoff backoff;
+	int64_t delay_ms;
+	int64_t max_delay_ms;
+};
+
+struct wl_flow_node {
+	char *id;
+	char *label; /* "" when it has none */
+	enum wl_node_kind kind;
+	struct wl_retry retry;
+	int64_t timeout_ms; /* 0: none of its own */
+	enum wl_on_error on_error;
+	enum wl_join_mode join; /* of a join node */
+	char *data_json;	/* the node's `data` as JSON text */
+	/* made by wl_flow_graph_index(): indexes into edges */
+	int *in_edges, in_count;
+	int *out_edges, out_count;
+};
+
+struct wl_flow_edge {
+	char *id;
+	int source, target;  /* indexes into nodes */
+	char *source_handle; /* "" for the only handle */
+};
+
+struct wl_flow_graph {
+	struct wl_flow_node *nodes;
+	int node_count;
+	struct wl_flow_edge *edges;
+	int edge_count;
+	int start; /* index of the start node, -1 when there is none */
+};
+
+/* One fault of a document: where it is and what is wrong. */
+struct wl_flow_fault {
+	char path[256]; /* JSON path from the document's root, such as nodes[3].data.source */
+	char text[256];
+};
+
+struct wl_flow_faults {
+	struct wl_flow_fault items[WL_FLOW_MAX_ERRORS];
+	int count;   /* kept in items */
+	int skipped; /* found beyond them */
+};
+
+/* Record a fault; the format is a sentence without a full stop. */
+void wl_flow_fault_add(struct wl_flow_faults *faults, const char *path, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Release everything inside `graph` (not the struct itself); safe on a zeroed one. */
+void wl_flow_graph_release(struct wl_flow_graph *graph);
+
+/* Fill in_edges and out_edges of every node. 0 or -ENOMEM. */
+int wl_flow_graph_index(struct wl_flow_graph *graph, struct wl_error *err);
+
+/* The index of the node with that id, or -1. */
+int wl_flow_graph_find(const struct wl_flow_graph *graph, const char *id);
+
+/*
+ * The checks that need the whole graph: exactly one start, at least one node behind it, no cycle, no node that the
+ * start does not reach, handles that the source kind does not have, edges into start, edges of notes, edges out of
+ * an output. Needs an indexed graph. Adds to `faults`; returns how many it added.
+ */
+int wl_flow_graph_check(const struct wl_flow_graph *graph, struct wl_flow_faults *faults);
+
+/* A topological order of all node indexes in `order` (node_count entries): false when there is a cycle (Kahn 1962). */
+bool wl_flow_graph_order(const struct wl_flow_graph *graph, int *order);
+
+/* True when there is a path of edges from one node to the other. */
+bool wl_flow_graph_reaches(const struct wl_flow_graph *graph, int from, int to);
+
+#endif

@@ -1,0 +1,124 @@
+/*
+ * The ledger port: the truth about accepted executions (PostgreSQL, functions of specs/sql/0003_functions.sql).
+ * Every call is one transaction. Calls block; a ledger belongs to one thread.
+ */
+#ifndef WL_PORTS_LEDGER_H
+#define WL_PORTS_LEDGER_H
+
+#include "lib/base/error.h"
+#include "lib/base/ids.h"
+#include "lib/model/states.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define WL_SHARDS 16
+#define WL_HASH_BYTES 32
+#define WL_SUPERVISOR_ID 64
+
+/* One attempt of an execution as the queue handed it out. */
+struct wl_lease {
+	char eid[WL_UUID_TEXT];
+	int tenant;
+	int shard;
+	int epoch;
+	int64_t gen;
+};
+
+enum wl_start_outcome { WL_START_STARTED, WL_START_GONE, WL_START_CANCELLED, WL_START_STALE, WL_START_EARLY };
+
+struct wl_start {
+	char eid[WL_UUID_TEXT];
+	int epoch;
+	enum wl_start_outcome outcome;
+	int tenant;
+	char flow_id[WL_UUID_TEXT];
+	unsigned char doc_hash[WL_HASH_BYTES];
+	char *inputs_json;   /* owned by the struct; NULL unless started */
+	int64_t deadline_ms; /* wall clock of the database, ms since 1970 */
+	int deliveries;	     /* attempts that were lost before this one */
+};
+
+struct wl_finish {
+	char eid[WL_UUID_TEXT];
+	int epoch;
+	enum wl_run_state state;  /* a final one */
+	const char *outputs_json; /* or NULL */
+	const char *error_json;	  /* or NULL */
+	bool done;		  /* out: this call made it terminal */
+};
+
+enum wl_fence_outcome { WL_FENCE_REQUEUE, WL_FENCE_POISON, WL_FENCE_CANCELLED, WL_FENCE_GONE, WL_FENCE_NEWER };
+
+struct wl_fence {
+	char eid[WL_UUID_TEXT];
+	int epoch;
+	char supervisor[WL_SUPERVISOR_ID];
+	enum wl_fence_outcome outcome; /* out */
+};
+
+struct wl_dispatch_row {
+	char eid[WL_UUID_TEXT];
+	int tenant;
+	bool running; /* else it waits */
+	int epoch;
+	char supervisor[WL_SUPERVISOR_ID];
+	int64_t seq; /* order of acceptance */
+	bool cancel;
+	int64_t delay_ms; /* before it may start */
+};
+
+struct wl_shard_row {
+	int id;
+	int64_t gen;
+	char redis_run_id[64];
+};
+
+struct wl_tenant_share {
+	int tenant;
+	int weight;	/* 1 to 100 */
+	int cap;	/* executions at once */
+	int max_queued; /* executions waiting */
+};
+
+struct wl_expired {
+	char eid[WL_UUID_TEXT];
+	int tenant;
+	int shard;
+	int epoch;
+};
+
+struct wl_ledger {
+	void *self;
+
+	/* supervisor: starts, results and returns of its own leases. Arrays of `count` items; 0 or -errno for all. */
+	int (*start)(void *self, const char *supervisor, const struct wl_lease *leases, int count,
+		     struct wl_start *ret_starts, struct wl_error *err);
+	/* *ret_json is allocated; -ENOENT when there is no such document. */
+	int (*flow_doc)(void *self, int tenant, const unsigned char hash[WL_HASH_BYTES], char **ret_json,
+			struct wl_error *err);
+	int (*finish)(void *self, struct wl_finish *items, int count, struct wl_error *err);
+	/* Give started executions back. ret_released[i] tells whether this call gave item i back. */
+	int (*release)(void *self, const struct wl_lease *leases, int count, bool *ret_released, struct wl_error *err);
+
+	/* scheduler */
+	int (*fence)(void *self, struct wl_fence *items, int count, int max_deliveries, struct wl_error *err);
+	/* up to `limit` items; returns how many, or -errno */
+	int (*expire_overdue)(void *self, int grace_ms, struct wl_expired *ret_items, int limit, struct wl_error *err);
+	int (*shards)(void *self, struct wl_shard_row ret_rows[WL_SHARDS], struct wl_error *err);
+	int (*shard_renew)(void *self, int shard, const char *redis_run_id, int64_t *ret_gen, struct wl_error *err);
+	/* only one scheduler at a time rebuilds a shard: 1 got it, 0 another has it, -errno */
+	int (*rebuild_lock)(void *self, int shard, struct wl_error *err);
+	int (*rebuild_unlock)(void *self, int shard, struct wl_error *err);
+	int (*page)(void *self, int shard, int64_t after_seq, int min_age_ms, struct wl_dispatch_row *ret_rows,
+		    int limit, struct wl_error *err);
+	/* *ret_shares is allocated; returns how many */
+	int (*shares)(void *self, int shard, struct wl_tenant_share **ret_shares, struct wl_error *err);
+	int (*janitor)(void *self, struct wl_error *err);
+
+	void (*close)(void *self);
+};
+
+void wl_start_release(struct wl_start *start);
+
+#endif
