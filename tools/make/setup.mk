@@ -1,0 +1,10 @@
+# Set-up: packages by apt, toolchains as wheels. Each step is skipped when its stamp is right.
+.PHONY: setup-build setup-test
+setup-build: ## install what building and running need
+	@$(PYTHON) tools/setup/setup.py build
+setup-test: ## install what the tests need, too
+	@$(PYTHON) tools/setup/setup.py test
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST) | sort -u
