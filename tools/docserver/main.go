@@ -25,7 +25,7 @@ import (
 
 // After a stop signal open connections get this long to end; then the process ends anyway, so that
 // taking a stack down never waits on an idle client.
-const drainTime = 2 * time.Second
+const drainTime = time.Second
 
 // withPlanMode adds the setting without which each filter scans its whole table: the library sends the
 // filtered field as a parameter, and only a plan made for its value can use an index on that field.
@@ -73,7 +73,7 @@ func serve(arguments []string) error {
 	if err != nil {
 		return err
 	}
-	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	server, err := ferretdb.New(&ferretdb.Config{

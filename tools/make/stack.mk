@@ -1,0 +1,6 @@
+# Running a whole Windlass on this host.
+.PHONY: run migrate
+run: build ## start everything, until Ctrl-C
+	@exec $(PYTHON) tools/stack/stack.py run
+migrate: ## bring the database of WINDLASS_POSTGRES_URL up to date
+	@$(PYTHON) tools/stack/stack.py migrate

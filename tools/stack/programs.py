@@ -1,0 +1,131 @@
+"""The programs of Windlass itself: what each is given, and how it is seen to be ready."""
+
+import http.client
+import json
+import os
+import socket
+import sys
+
+from place import StackError
+from process import Program
+from services import LANGUAGE, ask_socket, remove_socket, secret
+
+# the settings that only some programs may see
+NEEDS = {
+    "windlass-eval": ("EVAL_SOCKET",),
+    "windlass-warden": ("WARDEN_SOCKET", "RUNTIME_DIR"),
+    "windlass-scheduler": ("POSTGRES_URL", "REDIS_URL"),
+    "windlass-supervisor": ("POSTGRES_URL", "REDIS_URL", "MONGODB_URL", "WARDEN_SOCKET", "EVAL_SOCKET"),
+    "windlass-web": ("POSTGRES_URL", "REDIS_URL", "MONGODB_URL", "EVAL_SOCKET", "TOKEN_KEY"),
+}
+READY_PATH = "/api/v1/ready"
+STAGES = {"windlass-eval": 10, "windlass-warden": 11, "windlass-scheduler": 12, "windlass-supervisor": 13,
+          "windlass-web": 14}
+
+
+def web_answers(port):
+    """Whether the web server says that it and all it needs are ready."""
+    try:
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        client.request("GET", READY_PATH)
+        status = client.getresponse().status
+        client.close()
+        return status == 200
+    except OSError:
+        return False
+    except http.client.HTTPException:
+        return False
+
+
+def port_is_free(address, port):
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return 0
+        return probe.getsockname()[1]
+
+
+class Programs:
+    """Builds the program list of one stack from its settings."""
+
+    def __init__(self, place, settings, urls, port, outer_env):
+        self.place, self.settings, self.urls, self.port = place, settings, urls, port
+        self.sockets = place.home / "run" / "ours"
+        self.bin = place.root / settings["bin_dir"]
+        self.passed_on = {name: value for name, value in outer_env.items()
+                          if name.startswith(("WINDLASS_", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"))}
+
+    def values(self):
+        return {
+            "POSTGRES_URL": self.urls["postgres"], "REDIS_URL": self.urls["redis"], "MONGODB_URL": self.urls["mongodb"],
+            "EVAL_SOCKET": str(self.sockets / "eval.sock"), "WARDEN_SOCKET": str(self.sockets / "warden.sock"),
+            "RUNTIME_DIR": str(self.place.root / "build" / "runtime"),
+            "TOKEN_KEY": self.passed_on.get("WINDLASS_TOKEN_KEY") or secret(self.place, "token.key", 64),
+        }
+
+    def env(self, program, **more):
+        """The environment of one program: what the user set, and of our values only those it needs."""
+        ours = self.values()
+        hidden = {f"WINDLASS_{name}" for name in ours}
+        env = dict(LANGUAGE, **{name: value for name, value in self.passed_on.items() if name not in hidden})
+        env.update({f"WINDLASS_{name}": ours[name] for name in NEEDS[program] if ours[name]})
+        env.update(more)
+        env["WINDLASS_HOME"] = str(self.place.home)
+        return env
+
+    def program(self, binary, name=None, env=None, **how):
+        path = self.bin / binary
+        if not path.exists():
+            raise StackError(f"{binary} is not built: run 'make build' ({path} is missing)")
+        return Program(name or binary.removeprefix("windlass-"), [path], env or self.env(binary),
+                       cwd=self.place.root, ids=self.place.service if self.place.is_root else None,
+                       stage=STAGES[binary], **how)
+
+    def eval(self):
+        path = self.sockets / "eval.sock"
+        return self.program("windlass-eval", ready=lambda: ask_socket(path) is not None, prepare=remove_socket(path))
+
+    def warden(self):
+        """The one program with root. It makes its socket as root; our programs' group may connect."""
+        path = self.sockets / "warden.sock"
+        program = self.program("windlass-warden", prepare=remove_socket(path), privileged=True)
+        program.ids = None
+        if self.place.is_root:
+            def ready():
+                if not path.exists():
+                    return False
+                os.chown(path, *self.place.service)
+                return ask_socket(path, kind=socket.SOCK_SEQPACKET) is not None
+        else:
+            def ready():
+                return ask_socket(path, kind=socket.SOCK_SEQPACKET) is not None
+            order = {"argv": program.argv, "env": program.env, "cwd": str(program.cwd), "socket": str(path),
+                     "owner": list(self.place.service)}
+            program.lifeline = json.dumps(order).encode() + b"\n"
+            keeper = self.place.checkout / "tools" / "stack" / "keeper.py"
+            program.argv = ["sudo", "-n", sys.executable, str(keeper)]
+            program.stop_s = 15
+        program.ready = ready
+        return program
+
+    def scheduler(self, number):
+        return self.program("windlass-scheduler", name=f"scheduler-{number}")
+
+    def supervisor(self, number):
+        spool = self.place.home / "spool" / f"supervisor-{number}"
+        spool.mkdir(exist_ok=True, mode=0o700)
+        if self.place.is_root:
+            os.chown(spool, *self.place.service)
+        env = self.env("windlass-supervisor", WINDLASS_SPOOL_DIR=str(spool))
+        return self.program("windlass-supervisor", name=f"supervisor-{number}", env=env, stop_s=20)
+
+    def web(self):
+        env = self.env("windlass-web", WINDLASS_PORT=str(self.port))
+        return self.program("windlass-web", env=env, ready=lambda: web_answers(self.port), stop_s=20)
+
+    def all(self):
+        return [self.eval(), self.warden(),
+                *(self.scheduler(n + 1) for n in range(self.settings["schedulers"])),
+                *(self.supervisor(n + 1) for n in range(self.settings["supervisors"])), self.web()]
