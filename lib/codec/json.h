@@ -18,7 +18,11 @@ struct wl_json; /* a value; an object or array owns its members */
 
 enum wl_json_type { WL_JSON_NULL, WL_JSON_BOOL, WL_JSON_NUMBER, WL_JSON_STRING, WL_JSON_ARRAY, WL_JSON_OBJECT };
 
-/* Parse `length` bytes. 0 and *ret_json for the caller to free; -EINVAL with line and column; -ENOMEM. */
+/*
+ * Parse `length` bytes. 0 and *ret_json for the caller to free; -EINVAL with line and column; -ENOMEM.
+ * A number that has more digits than a double keeps is carried as the text it came as: writing and copying give it back
+ * unchanged, wl_json_number() gives the nearest double. Numbers beyond a double's range are refused.
+ */
 int wl_json_parse(const char *text, size_t length, struct wl_json **ret_json, struct wl_error *err);
 void wl_json_free(struct wl_json *json);
 /* A deep copy, or NULL without memory. */
@@ -41,14 +45,14 @@ double wl_json_get_number(const struct wl_json *object, const char *key, double 
 bool wl_json_get_bool(const struct wl_json *object, const char *key, bool otherwise);
 bool wl_json_equal(const struct wl_json *a, const struct wl_json *b);
 
-/* Making; NULL without memory. */
+/* Making; NULL without memory. Bytes of `text` that are not UTF-8 become U+FFFD. */
 struct wl_json *wl_json_object(void);
 struct wl_json *wl_json_array(void);
 struct wl_json *wl_json_new_string(const char *text);
 struct wl_json *wl_json_new_number(double number);
 struct wl_json *wl_json_new_bool(bool value);
 struct wl_json *wl_json_new_null(void);
-/* Put `child` into the container, which owns it from now on, also when this fails. 0 or -ENOMEM (child NULL too). */
+/* Put `child` into the container (in place of a member of that key), which owns it from now on, also when this fails. 0 or -ENOMEM (child NULL too). */
 int wl_json_set(struct wl_json *object, const char *key, struct wl_json *child);
 int wl_json_append(struct wl_json *array, struct wl_json *child);
 int wl_json_set_string(struct wl_json *object, const char *key, const char *text); /* NULL text: null */
