@@ -118,90 +118,150 @@ END $$;
 
 -- ---- accept ----------------------------------------------------------------------------------------------
 
--- Accept one execution: idempotency key, the tenant's row, the ledger's row, and last the quota, because its row
--- is held until commit. p_version: NULL the newest published one (else the draft where p_may_draft), 'draft',
--- or a number. replayed: the key was seen before with the same body; then nothing new was made.
-CREATE FUNCTION control.accept(p_eid uuid, p_flow uuid, p_version text, p_may_draft boolean, p_inputs json,
-                               p_labels jsonb, p_timeout_ms bigint, p_user uuid, p_idem text, p_req_hash bytea)
-RETURNS TABLE (eid uuid, replayed boolean, tenant int, shard int, gen bigint, seq bigint, version int, quota int, used int)
+-- One execution that asks to be accepted, and what became of it.
+CREATE TYPE control.accept_item AS (
+	ord int, eid uuid, flow uuid, version text, may_draft boolean, inputs json, labels jsonb, timeout_ms bigint,
+	user_id uuid, idem text, req_hash text, outcome text, doc_hash bytea, picked int
+);
+
+-- Accept executions of the tenant of this transaction: for each its idempotency key, its row in the tenant's schema
+-- and its row in the ledger; the day's quota once for all, exact under parallel calls because its row is held until
+-- commit. p_items: an array of {ord, eid, flow, version, may_draft, inputs, labels, timeout_ms, user_id, idem,
+-- req_hash}; version: absent for the newest published one (else the draft where may_draft), "draft", or a number.
+-- One row back for each item, in order. outcome: accepted; replayed (the key was seen with the same body: eid is the
+-- first one's); key_reused (with another body); no_flow; archived; no_version; no_draft (nothing is published and
+-- drafts are not his to run); quota. Only accepted stored anything. Several at once share one commit.
+CREATE FUNCTION control.accept_batch(p_items json)
+RETURNS TABLE (ord int, outcome text, eid uuid, tenant int, shard int, gen bigint, seq bigint, version int, quota int,
+               used int, resets_s int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-	v_tenant   int := control.tenant_of_role();
-	v_shard    smallint := v_tenant % 16;
-	v_deadline timestamptz := clock_timestamp() + make_interval(secs => p_timeout_ms / 1000.0);
-	v_hash     bytea;
-	v_version  int;
-	v_seq      bigint;
-	v_gen      bigint;
-	v_limit    int;
-	v_used     int;
-	v_idem     control.idem;
+	v_tenant  int := control.tenant_of_role();
+	v_items   control.accept_item[];
+	v_granted int;
+	v_limit   int;
+	v_used    int;
+	v_gen     bigint;
+	v_reset   int := ceil(86400 - extract(epoch FROM (now() AT TIME ZONE 'UTC')::time));
 BEGIN
-	IF p_idem IS NOT NULL THEN
-		INSERT INTO control.idem (tenant, key, req_hash, eid) VALUES (v_tenant, p_idem, p_req_hash, p_eid)
-		ON CONFLICT DO NOTHING;
-		IF NOT FOUND THEN
-			SELECT * INTO v_idem FROM control.idem i WHERE i.tenant = v_tenant AND i.key = p_idem;
-			IF v_idem.req_hash IS DISTINCT FROM p_req_hash THEN
-				RAISE EXCEPTION 'this Idempotency-Key was used with another body' USING ERRCODE = 'WL422';
+	v_items := control.accept_pick(v_tenant, p_items);
+	SELECT g.granted, g.day_limit, g.used INTO v_granted, v_limit, v_used FROM control.accept_quota(v_tenant,
+		(SELECT count(*) FROM unnest(v_items) i WHERE i.outcome = 'accepted')::int) g;
+	FOR n IN 1 .. cardinality(v_items) LOOP
+		IF v_items[n].outcome = 'accepted' THEN
+			IF v_granted > 0 THEN
+				v_granted := v_granted - 1;
+			ELSE
+				v_items[n].outcome := 'quota';
+				DELETE FROM control.idem i WHERE i.tenant = v_tenant AND i.key = v_items[n].idem;
 			END IF;
-			RETURN QUERY SELECT v_idem.eid, true, v_tenant, v_shard::int, 0::bigint, 0::bigint, NULL::int, 0, 0;
-			RETURN;
 		END IF;
-	END IF;
-	SELECT f.doc_hash, f.version INTO v_hash, v_version
-	FROM control.flow_pick(v_tenant, p_flow, p_version, p_may_draft) f;
+	END LOOP;
 	EXECUTE format('INSERT INTO t_%s.executions (id, flow_id, version, doc_hash, user_id, deadline, labels, inputs)
-	                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)', v_tenant)
-	USING p_eid, p_flow, v_version, v_hash, p_user, v_deadline, p_labels, p_inputs;
+	                SELECT eid, flow, picked, doc_hash, user_id, clock_timestamp() + timeout_ms * interval ''1 ms'',
+	                       coalesce(labels, ''{}''), coalesce(inputs, ''{}'')
+	                FROM unnest($1) WHERE outcome = ''accepted''', v_tenant) USING v_items;
 	INSERT INTO control.dispatch (eid, tenant, shard, deadline, flow_id, doc_hash, inputs)
-	VALUES (p_eid, v_tenant, v_shard, v_deadline, p_flow, v_hash,
-	        CASE WHEN octet_length(p_inputs::text) <= 4096 THEN p_inputs END)
-	RETURNING dispatch.seq INTO v_seq;
-	SELECT s.gen INTO v_gen FROM control.shard s WHERE s.id = v_shard;
-	SELECT q.max_executions_per_day INTO v_limit FROM control.quota q WHERE q.tenant = v_tenant;
-	INSERT INTO control.tenant_day AS d (tenant, day, executions)
-	SELECT v_tenant, (now() AT TIME ZONE 'UTC')::date, 1 WHERE v_limit > 0
-	ON CONFLICT (tenant, day) DO UPDATE SET executions = d.executions + 1 WHERE d.executions < v_limit
-	RETURNING executions INTO v_used;
-	IF v_used IS NULL THEN
-		RAISE EXCEPTION 'the tenant has used its executions of today' USING ERRCODE = 'WL429',
-			DETAIL = json_build_object('quota', 'executions_per_day', 'limit', v_limit, 'used', v_limit,
-			'resets_at', (date_trunc('day', now() AT TIME ZONE 'UTC') + interval '1 day') AT TIME ZONE 'UTC')::text;
-	END IF;
-	RETURN QUERY SELECT p_eid, false, v_tenant, v_shard::int, v_gen, v_seq, v_version, v_limit, v_used;
+	SELECT i.eid, v_tenant, v_tenant % 16, clock_timestamp() + i.timeout_ms * interval '1 ms', i.flow, i.doc_hash,
+	       CASE WHEN octet_length(i.inputs::text) <= 4096 THEN i.inputs END
+	FROM unnest(v_items) i WHERE i.outcome = 'accepted' ORDER BY i.ord;
+	SELECT s.gen INTO v_gen FROM control.shard s WHERE s.id = v_tenant % 16;
+	RETURN QUERY SELECT i.ord, i.outcome, i.eid, v_tenant, v_tenant % 16, v_gen, d.seq, i.picked, v_limit, v_used, v_reset
+		FROM unnest(v_items) i LEFT JOIN control.dispatch d ON d.eid = i.eid AND i.outcome = 'accepted' ORDER BY i.ord;
 END $$;
 
--- Which document an execution of a flow runs. Raises WL404 or WL410 (nothing published and no right to the draft).
+-- The first half of accept_batch: keys and documents. Items that may be accepted come back as such.
+CREATE FUNCTION control.accept_pick(p_tenant int, p_items json) RETURNS control.accept_item[]
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+	v_items control.accept_item[];
+	v_item  control.accept_item;
+	v_last  control.accept_item; -- calls of one batch mostly run the same flow: look it up once
+	v_idem  control.idem;
+BEGIN
+	SELECT array_agg(x ORDER BY x.ord) INTO v_items
+	FROM json_populate_recordset(NULL::control.accept_item, p_items) x;
+	FOR n IN 1 .. coalesce(cardinality(v_items), 0) LOOP
+		v_item := v_items[n];
+		v_item.outcome := 'accepted';
+		IF v_item.idem IS NOT NULL THEN
+			INSERT INTO control.idem (tenant, key, req_hash, eid)
+			VALUES (p_tenant, v_item.idem, decode(v_item.req_hash, 'hex'), v_item.eid) ON CONFLICT DO NOTHING;
+			IF NOT FOUND THEN
+				SELECT * INTO v_idem FROM control.idem i WHERE i.tenant = p_tenant AND i.key = v_item.idem;
+				v_item.outcome := CASE WHEN v_idem.req_hash = decode(v_item.req_hash, 'hex') THEN 'replayed'
+				                       ELSE 'key_reused' END;
+				v_item.eid := v_idem.eid;
+			END IF;
+		END IF;
+		IF v_item.outcome = 'accepted' THEN
+			IF (v_last.flow, v_last.version, v_last.may_draft) IS NOT DISTINCT FROM
+			   (v_item.flow, v_item.version, v_item.may_draft) AND v_last.ord IS NOT NULL THEN
+				v_item.outcome := v_last.outcome;
+				v_item.doc_hash := v_last.doc_hash;
+				v_item.picked := v_last.picked;
+			ELSE
+				SELECT f.outcome, f.doc_hash, f.version INTO v_item.outcome, v_item.doc_hash, v_item.picked
+				FROM control.flow_pick(p_tenant, v_item.flow, v_item.version, v_item.may_draft) f;
+				v_last := v_item;
+			END IF;
+			IF v_item.outcome <> 'accepted' AND v_item.idem IS NOT NULL THEN
+				DELETE FROM control.idem i WHERE i.tenant = p_tenant AND i.key = v_item.idem;
+			END IF;
+		END IF;
+		v_items[n] := v_item;
+	END LOOP;
+	RETURN v_items;
+END $$;
+
+-- Take up to p_want from the day's quota.
+CREATE FUNCTION control.accept_quota(p_tenant int, p_want int) RETURNS TABLE (granted int, day_limit int, used int)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+	v_day   date := (now() AT TIME ZONE 'UTC')::date;
+	v_limit int;
+	v_used  int;
+	v_grant int;
+BEGIN
+	SELECT q.max_executions_per_day INTO v_limit FROM control.quota q WHERE q.tenant = p_tenant;
+	LOOP
+		SELECT d.executions INTO v_used FROM control.tenant_day d WHERE d.tenant = p_tenant AND d.day = v_day FOR UPDATE;
+		EXIT WHEN FOUND;
+		INSERT INTO control.tenant_day (tenant, day) VALUES (p_tenant, v_day) ON CONFLICT DO NOTHING;
+	END LOOP;
+	v_grant := least(p_want, greatest(v_limit - v_used, 0));
+	IF v_grant > 0 THEN
+		UPDATE control.tenant_day d SET executions = d.executions + v_grant WHERE d.tenant = p_tenant AND d.day = v_day;
+	END IF;
+	RETURN QUERY SELECT v_grant, v_limit, v_used + v_grant;
+END $$;
+
+-- Which document an execution of a flow runs, or why none.
 CREATE FUNCTION control.flow_pick(p_tenant int, p_flow uuid, p_version text, p_may_draft boolean)
-RETURNS TABLE (doc_hash bytea, version int)
+RETURNS TABLE (outcome text, doc_hash bytea, version int)
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	v_draft     bytea;
 	v_published int;
 	v_status    text;
+	v_hash      bytea;
 BEGIN
 	EXECUTE format('SELECT draft_hash, published, status FROM t_%s.flows WHERE id = $1 AND deleted_at IS NULL', p_tenant)
 	INTO v_draft, v_published, v_status USING p_flow;
 	IF v_draft IS NULL THEN
-		RAISE EXCEPTION 'there is no such flow' USING ERRCODE = 'WL404';
-	END IF;
-	IF v_status = 'archived' THEN
-		RAISE EXCEPTION 'an archived flow does not run' USING ERRCODE = 'WL410';
-	END IF;
-	IF p_version = 'draft' OR (p_version IS NULL AND v_published IS NULL) THEN
-		IF NOT p_may_draft THEN
-			RAISE EXCEPTION 'the flow has no published version, and running a draft takes the role editor'
-				USING ERRCODE = 'WL410';
-		END IF;
-		RETURN QUERY SELECT v_draft, NULL::int;
-		RETURN;
-	END IF;
-	RETURN QUERY EXECUTE format('SELECT doc_hash, version FROM t_%s.flow_versions WHERE flow_id = $1 AND version = $2',
-	                            p_tenant) USING p_flow, coalesce(p_version::int, v_published);
-	IF NOT FOUND THEN
-		RAISE EXCEPTION 'there is no such version of the flow' USING ERRCODE = 'WL404';
+		RETURN QUERY SELECT 'no_flow', NULL::bytea, NULL::int;
+	ELSIF v_status = 'archived' THEN
+		RETURN QUERY SELECT 'archived', NULL::bytea, NULL::int;
+	ELSIF p_version = 'draft' OR (p_version IS NULL AND v_published IS NULL) THEN
+		RETURN QUERY SELECT CASE WHEN p_may_draft THEN 'accepted' ELSE 'no_draft' END, v_draft, NULL::int;
+	ELSE
+		EXECUTE format('SELECT doc_hash FROM t_%s.flow_versions WHERE flow_id = $1 AND version = $2', p_tenant)
+		INTO v_hash USING p_flow, coalesce(p_version::int, v_published);
+		RETURN QUERY SELECT CASE WHEN v_hash IS NULL THEN 'no_version' ELSE 'accepted' END, v_hash,
+		                    coalesce(p_version::int, v_published);
 	END IF;
 END $$;
 
@@ -426,7 +486,7 @@ $$;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA control FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.tenant_of_role(), control.flow_slot(), control.cancel(uuid),
-	control.accept(uuid, uuid, text, boolean, json, jsonb, bigint, uuid, text, bytea) TO windlass_tenant;
+	control.accept_batch(json) TO windlass_tenant;
 GRANT EXECUTE ON FUNCTION control.register(text, text, uuid, text, text), control.login_candidates(text, text),
 	control.session_open(uuid, uuid, bytea, int), control.session_rotate(bytea, bytea, int),
 	control.session_close(bytea), control.session_alive(uuid),
