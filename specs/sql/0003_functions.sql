@@ -156,6 +156,9 @@ BEGIN
 				v_items[n].outcome := 'quota';
 				DELETE FROM control.idem i WHERE i.tenant = v_tenant AND i.key = v_items[n].idem;
 			END IF;
+		ELSIF v_items[n].outcome = 'replayed' AND NOT EXISTS (
+			SELECT FROM control.idem i WHERE i.tenant = v_tenant AND i.key = v_items[n].idem) THEN
+			v_items[n].outcome := 'quota'; -- its first was in this very batch and got nothing
 		END IF;
 	END LOOP;
 	EXECUTE format('INSERT INTO t_%s.executions (id, flow_id, version, doc_hash, user_id, deadline, labels, inputs)
