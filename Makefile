@@ -59,7 +59,7 @@ PROGRAMS := $(BIN)/windlass-scheduler $(BIN)/windlass-supervisor $(BIN)/windlass
 
 .PHONY: build compile
 build: setup-build ## compile everything
-	@$(MAKE) --no-print-directory compile docserver
+	@$(MAKE) --no-print-directory -j$(JOBS) compile docserver
 compile: $(PROGRAMS)
 
 $(OBJ)/%.o: %.c

@@ -20,8 +20,7 @@ SERVICE_ID = 64000          # uid and gid of our unprivileged programs; no accou
 SOCKET_ROOM = 90            # longest path of the state folder with a socket's name behind it
 LONGEST_SOCKET = len("/run/postgres/.s.PGSQL.5432")
 NAMESPACE_ROOTS = ("/mnt", "/srv", "/opt")
-SHARED_FOLDERS = ("build/bin", "build/asan/bin", "build/tsan/bin", "build/runtime", "build/gen", "build/editor",
-                  "policies", "quotas", "specs")
+SHARED_FOLDERS = ("build/bin", "build/runtime", "build/gen", "build/editor", "policies", "quotas", "specs")
 
 CLONE_NEWNS = 0x00020000
 MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_SLAVE = 2, 4, 4096, 16384, 1 << 19
@@ -70,12 +69,13 @@ class Place:
     outer_home    the state folder as this host's other processes reach its sockets
     """
 
-    def __init__(self, checkout, home):
+    def __init__(self, checkout, home, bin_dir):
         self.checkout = pathlib.Path(checkout).resolve()
         self.real_home = pathlib.Path(home).resolve()
         self.is_root = os.geteuid() == 0
         self.root, self.home, self.outer_home = self.checkout, self.real_home, str(self.real_home)
         self.home_fd = None
+        self.shared = [name for name in dict.fromkeys((*SHARED_FOLDERS, bin_dir)) if (self.checkout / name).is_dir()]
         if self.is_root:
             account = postgres_account()
             self.service, self.postgres = (SERVICE_ID, SERVICE_ID), (account.pw_uid, account.pw_gid)
@@ -88,11 +88,10 @@ class Place:
         self.make_folders()
         long_home = len(os.fsencode(self.real_home)) + LONGEST_SOCKET > SOCKET_ROOM
         if self.is_root:
-            for name in ("build/bin", "build/asan/bin", "build/runtime"):
-                if (self.checkout / name).is_dir():
+            for name in self.shared:
+                if name.startswith("build/"):
                     open_to_all(self.checkout / name)
-            shared = [self.checkout / name for name in SHARED_FOLDERS if (self.checkout / name).is_dir()]
-            if long_home or not all(walkable(path) for path in [self.real_home, *shared]):
+            if long_home or not all(walkable(path) for path in [self.real_home, *map(self.checkout.joinpath, self.shared)]):
                 self.enter_namespace()
                 if long_home:
                     self.outer_home = f"/proc/{os.getpid()}/root{self.home}"
@@ -127,8 +126,7 @@ class Place:
         check_libc(libc.unshare(CLONE_NEWNS), "make a mount namespace")
         mount(None, "/", None, MS_REC | MS_SLAVE)
         # opened before the tmpfs covers `base`, in case the checkout lies there
-        shared = [(name, os.open(self.checkout / name, os.O_PATH | os.O_DIRECTORY)) for name in SHARED_FOLDERS
-                  if (self.checkout / name).is_dir()]
+        shared = [(name, os.open(self.checkout / name, os.O_PATH | os.O_DIRECTORY)) for name in self.shared]
         home = os.open(self.real_home, os.O_PATH | os.O_DIRECTORY)
         mount("windlass", base, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m")
         self.root, self.home = pathlib.Path(base) / "windlass", pathlib.Path(base) / "state"

@@ -18,7 +18,7 @@ NEEDS = {
     "windlass-supervisor": ("POSTGRES_URL", "REDIS_URL", "MONGODB_URL", "WARDEN_SOCKET", "EVAL_SOCKET"),
     "windlass-web": ("POSTGRES_URL", "REDIS_URL", "MONGODB_URL", "EVAL_SOCKET", "TOKEN_KEY"),
 }
-READY_PATH = "/api/v1/ready"
+READY_PATH = "/readyz"
 STAGES = {"windlass-eval": 10, "windlass-warden": 11, "windlass-scheduler": 12, "windlass-supervisor": 13,
           "windlass-web": 14}
 

@@ -40,7 +40,7 @@ class Slot:
 class Runner:
     def __init__(self, checkout, settings, say, warn, control=None):
         self.settings, self.say, self.warn, self.control = settings, say, warn, control
-        self.place = Place(checkout, settings["home"])
+        self.place = Place(checkout, settings["home"], settings["bin_dir"])
         self.slots, self.stopping, self.lock_fd = {}, False, None
         self.tails = {}
         self.postgres = self.documents = None

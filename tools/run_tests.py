@@ -1,0 +1,167 @@
+#!/usr/bin/python3
+"""Run the tests and close with one line: `N passed, N failed`.
+
+    run_tests.py --unit FOLDER [--servers] [--pytest FOLDER ...]
+
+Unit programs are cmocka's; each runs under a time limit, its verdicts are read from cmocka's XML. With
+--servers a private PostgreSQL, Redis and document server are running for them, named by WINDLASS_TEST_*.
+pytest runs folder by folder. Reports go to build/reports. The exit code is zero only when something was
+executed and nothing failed: a program that crashed, hung or reported nothing counts as one failure.
+"""
+
+import argparse
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as xml
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+REPORTS = ROOT / "build" / "reports"
+UNIT_LIMIT_S = int(os.environ.get("WINDLASS_UNIT_LIMIT_S", "120"))
+PYTEST_LIMIT_S = int(os.environ.get("WINDLASS_PYTEST_LIMIT_S", "1200"))
+
+
+class Tally:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+    def add(self, report):
+        """Count one JUnit file; returns what failed as (name, text). An unreadable file is an error."""
+        failures = []
+        for case in xml.parse(report).getroot().iter("testcase"):
+            bad = case.find("failure") if case.find("failure") is not None else case.find("error")
+            if bad is not None:
+                self.failed += 1
+                failures.append((case.get("name", "?"), (bad.text or bad.get("message") or "").strip()))
+            elif case.find("skipped") is not None:
+                self.skipped += 1
+            else:
+                self.passed += 1
+        return failures
+
+    def executed(self):
+        return self.passed + self.failed
+
+
+def run_limited(argv, seconds, **how):
+    """Run a command in a session of its own; (exit code or None at the time limit, output or None)."""
+    with subprocess.Popen(argv, start_new_session=True, stdin=subprocess.DEVNULL, **how) as process:
+        try:
+            output, _ = process.communicate(timeout=seconds)
+            return process.returncode, output
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, _ = process.communicate()
+            return None, output
+
+
+def ending(code, seconds):
+    if code is None:
+        return f"did not end within {seconds} s"
+    return f"ended by signal {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+
+def run_unit(program, tally, env):
+    """Run one cmocka program and count its tests."""
+    for old in REPORTS.glob(f"unit-{program.name}*.xml"):
+        old.unlink()
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="unit-") as scratch:
+        settings = dict(env, CMOCKA_MESSAGE_OUTPUT="xml", CMOCKA_XML_FILE=str(REPORTS / f"unit-{program.name}-%g.xml"),
+                        TMPDIR=scratch)
+        code, output = run_limited([str(program)], UNIT_LIMIT_S, env=settings, cwd=ROOT, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, text=True, errors="replace")
+    before, failures = tally.executed() + tally.skipped, []
+    try:
+        for report in REPORTS.glob(f"unit-{program.name}-*.xml"):
+            failures += tally.add(report)
+    except xml.ParseError as error:
+        failures.append(("report", str(error)))
+        tally.failed += 1
+    count = tally.executed() + tally.skipped - before
+    if (code != 0 and not failures) or count == 0:
+        tally.failed += 1
+        failures.append((program.name, f"{ending(code, UNIT_LIMIT_S)}, {count} tests reported"))
+    print(f"  {'FAIL' if failures else 'ok  '}  {program.name}: {count} tests, {time.monotonic() - begun:.1f} s", flush=True)
+    for name, text in failures:
+        print(f"        {name}: {text}")
+    if failures and output:
+        print("\n".join(f"        | {line}" for line in output.splitlines()[-40:]), flush=True)
+
+
+def server_env(stack):
+    urls = stack.urls
+    return {"WINDLASS_TEST_POSTGRES_URL": urls["postgres"], "WINDLASS_TEST_POSTGRES_ADMIN_URL": urls["postgres_admin"],
+            "WINDLASS_TEST_REDIS_URL": urls["redis"], "WINDLASS_TEST_MONGODB_URL": urls["mongodb"]}
+
+
+def run_units(folder, tally, with_servers):
+    programs = sorted(path for path in pathlib.Path(folder).glob("*_test") if os.access(path, os.X_OK))
+    env = {name: value for name, value in os.environ.items() if not name.startswith("WINDLASS_")}
+    print(f"unit tests: {len(programs)} programs", flush=True)
+    if not with_servers:
+        for program in programs:
+            run_unit(program, tally, env)
+        return
+    sys.path.insert(0, str(ROOT / "tools" / "stack"))
+    from stack import Stack, StackFailed
+    with tempfile.TemporaryDirectory(prefix="wl-") as home:
+        try:
+            with Stack(home, servers_only=True) as stack:
+                for program in programs:
+                    run_unit(program, tally, dict(env, **server_env(stack)))
+        except StackFailed as error:
+            tally.failed += 1
+            print(f"  FAIL  the servers for the unit tests: {error}", flush=True)
+
+
+def run_pytest(folder, tally):
+    """Run the tests of one folder, output as it comes."""
+    report = REPORTS / f"pytest-{folder.name}.xml"
+    report.unlink(missing_ok=True)
+    print(f"{folder.name} tests:", flush=True)
+    argv = [str(ROOT / "build" / "pytest" / "bin" / "python"), "-m", "pytest", "-q", "-ra", "--tb=short",
+            "-o", f"cache_dir={ROOT / 'build' / 'pytest_cache'}", f"--junitxml={report}", str(folder)]
+    env = dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "tools" / "stack")]))
+    code, _ = run_limited(argv, PYTEST_LIMIT_S, cwd=ROOT, env=env)
+    before, failures = tally.executed(), []
+    try:
+        failures = tally.add(report) if report.exists() else []
+    except xml.ParseError:
+        pass
+    if (code != 0 and not failures) or tally.executed() == before:
+        tally.failed += 1
+        print(f"  FAIL  {folder.name}: pytest {ending(code, PYTEST_LIMIT_S)}", flush=True)
+
+
+def has_tests(folder):
+    return folder.is_dir() and any(folder.rglob("test_*.py"))
+
+
+def main(argv):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--unit", metavar="FOLDER", help="folder of the compiled unit tests")
+    parser.add_argument("--servers", action="store_true", help="run private servers for the unit tests")
+    parser.add_argument("--pytest", nargs="*", default=[], metavar="FOLDER")
+    chosen = parser.parse_args(argv)
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    tally = Tally()
+    if chosen.unit:
+        run_units(chosen.unit, tally, chosen.servers)
+    for folder in map(pathlib.Path, chosen.pytest):
+        if has_tests(folder):
+            run_pytest(folder, tally)
+    if tally.skipped:
+        print(f"{tally.skipped} tests were skipped")
+    if not tally.executed():
+        print("no test was executed")
+    print(f"{tally.passed} passed, {tally.failed} failed", flush=True)
+    return 0 if tally.executed() and not tally.failed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
