@@ -1,0 +1,155 @@
+"""The stack of a test: tools/stack run as a process of its own, with handles on its servers."""
+
+import contextlib
+import importlib.util
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import threading
+
+import psycopg
+import pymongo
+import redis
+
+from kit.client import PASSWORD, Api
+from kit.waiting import wait_until
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+OUTPUT = ROOT / "build" / "test"
+SHORT_LEASES = {"WINDLASS_LEASE_MS": "3000", "WINDLASS_RENEW_MS": "500", "WINDLASS_OFFER_MS": "1000",
+                "WINDLASS_SWEEP_MS": "300", "WINDLASS_REAP_MS": "200"}
+COMMON = {"WINDLASS_EGRESS_ALLOW": "127.0.0.0/8"}
+
+
+def load_runner():
+    """The module tools/stack/stack.py; tools is no package."""
+    spec = importlib.util.spec_from_file_location("windlass_stack", ROOT / "tools" / "stack" / "stack.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+runner = load_runner()
+
+
+class Stack(runner.Stack):
+    """A stack under build/test/<name>, its state thrown away unless `keep`."""
+
+    def __init__(self, name, env=None, schedulers=1, supervisors=1, keep=False, **more):
+        self.folder = OUTPUT / name
+        if not keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        super().__init__(self.folder, env={**COMMON, **(env or {})}, schedulers=schedulers, supervisors=supervisors, **more)
+        self.order_lock = threading.Lock()
+        self.apis, self.watched = [], None
+
+    def order(self, what, **details):
+        with self.order_lock:
+            return super().order(what, **details)
+
+    # ---- servers -------------------------------------------------------------------------------
+    @contextlib.contextmanager
+    def postgres(self):
+        """A superuser's connection of one's own."""
+        with psycopg.connect(self.urls["postgres_admin"], autocommit=True, connect_timeout=5) as connection:
+            yield connection
+
+    def sql(self, text, *values):
+        """The rows of one statement, as superuser."""
+        with self.postgres() as connection:
+            done = connection.execute(text, values)
+            return done.fetchall() if done.description else []
+
+    def redis(self):
+        return redis.Redis.from_url(self.urls["redis"], decode_responses=True)
+
+    @contextlib.contextmanager
+    def results(self):
+        """The collection of node results."""
+        with pymongo.MongoClient(self.urls["mongodb"], serverSelectionTimeoutMS=5000) as client:
+            yield client.get_default_database("windlass")["node_results"]
+
+    def quota(self, tenant, **limits):
+        """Set columns of a tenant's quota row, and wait until the queue knows a new cap."""
+        columns = ", ".join(f"{name} = %s" for name in limits)
+        self.sql(f"UPDATE control.quota SET {columns} WHERE tenant = %s", *limits.values(), tenant)
+        if "max_concurrent" in limits:
+            key = f"{{{tenant % 16:02}}}:cfg:{tenant}"
+            wait_until(lambda: self.redis().hget(key, "cap") == str(limits["max_concurrent"]),
+                       f"the new cap in {key}", 15)
+
+    # ---- people --------------------------------------------------------------------------------
+    def api(self):
+        api = Api(self.urls["web"])
+        self.apis.append(api)
+        return api
+
+    def tenant(self, roomy=True):
+        """An admin of a new tenant, with room for as many executions as a test may want."""
+        api = self.api().register()
+        if roomy:
+            self.quota(api.tenant, max_executions_per_day=1000000, max_flows=10000)
+        return api
+
+    def user(self, admin, role):
+        """A user of `admin`'s tenant with that role (there is no API for people yet)."""
+        email = f"{role}@{admin.slug}.test"
+        self.sql("""INSERT INTO control.app_user (id, tenant, email, password_hash, role)
+                    SELECT gen_random_uuid(), tenant, %s, password_hash, %s FROM control.app_user WHERE id = %s""",
+                 email, role, admin.user_id)
+        return self.api().login(email, admin.slug, PASSWORD)
+
+    # ---- what runs -----------------------------------------------------------------------------
+    def names(self, prefix):
+        return sorted(name for name in self.pids() if name.startswith(prefix))
+
+    def await_dead(self, pid):
+        """Until that process is gone: a signal takes a moment."""
+        wait_until(lambda: not alive(pid), f"the end of process {pid}", 10)
+
+    def stop(self, timeout=90):
+        for api in self.apis:
+            api.close()
+        self.apis.clear()
+        return super().stop(timeout)
+
+
+def alive(pid):
+    """Whether a process runs; a zombie does not."""
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
+
+
+def processes_of(home):
+    """The pids of all processes that carry `home` as their WINDLASS_HOME or name it in their arguments."""
+    found, wanted = [], os.fsencode(str(home))
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            arguments = (entry / "cmdline").read_bytes()
+            environment = (entry / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if wanted in arguments or b"WINDLASS_HOME=" + wanted in environment:
+            found.append(int(entry.name))
+    return [pid for pid in found if alive(pid)]
+
+
+def run_in_foreground(home, env=None, arguments=("run",), port=0):
+    """`make run`'s own program as a child with its output captured, for tests of its manners."""
+    merged = dict(os.environ, WINDLASS_HOME=str(home), WINDLASS_PORT=str(port), **COMMON, **(env or {}))
+    return subprocess.Popen(["/usr/bin/python3", str(ROOT / "tools" / "stack" / "stack.py"), *arguments], env=merged,
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            start_new_session=True, preexec_fn=die_with_us)
+
+
+def die_with_us():
+    """Our child gets SIGTERM when the test process dies."""
+    import ctypes
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
