@@ -1,0 +1,115 @@
+/*
+ * Running one attempt of one node. A node kind has one file here; node_run.c leads to them.
+ * Everything in a plan is read-only after it was made, so that all threads share the plans of a flow.
+ */
+#ifndef WL_SUPERVISOR_NODES_NODE_H
+#define WL_SUPERVISOR_NODES_NODE_H
+
+#include "lib/base/buffer.h"
+#include "lib/codec/expression_client.h"
+#include "lib/codec/json.h"
+#include "lib/model/flow_graph.h"
+#include "lib/ports/sandbox.h"
+#include "supervisor/nodes/egress.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define NODE_OUTPUT_MAX (4u << 20)  /* bytes of one node's output */
+#define NODE_INPUTS_KEPT (64u << 10) /* bytes of a node's inputs that are stored with its result */
+
+enum node_language { NODE_PYTHON, NODE_JAVASCRIPT, NODE_BASH };
+
+/* What a node's `data` says, made ready once a flow. */
+struct node_plan {
+	char *template_json; /* what is evaluated before the node runs; NULL: it takes what its predecessors gave */
+	size_t template_length;
+	bool has_expressions; /* else the template is the value */
+	/* code */
+	enum node_language language;
+	char *source;
+	char *profile; /* NULL: the default one */
+	bool parse_text;
+	struct sandbox_limits limits;
+	/* http */
+	int expect[50];
+	int expect_count;
+};
+
+/* 0; -EINVAL for data that the flow's check would not have let through; -ENOMEM. */
+int node_plan_make(const struct wl_flow_node *node, struct node_plan *ret_plan, struct wl_error *err);
+void node_plan_release(struct node_plan *plan);
+
+struct http_client; /* connections of one thread, http.c */
+
+/* What nodes need of the world. One a thread, because of its connections. */
+struct node_world {
+	struct wl_expression_pool *expressions;
+	int eval_ms;
+	const struct sandbox_port *sandbox;
+	uint32_t kill_grace_ms;
+	const struct egress_rules *egress;
+	struct http_client *http; /* made at the first use */
+};
+
+/* One attempt. All texts belong to the caller and live until it returns. */
+struct node_call {
+	int tenant;
+	const char *eid;
+	const struct wl_flow_node *node;
+	const struct node_plan *plan;
+	const char *context; /* {"inputs","nodes","vars","execution"} as JSON text */
+	size_t context_length;
+	const char *upstream; /* JSON: the output of the one live predecessor, or an object of several by node id */
+	size_t upstream_length;
+	int cancel_fd; /* becomes readable when the attempt is to stop; -1 for pure nodes */
+	void (*on_log)(void *context, const char *stream, const char *text, size_t length);
+	void *log_context;
+};
+
+enum node_result { NODE_OK, NODE_FAILED, NODE_FAILED_FOR_GOOD, NODE_STOPPED };
+
+/* How it ended. Texts are owned by the struct; NULL: absent. */
+struct node_outcome {
+	enum node_result result;
+	char *handle;
+	char *inputs_json;
+	char *outputs_json;
+	char *error_json;
+	char *receipt_json;
+};
+
+void node_outcome_release(struct node_outcome *outcome);
+
+/* True when the attempt needs no other process and no waiting: it may run on the caller's thread. */
+bool node_is_immediate(const struct wl_flow_node *node, const struct node_plan *plan);
+
+/* Run it to its end; *outcome is filled whatever happens. */
+void node_run(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);
+void node_world_release(struct node_world *world);
+
+/* ---- for the node kinds ---------------------------------------------------------------------------- */
+
+/* A failure as {"code","message","node_id"}; detail_json (may be NULL) becomes "detail". */
+void node_fail(struct node_outcome *outcome, const struct node_call *call, enum node_result result, const char *code,
+	       const char *detail_json, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+/* The text {"code","message","node_id"?,"detail"?}; node_id and detail may be NULL. NULL without memory. */
+char *node_error_text(const char *code, const char *message, const char *node_id, const char *detail_json);
+/* The plan's template with its expressions replaced; false: the outcome tells why. *ret_text is allocated. */
+bool node_evaluate(struct node_world *world, const struct node_call *call, struct node_outcome *outcome,
+		   char **ret_text);
+/* Keep a node's inputs for the record; more than NODE_INPUTS_KEPT becomes a note of the size. */
+void node_keep_inputs(struct node_outcome *outcome, const char *json, size_t length);
+/* Take over the output, or fail with output_cap. */
+void node_give(struct node_outcome *outcome, const struct node_call *call, char *json);
+/* Wait for up to `ms`; true when the attempt is to stop. */
+bool node_pause(const struct node_call *call, int ms);
+
+void node_run_condition(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);
+void node_run_switch(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);
+void node_run_code(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);
+void node_run_http(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);
+void http_client_free(struct http_client *client);
+
+#endif

@@ -1,0 +1,171 @@
+#include "lib/base/cleanup.h"
+#include "supervisor/nodes/node.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Copy a member that may hold expressions into the template. 0 also when it is absent. */
+static int copy_member(struct wl_json *template, const struct wl_json *data, const char *name)
+{
+	const struct wl_json *member = wl_json_get(data, name);
+	return member ? wl_json_set(template, name, wl_json_copy(member)) : 0;
+}
+
+/* A text in place of an expression is one: `.inputs.n > 3` means `{{ .inputs.n > 3 }}`. */
+static struct wl_json *as_expression(const struct wl_json *value)
+{
+	const char *text = wl_json_string(value, NULL);
+	if (!text || strstr(text, "{{"))
+		return wl_json_copy(value);
+	_wl_buffer_ struct wl_buffer wrapped;
+	wl_buffer_init(&wrapped, 0);
+	(void)wl_buffer_append_text(&wrapped, "{{ ");
+	(void)wl_buffer_append_text(&wrapped, text);
+	(void)wl_buffer_append_text(&wrapped, " }}");
+	return wrapped.failed ? NULL : wl_json_new_string(wrapped.data);
+}
+
+static int condition_template(const struct wl_json *data, struct wl_json **ret_template)
+{
+	*ret_template = as_expression(wl_json_get(data, "if"));
+	return *ret_template ? 0 : -ENOMEM;
+}
+
+static int switch_template(const struct wl_json *data, struct wl_json **ret_template)
+{
+	_wl_json_ struct wl_json *template = wl_json_object();
+	struct wl_json *cases = wl_json_array();
+	int failed = copy_member(template, data, "value");
+	for (const struct wl_json *one = wl_json_first(wl_json_get(data, "cases")); one; one = wl_json_next(one)) {
+		struct wl_json *copy = wl_json_object();
+		failed |= wl_json_set_string(copy, "name", wl_json_get_string(one, "name", ""));
+		failed |= copy_member(copy, one, "equals");
+		if (wl_json_get(one, "when"))
+			failed |= wl_json_set(copy, "when", as_expression(wl_json_get(one, "when")));
+		failed |= wl_json_append(cases, copy);
+	}
+	failed |= wl_json_set(template, "cases", cases);
+	if (failed)
+		return -ENOMEM;
+	*ret_template = wl_steal(template);
+	return 0;
+}
+
+static int http_template(const struct wl_json *data, struct node_plan *plan, struct wl_json **ret_template)
+{
+	static const char *const members[] = { "method", "url", "headers", "query", "body" };
+	_wl_json_ struct wl_json *template = wl_json_object();
+	for (size_t i = 0; i < WL_COUNT_OF(members); i++)
+		if (copy_member(template, data, members[i]) < 0)
+			return -ENOMEM;
+	const struct wl_json *status = wl_json_first(wl_json_get(data, "expect"));
+	for (; status && plan->expect_count < (int)WL_COUNT_OF(plan->expect); status = wl_json_next(status))
+		plan->expect[plan->expect_count++] = (int)wl_json_number(status, 0);
+	*ret_template = wl_steal(template);
+	return *ret_template ? 0 : -ENOMEM;
+}
+
+static uint32_t limit_of(const struct wl_json *limits, const char *name, double factor)
+{
+	double value = wl_json_get_number(limits, name, 0) * factor;
+	return value > 0 && value < 1e9 ? (uint32_t)value : 0;
+}
+
+static int code_template(const struct wl_json *data, struct node_plan *plan, struct wl_json **ret_template)
+{
+	static const char *const languages[] = { [NODE_PYTHON] = "python",
+						 [NODE_JAVASCRIPT] = "javascript",
+						 [NODE_BASH] = "bash" };
+	const char *language = wl_json_get_string(data, "language", "");
+	int found = -1;
+	for (int i = 0; i < (int)WL_COUNT_OF(languages); i++)
+		if (strcmp(languages[i], language) == 0)
+			found = i;
+	const char *source = wl_json_get_string(data, "source", NULL);
+	if (found < 0 || !source)
+		return -EINVAL;
+	const char *profile = wl_json_get_string(data, "profile", "default");
+	plan->language = (enum node_language)found;
+	plan->source = strdup(source);
+	/* both words stand for the profile that the sandbox takes when none is named */
+	bool standard = strcmp(profile, "default") == 0 || strcmp(profile, SANDBOX_PROFILE_DEFAULT) == 0;
+	plan->profile = standard ? NULL : strdup(profile);
+	if (!plan->source || (!standard && !plan->profile))
+		return -ENOMEM;
+	plan->parse_text = strcmp(wl_json_get_string(data, "parse", "json"), "text") == 0;
+	const struct wl_json *limits = wl_json_get(data, "limits");
+	plan->limits.memory_mb = limit_of(limits, "memory_mb", 1);
+	plan->limits.cpu_milli = limit_of(limits, "cpu", 1000);
+	plan->limits.pids = limit_of(limits, "pids", 1);
+	plan->limits.output_kb = limit_of(limits, "output_kb", 1);
+	const struct wl_json *input = wl_json_get(data, "input");
+	*ret_template = input ? wl_json_copy(input) : NULL;
+	return input && !*ret_template ? -ENOMEM : 0;
+}
+
+static int value_template(const struct wl_json *data, struct wl_json **ret_template)
+{
+	const struct wl_json *value = wl_json_get(data, "value");
+	*ret_template = value ? wl_json_copy(value) : NULL;
+	return value && !*ret_template ? -ENOMEM : 0;
+}
+
+static int make_template(const struct wl_flow_node *node, const struct wl_json *data, struct node_plan *plan,
+			 struct wl_json **ret_template)
+{
+	switch (node->kind) {
+	case WL_KIND_OUTPUT:
+	case WL_KIND_TRANSFORM:
+		return value_template(data, ret_template);
+	case WL_KIND_CONDITION:
+		return condition_template(data, ret_template);
+	case WL_KIND_SWITCH:
+		return switch_template(data, ret_template);
+	case WL_KIND_HTTP:
+		return http_template(data, plan, ret_template);
+	case WL_KIND_CODE:
+		return code_template(data, plan, ret_template);
+	case WL_KIND_START:
+	case WL_KIND_JOIN:
+	case WL_KIND_NOTE:
+	case WL_KIND_COUNT:
+		break;
+	}
+	return 0;
+}
+
+int node_plan_make(const struct wl_flow_node *node, struct node_plan *ret_plan, struct wl_error *err)
+{
+	struct node_plan plan = { 0 };
+	_wl_json_ struct wl_json *data = NULL;
+	_wl_json_ struct wl_json *template = NULL;
+	const char *text = node->data_json ? node->data_json : "{}";
+	if (wl_json_parse(text, strlen(text), &data, err) < 0)
+		return wl_fail_within(err, "node %.64s", node->id);
+	int result = make_template(node, data, &plan, &template);
+	if (result == 0 && template) {
+		plan.template_json = wl_json_print(template);
+		if (!plan.template_json)
+			result = -ENOMEM;
+	}
+	if (result < 0) {
+		node_plan_release(&plan);
+		return wl_fail(err, -result, "node %.64s of kind %s cannot be made ready", node->id,
+			       wl_node_kind_name(node->kind));
+	}
+	if (plan.template_json) {
+		plan.template_length = strlen(plan.template_json);
+		/* outside of strings compact JSON never has two braces in a row */
+		plan.has_expressions = strstr(plan.template_json, "{{") != NULL;
+	}
+	*ret_plan = plan;
+	return 0;
+}
+
+void node_plan_release(struct node_plan *plan)
+{
+	free(plan->template_json);
+	free(plan->source);
+	free(plan->profile);
+	*plan = (struct node_plan){ 0 };
+}
