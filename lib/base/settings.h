@@ -41,6 +41,8 @@ enum wl_program {
 	X(sandbox_slots, 8, 1, 4096, "sandboxes", WL_PROGRAM_SUPERVISOR | WL_PROGRAM_WARDEN,                           \
 	  "sandboxes that run at once on this host")                                                                   \
 	X(sandbox_parked, 4, 0, 256, "sandboxes", WL_PROGRAM_WARDEN, "sandboxes kept ready for each tenant in use")    \
+	X(warden_client_uid, -1, -1, 2147483647, "uid", WL_PROGRAM_WARDEN,                                             \
+	  "user, beside root, that may use the warden's socket; -1: the owner of its folder")                          \
 	X(kill_grace_ms, 500, 0, 60000, "ms", WL_PROGRAM_SUPERVISOR, "time between SIGTERM and SIGKILL for a node")    \
 	X(sweep_ms, 2000, 50, 600000, "ms", WL_PROGRAM_SCHEDULER, "time between two sweeps of the ledger")             \
 	X(reap_ms, 500, 50, 60000, "ms", WL_PROGRAM_SCHEDULER, "time between two looks for expired leases")            \
