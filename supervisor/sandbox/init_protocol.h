@@ -8,7 +8,8 @@
 
 #include <stdint.h>
 
-#define INIT_CONTROL_FD 3
+#define INIT_CONTROL_FD 3 /* read end of the control pipe */
+#define INIT_STATUS_FD 4  /* write end of a pipe to the warden: the wait status of the program, once, as an int32_t */
 #define INIT_STRINGS_MAX 131072 /* bytes of all arguments and variables together */
 #define INIT_VECTOR_MAX 1024	/* arguments or variables */
 #define INIT_PATH_MAX 256

@@ -1,0 +1,23 @@
+/* Who gets the next free slot: pure. */
+#ifndef WL_SANDBOX_FAIR_PICK_H
+#define WL_SANDBOX_FAIR_PICK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define WAITING_MAX 1024     /* requests that may wait on one warden; more are refused as busy */
+#define WAITING_EACH_MAX 256 /* of one tenant, so that none can fill the queue for the others */
+
+struct waiting_run {
+	uint32_t tenant;
+	uint32_t running; /* slots that this tenant holds now */
+	uint64_t arrival; /* grows with each request */
+};
+
+/*
+ * Index of the request to serve next: of the tenant that holds the fewest slots, and among those the oldest. A tenant
+ * thus waits at most until one of its own runs ends or all tenants with less have been served. `count` is 1 or more.
+ */
+size_t fair_pick(const struct waiting_run *waiting, size_t count);
+
+#endif

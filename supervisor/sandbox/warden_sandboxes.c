@@ -1,0 +1,349 @@
+#include "supervisor/sandbox/warden.h"
+
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "supervisor/sandbox/verdict.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ---- stock ------------------------------------------------------------------------------------- */
+
+static uint32_t profile_index(const struct warden *warden, const struct sandbox_profile *profile)
+{
+	return (uint32_t)(profile - warden->profiles.profiles);
+}
+
+static struct park_key *find_key(struct warden *warden, uint32_t tenant, uint32_t profile)
+{
+	for (size_t i = 0; i < warden->key_count; i++)
+		if (warden->keys[i].tenant == tenant && warden->keys[i].profile == profile)
+			return &warden->keys[i];
+	return NULL;
+}
+
+/* A place for a new kind: a free one, or that of a kind with no stock that was not used for longest. */
+static struct park_key *free_key(struct warden *warden)
+{
+	if (warden->key_count < PARK_KEYS_MAX)
+		return &warden->keys[warden->key_count++];
+	struct park_key *oldest = NULL;
+	for (size_t i = 0; i < warden->key_count; i++) {
+		struct park_key *key = &warden->keys[i];
+		if (key->parked + key->making == 0 && (!oldest || key->used_ms < oldest->used_ms))
+			oldest = key;
+	}
+	return oldest; /* never NULL in practice: the total of parked ones is less than the number of keys */
+}
+
+static struct park_key *get_key(struct warden *warden, uint32_t tenant, const struct sandbox_profile *profile)
+{
+	uint32_t index = profile_index(warden, profile);
+	struct park_key *key = find_key(warden, tenant, index);
+	if (key)
+		return key;
+	key = free_key(warden);
+	if (key)
+		*key = (struct park_key){ .tenant = tenant, .profile = index };
+	return key;
+}
+
+void parking_use(struct warden *warden, uint32_t tenant, const struct sandbox_profile *profile)
+{
+	struct park_key *key = get_key(warden, tenant, profile);
+	if (key)
+		key->used_ms = wl_clock_boot_ms();
+}
+
+static struct sandbox *find_parked(const struct warden *warden, uint32_t tenant, const struct sandbox_profile *profile)
+{
+	for (struct sandbox *sandbox = warden->sandboxes; sandbox; sandbox = sandbox->next)
+		if (!sandbox->running && !sandbox->killed && sandbox->tenant == tenant && sandbox->profile == profile)
+			return sandbox;
+	return NULL;
+}
+
+static void order(struct warden *warden, struct park_key *key, bool urgent)
+{
+	struct maker_order wish = { .tenant = key->tenant,
+				    .profile = &warden->profiles.profiles[key->profile],
+				    .urgent = urgent };
+	if (maker_order(warden->maker, &wish) == 0)
+		key->making++;
+}
+
+static void give_up(struct warden *warden, struct park_key *key)
+{
+	struct sandbox *sandbox = find_parked(warden, key->tenant, &warden->profiles.profiles[key->profile]);
+	key->parked--;
+	if (sandbox)
+		sandbox_stop(sandbox, WARDEN_CANCELLED, 0);
+}
+
+void parking_keep(struct warden *warden)
+{
+	for (;;) {
+		struct park_step step = park_plan(warden->keys, warden->key_count, &warden->rules, wl_clock_boot_ms());
+		if (step.kind == PARK_NOTHING)
+			return;
+		struct park_key *key = &warden->keys[step.key];
+		uint32_t before = key->making;
+		if (step.kind == PARK_GIVE_UP)
+			give_up(warden, key);
+		else
+			order(warden, key, false);
+		if (step.kind == PARK_MAKE && key->making == before)
+			return; /* no memory: the next event tries again */
+	}
+}
+
+void sandbox_order(struct warden *warden, const struct client *client)
+{
+	struct park_key *key = get_key(warden, client->request.tenant, client->profile);
+	uint32_t wanted = 0;
+	for (size_t i = 0; i < warden->client_count; i++)
+		wanted += warden->clients[i]->state == CLIENT_MAKING &&
+			  warden->clients[i]->request.tenant == client->request.tenant &&
+			  warden->clients[i]->profile == client->profile;
+	/* what is being made for the stock may still stand behind other orders, so the difference is ordered anew */
+	if (key && key->making < wanted)
+		order(warden, key, true);
+}
+
+/* ---- products ---------------------------------------------------------------------------------- */
+
+static void refuse_oldest(struct warden *warden, const struct maker_product *product)
+{
+	struct client *oldest = NULL;
+	for (size_t i = 0; i < warden->client_count; i++) {
+		struct client *client = warden->clients[i];
+		if (client->state == CLIENT_MAKING && client->request.tenant == product->order.tenant &&
+		    client->profile == product->order.profile && (!oldest || client->arrival < oldest->arrival))
+			oldest = client;
+	}
+	if (oldest)
+		client_refuse(oldest, &product->err);
+}
+
+static int accept_product(struct warden *warden, struct maker_product *product, struct wl_error *err)
+{
+	struct sandbox *sandbox = calloc(1, sizeof(*sandbox));
+	if (!sandbox)
+		return wl_fail(err, ENOMEM, "no memory for a sandbox");
+	sandbox->watched = WATCHED_SANDBOX;
+	(void)snprintf(sandbox->name, sizeof(sandbox->name), "%s", product->name);
+	sandbox->tenant = product->order.tenant;
+	sandbox->profile = product->order.profile;
+	sandbox->limits = product->order.profile->standard;
+	sandbox->child = product->child;
+	if (warden_watch(warden, sandbox->child.pidfd, sandbox, err) < 0) {
+		free(sandbox);
+		return -err->code;
+	}
+	sandbox->next = warden->sandboxes;
+	warden->sandboxes = sandbox;
+	return 0;
+}
+
+static void drop_product(struct warden *warden, struct maker_product *product)
+{
+	(void)kill(product->child.pid, SIGKILL);
+	(void)waitpid(product->child.pid, NULL, 0);
+	crun_child_close(&product->child);
+	maker_remove(warden->maker, product->name);
+}
+
+void sandbox_take_products(struct warden *warden)
+{
+	for (struct maker_product *product; (product = maker_take(warden->maker)); free(product)) {
+		struct park_key *key = get_key(warden, product->order.tenant, product->order.profile);
+		if (key && key->making > 0)
+			key->making--;
+		if (product->err.code == 0 && accept_product(warden, product, &product->err) < 0)
+			drop_product(warden, product);
+		if (product->err.code == 0) {
+			if (key)
+				key->parked++;
+			continue;
+		}
+		wl_log(WL_LOG_ERROR, "a sandbox for tenant %u was not made: %s", product->order.tenant,
+		       product->err.text);
+		if (key)
+			key->used_ms = 0; /* not tried again until somebody asks */
+		refuse_oldest(warden, product);
+	}
+	clients_serve(warden);
+}
+
+/* ---- running ----------------------------------------------------------------------------------- */
+
+static void begin(struct sandbox *sandbox, struct client *client, const struct cgroup_usage *before)
+{
+	sandbox->running = true;
+	sandbox->client = client;
+	sandbox->limits = client->limits;
+	sandbox->cpu_before_us = before->cpu_us;
+	sandbox->started_us = wl_clock_monotonic_us();
+	sandbox->deadline_us = sandbox->started_us + (uint64_t)client->limits.wall_ms * 1000;
+	memcpy(sandbox->id, client->request.id, sizeof(sandbox->id));
+	client->sandbox = sandbox;
+	client->state = CLIENT_RUNNING;
+}
+
+/* The client's ends of the pipes are the client's alone from now on. */
+static void close_handed_out(struct crun_child *child)
+{
+	int *fds[] = { &child->control, &child->in, &child->out, &child->err };
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
+		(void)close(*fds[i]);
+		*fds[i] = -1;
+	}
+}
+
+bool sandbox_hand_out(struct warden *warden, struct client *client)
+{
+	struct wl_error err = { 0 };
+	struct cgroup_usage before;
+	struct sandbox *sandbox = find_parked(warden, client->request.tenant, client->profile);
+	if (!sandbox)
+		return false;
+	struct park_key *key = find_key(warden, sandbox->tenant, profile_index(warden, sandbox->profile));
+	if (key && key->parked > 0)
+		key->parked--;
+	/* a client that had to wait for its making gets a cold one, whoever it was ordered for */
+	sandbox->warm = !client->waited;
+	if (cgroup_apply(&warden->cgroups, sandbox->name, &sandbox->limits, &client->limits, &err) < 0) {
+		sandbox_stop(sandbox, WARDEN_CANCELLED, 0);
+		client_refuse(client, &err);
+		return true;
+	}
+	cgroup_reset_peak(&warden->cgroups, sandbox->name);
+	cgroup_read_usage(&warden->cgroups, sandbox->name, &before);
+	begin(sandbox, client, &before);
+	if (client_started(warden, client, sandbox) < 0)
+		client_remove(client);
+	close_handed_out(&sandbox->child);
+	return true;
+}
+
+static void kill_now(struct sandbox *sandbox)
+{
+	/* its init is process 1 of a pid namespace: with it the kernel kills all others in there */
+	(void)syscall(SYS_pidfd_send_signal, sandbox->child.pidfd, SIGKILL, NULL, 0);
+	sandbox->killed = true;
+}
+
+void sandbox_stop(struct sandbox *sandbox, uint32_t reason, uint32_t grace_ms)
+{
+	if (!sandbox->stopped) {
+		sandbox->stopped = true;
+		sandbox->stop_reason = reason;
+	}
+	uint64_t deadline = wl_clock_monotonic_us() + (uint64_t)grace_ms * 1000;
+	if (grace_ms == 0)
+		kill_now(sandbox);
+	else if (deadline < sandbox->deadline_us)
+		sandbox->deadline_us = deadline;
+}
+
+int sandbox_timers(struct warden *warden, int most_ms)
+{
+	uint64_t now = wl_clock_monotonic_us();
+	uint64_t wait_us = (uint64_t)most_ms * 1000;
+	for (struct sandbox *sandbox = warden->sandboxes; sandbox; sandbox = sandbox->next) {
+		if (!sandbox->running || sandbox->killed)
+			continue;
+		if (sandbox->deadline_us <= now)
+			sandbox_stop(sandbox, WARDEN_TIMEOUT, 0);
+		else if (sandbox->deadline_us - now < wait_us)
+			wait_us = sandbox->deadline_us - now;
+	}
+	return (int)((wait_us + 999) / 1000);
+}
+
+/* ---- the end ----------------------------------------------------------------------------------- */
+
+static void fill_receipt(const struct warden *warden, const struct sandbox *sandbox, const siginfo_t *info,
+			 struct warden_receipt *receipt)
+{
+	struct cgroup_usage usage;
+	int32_t status = 0;
+	cgroup_read_usage(&warden->cgroups, sandbox->name, &usage);
+	struct ending ending = { .stopped = sandbox->stopped,
+				 .stop_reason = sandbox->stop_reason,
+				 .has_status = read(sandbox->child.status, &status, sizeof(status)) == sizeof(status),
+				 .init_exited = info->si_code == CLD_EXITED,
+				 .init_exit_code = info->si_status,
+				 .oom_kills = usage.oom_kills };
+	ending.wait_status = status;
+	*receipt = (struct warden_receipt){ .warm = sandbox->warm,
+					    .pids_peak = usage.pids_peak,
+					    .wall_us = wl_clock_monotonic_us() - sandbox->started_us,
+					    .memory_peak = usage.memory_peak,
+					    .limits = sandbox->limits };
+	receipt->cpu_us = usage.cpu_us > sandbox->cpu_before_us ? usage.cpu_us - sandbox->cpu_before_us : 0;
+	memcpy(receipt->profile_hash, sandbox->profile->hash, sizeof(receipt->profile_hash));
+	verdict_fill(&ending, receipt);
+}
+
+static void unlink_sandbox(struct warden *warden, struct sandbox *sandbox)
+{
+	struct sandbox **at = &warden->sandboxes;
+	while (*at != sandbox)
+		at = &(*at)->next;
+	*at = sandbox->next;
+}
+
+/* A parked one that nobody gave up has died: of the host's memory shortage, or of an operator. */
+static void note_lost(struct warden *warden, const struct sandbox *sandbox)
+{
+	struct park_key *key = find_key(warden, sandbox->tenant, profile_index(warden, sandbox->profile));
+	if (key && key->parked > 0)
+		key->parked--;
+	wl_log(WL_LOG_WARNING, "parked sandbox %s of tenant %u died by itself", sandbox->name, sandbox->tenant);
+}
+
+void sandbox_ended(struct warden *warden, struct sandbox *sandbox)
+{
+	siginfo_t info = { 0 };
+	struct warden_receipt receipt = { 0 };
+	if (waitid(P_PIDFD, (id_t)sandbox->child.pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
+		return;
+	if (sandbox->running) {
+		fill_receipt(warden, sandbox, &info, &receipt);
+		wl_log(WL_LOG_INFO, "tenant %u, %s: %s sandbox, reason %u, exit code %u, %llu us, %llu us of CPU",
+		       sandbox->tenant, sandbox->id, sandbox->warm ? "warm" : "cold", receipt.reason, receipt.exit_code,
+		       (unsigned long long)receipt.wall_us, (unsigned long long)receipt.cpu_us);
+		if (sandbox->client)
+			client_ended(sandbox->client, &receipt);
+	} else if (!sandbox->killed) {
+		note_lost(warden, sandbox);
+	}
+	maker_remove(warden->maker, sandbox->name);
+	crun_child_close(&sandbox->child);
+	unlink_sandbox(warden, sandbox);
+	free(sandbox);
+	clients_serve(warden);
+}
+
+void sandboxes_close(struct warden *warden)
+{
+	for (struct sandbox *sandbox = warden->sandboxes; sandbox; sandbox = sandbox->next)
+		kill_now(sandbox);
+	while (warden->sandboxes) {
+		struct sandbox *sandbox = warden->sandboxes;
+		siginfo_t info;
+		while (waitid(P_PIDFD, (id_t)sandbox->child.pidfd, &info, WEXITED) < 0 && errno == EINTR)
+			;
+		maker_remove(warden->maker, sandbox->name);
+		crun_child_close(&sandbox->child);
+		unlink_sandbox(warden, sandbox);
+		free(sandbox);
+	}
+}
