@@ -376,6 +376,42 @@ int wl_json_write(struct wl_buffer *buffer, const struct wl_json *json)
 	return -buffer->failed;
 }
 
+static void write_sorted_object(struct wl_buffer *buffer, const struct wl_json *object)
+{
+	size_t count = wl_json_count(object);
+	_wl_free_ const cJSON **members = sorted_members(object, count);
+	if (!members && !buffer->failed)
+		buffer->failed = ENOMEM;
+	(void)wl_buffer_append_char(buffer, '{');
+	for (size_t i = 0; i < count && !buffer->failed; i++) {
+		if (i > 0)
+			(void)wl_buffer_append_char(buffer, ',');
+		(void)wl_buffer_append_json_string(buffer, members[i]->string, strlen(members[i]->string));
+		(void)wl_buffer_append_char(buffer, ':');
+		(void)wl_json_write_sorted(buffer, of_library_const(members[i]));
+	}
+	(void)wl_buffer_append_char(buffer, '}');
+}
+
+int wl_json_write_sorted(struct wl_buffer *buffer, const struct wl_json *json)
+{
+	if (wl_json_is(json, WL_JSON_OBJECT)) {
+		write_sorted_object(buffer, json);
+	} else if (wl_json_is(json, WL_JSON_ARRAY)) {
+		const struct wl_json *first = wl_json_first(json);
+		(void)wl_buffer_append_char(buffer, '[');
+		for (const struct wl_json *item = first; item && !buffer->failed; item = wl_json_next(item)) {
+			if (item != first)
+				(void)wl_buffer_append_char(buffer, ',');
+			(void)wl_json_write_sorted(buffer, item);
+		}
+		(void)wl_buffer_append_char(buffer, ']');
+	} else {
+		(void)wl_json_write(buffer, json);
+	}
+	return -buffer->failed;
+}
+
 char *wl_json_print(const struct wl_json *json)
 {
 	_wl_buffer_ struct wl_buffer buffer;

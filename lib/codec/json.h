@@ -63,7 +63,9 @@ int wl_json_set_raw(struct wl_json *object, const char *key, const char *json_te
 
 /* Compact text. 0 or -ENOMEM / -EMSGSIZE of the buffer. */
 int wl_json_write(struct wl_buffer *buffer, const struct wl_json *json);
-/* As above into memory of its own; NULL without memory. */
+/* The same with the members of each object in the order of their keys' bytes: equal values give equal texts. */
+int wl_json_write_sorted(struct wl_buffer *buffer, const struct wl_json *json);
+/* As wl_json_write() into memory of its own; NULL without memory. */
 char *wl_json_print(const struct wl_json *json);
 
 static inline void wl_json_cleanup(struct wl_json **json)

@@ -65,6 +65,8 @@ struct wl_flow_node {
 	enum wl_on_error on_error;
 	enum wl_join_mode join; /* of a join node */
 	char *data_json;	/* the node's `data` as JSON text */
+	char **cases;		/* of a switch node: the names of its cases, which are handles */
+	int case_count;
 	/* made by wl_flow_graph_index(): indexes into edges */
 	int *in_edges, in_count;
 	int *out_edges, out_count;
@@ -72,7 +74,7 @@ struct wl_flow_node {
 
 struct wl_flow_edge {
 	char *id;
-	int source, target;  /* indexes into nodes */
+	int source, target;  /* indexes into nodes; -1 while a document with faults is checked: leads nowhere */
 	char *source_handle; /* "" for the only handle */
 };
 
@@ -118,6 +120,9 @@ int wl_flow_graph_check(const struct wl_flow_graph *graph, struct wl_flow_faults
 
 /* A topological order of all node indexes in `order` (node_count entries): false when there is a cycle (Kahn 1962). */
 bool wl_flow_graph_order(const struct wl_flow_graph *graph, int *order);
+
+/* Mark in `upstream` (node_count bytes) each node from which edges lead to `node`: false without memory. */
+bool wl_flow_graph_upstream(const struct wl_flow_graph *graph, int node, unsigned char *upstream);
 
 /* True when there is a path of edges from one node to the other. */
 bool wl_flow_graph_reaches(const struct wl_flow_graph *graph, int from, int to);
