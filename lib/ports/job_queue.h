@@ -17,6 +17,11 @@ struct wl_supervisor_row {
 	int held;     /* leases it holds now, over all shards */
 };
 
+struct wl_counter {
+	const char *name; /* such as claimed_total */
+	int64_t value;
+};
+
 struct wl_job_queue {
 	void *self;
 
@@ -33,12 +38,27 @@ struct wl_job_queue {
 	int (*claim)(void *self, int shard, int64_t gen, const char *supervisor, int n, int offer_ms,
 		     struct wl_error *err);
 	int (*expired)(void *self, int shard, int64_t gen, struct wl_fence *ret_items, int limit, struct wl_error *err);
-	/* free the slot of a fenced attempt: wait again, or drop it for good */
+	/*
+	 * Free the slot of an attempt after the ledger was told (fenced by the reaper, or released by its supervisor):
+	 * it waits again at its old place. drop: the ledger has no such row any more, so whatever the queue holds of it
+	 * goes. gen: of the lease, or the shard's. 1 done, 0 the queue holds no such attempt, or -errno.
+	 */
 	int (*requeue)(void *self, int shard, int64_t gen, const char *eid, int epoch, bool drop, struct wl_error *err);
 	int (*set_shares)(void *self, int shard, const struct wl_tenant_share *shares, int count, struct wl_error *err);
 	int (*run_id)(void *self, char ret_run_id[64], struct wl_error *err);
 	/* keep the shard's gen alive for 5 s; 0, -EAGAIN when it is absent or another */
 	int (*touch)(void *self, int shard, int64_t gen, struct wl_error *err);
+	/* which of the ledger's rows the queue does not hold: fills ret_missing, returns how many */
+	int (*missing)(void *self, int shard, int64_t gen, const struct wl_dispatch_row *rows, int count,
+		       bool *ret_missing, struct wl_error *err);
+	/* put rows back that it had lost; those that it holds stay as they are */
+	int (*repair)(void *self, int shard, int64_t gen, const struct wl_dispatch_row *rows, int count, int lease_ms,
+		      struct wl_error *err);
+	/* show the counters of a scheduler to the metrics page; kept for ttl_ms */
+	int (*report)(void *self, const char *scheduler, const struct wl_counter *counters, int count, int ttl_ms,
+		      struct wl_error *err);
+	/* load the function library where it is missing or another one */
+	int (*prepare)(void *self, struct wl_error *err);
 	/* rebuild: empty the shard, load pages of rows, then publish the gen */
 	int (*rebuild_begin)(void *self, int shard, struct wl_error *err);
 	int (*rebuild_load)(void *self, int shard, const struct wl_dispatch_row *rows, int count, int lease_ms,
@@ -54,8 +74,12 @@ struct wl_job_queue {
 		    struct wl_error *err);
 	/* what the queue thinks this supervisor holds, for a resync after a reconnect */
 	int (*owned)(void *self, const char *supervisor, struct wl_lease *ret_leases, int limit, struct wl_error *err);
+	/* outcomes in the order of the leases; those of a shard that is not ready count as kept, since it cannot tell
+	 */
 	int (*renew)(void *self, const char *supervisor, const struct wl_lease *leases, int count, int lease_ms,
 		     enum wl_renew_outcome *ret_outcomes, struct wl_error *err);
+	/* free the slots of ended attempts; how many the queue still held. -EAGAIN: call again, it does no harm twice
+	 */
 	int (*complete)(void *self, const char *supervisor, const struct wl_lease *leases, int count,
 			struct wl_error *err);
 	/* wait up to timeout_ms for a message to this supervisor; 1 and the execution to cancel, 0 none */
