@@ -94,8 +94,9 @@ struct sandbox_request {
 	struct sandbox_limits limits;
 	int cancel_fd;		/* an eventfd (or any fd) that becomes readable to cancel; never read. -1: none */
 	uint32_t kill_grace_ms; /* between SIGTERM and SIGKILL on a cancel */
-	/* Chunks of standard error as they come, called on the calling thread; may be NULL. */
+	/* Chunks of standard error, and of standard output, as they come, called on the calling thread; may be NULL. */
 	void (*on_log)(void *context, const char *bytes, size_t length);
+	void (*on_output)(void *context, const char *bytes, size_t length);
 	void *context;
 };
 
