@@ -7,7 +7,7 @@ UNIT_SOURCES := $(wildcard tests/unit/*_test.c)
 UNIT_NAMES := $(patsubst tests/unit/%.c,%,$(UNIT_SOURCES))
 UNIT_PROGRAMS := $(UNIT_NAMES:%=$(BIN)/tests/%)
 UNIT_COMMON := $(call objects,scheduler/core/*.c supervisor/core/*.c tests/kit/*.c)
-TEST_FOLDERS := tests/tools tests/stack tests/contract tests/system tests/faults
+TEST_FOLDERS := tests/tools tests/model tests/stack tests/sandbox tests/contract tests/system tests/faults
 JOBS ?= $(shell nproc)
 
 define unit_program
