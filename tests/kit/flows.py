@@ -3,7 +3,7 @@
 
 def of(node_id, rest=""):
     """The jq path of a node's output, for use inside an expression."""
-    return f".nodes.{node_id}.output{rest}"
+    return f".nodes.{node_id}{rest}"
 
 
 def ex(program):
