@@ -1,7 +1,7 @@
 # Test programs of the sandbox: they speak to a warden through the supervisor's own client.
 SANDBOX_TOOLS := $(BIN)/sandbox-run $(BIN)/sandbox-bench
 
-$(BIN)/sandbox-run: $(OBJ)/tests/kit/sandbox_run.o
+$(BIN)/sandbox-run: $(OBJ)/tests/sandbox/sandbox_run.o
 $(BIN)/sandbox-bench: $(OBJ)/tests/load/sandbox_bench.o
 $(SANDBOX_TOOLS): $(OBJ)/supervisor/warden_client.o $(LIB)
 	@mkdir -p $(@D)

@@ -139,6 +139,7 @@ class Runner:
             self.outer["postgres_admin"] = self.postgres.url("postgres", DATABASE, self.place.outer_home)
         migrate(admin, self.place.checkout / "specs" / "sql", self.say)
         if self.postgres:
+            admin.run(f"GRANT CONNECT ON DATABASE {DATABASE} TO windlass_app;")
             set_password(admin, "windlass_app", secret(self.place, "windlass_app.password"))
             self.urls["postgres"] = self.postgres.url("windlass_app", DATABASE)
             self.outer["postgres"] = self.postgres.url("windlass_app", DATABASE, self.place.outer_home)
@@ -201,6 +202,8 @@ class Runner:
             return
         for program in Programs(self.place, self.settings, self.urls, port, self.settings["env"]).all():
             self.start(program)
+        for slot in self.slots.values():        # also those that have no readiness of their own
+            self.await_ready(slot)
 
     # ---- running ---------------------------------------------------------------------------
     def look_after(self):
@@ -236,11 +239,7 @@ class Runner:
             raise StackError(f"there is no program '{name}'; there are {', '.join(self.slots)}")
         slot = self.slots[name]
         if order["do"] == "kill":
-            slot.held = bool(order.get("hold"))
-            if slot.process:
-                os.kill(slot.process.pid, order["signal"])
-                if order["signal"] == signal.SIGKILL or slot.held:
-                    self.await_end([slot])
+            self.kill(slot, order["signal"], bool(order.get("hold")))
         elif order["do"] == "start":
             slot.held = False
             if not slot.process or slot.process.gone():
@@ -253,6 +252,18 @@ class Runner:
         else:
             raise StackError(f"unknown order '{order['do']}'")
         return slot.process.pid if slot.process and not slot.process.gone() else None
+
+    def kill(self, slot, number, hold):
+        """Signal a program. When that ends it for certain, its end is awaited; a restart then follows by itself."""
+        slot.held = hold
+        if slot.process and not slot.process.gone():
+            os.kill(slot.process.pid, number)
+            deadline = time.monotonic() + slot.program.stop_s
+            while (number == signal.SIGKILL or hold) and not slot.process.gone():
+                if time.monotonic() > deadline:
+                    raise StackError(f"{slot.program.name} did not end within {slot.program.stop_s} s")
+                time.sleep(POLL_S)
+        self.look_after()
 
     def serve_control(self):
         """One order a line; end of file means that who started us is gone."""
@@ -330,7 +341,7 @@ class Runner:
     def announce(self):
         if self.settings["servers_only"]:
             self.say("the servers are ready")
-        else:
+        elif not self.control:
             print(f"Windlass is ready at {self.outer['web']}", flush=True)
         for name in self.tails:         # what a start-up says is shown only if it fails
             path = self.place.home / "log" / f"{name}.log"

@@ -1,0 +1,63 @@
+"""Doubles for the programs of Windlass: small servers that let the runner's own duties be tested alone."""
+
+import json
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tools" / "stack"))
+
+DOUBLE = '''#!/usr/bin/python3
+import http.server, json, os, pathlib, signal, socket, sys
+name = pathlib.Path(sys.argv[0]).name
+place = pathlib.Path(os.environ["WINDLASS_HOME"]) / "spool" / "seen"
+if name in ("windlass-eval", "windlass-warden"):
+    variable = {"windlass-eval": "WINDLASS_EVAL_SOCKET", "windlass-warden": "WINDLASS_WARDEN_SOCKET"}[name]
+    kind = socket.SOCK_STREAM if name == "windlass-eval" else socket.SOCK_SEQPACKET
+    server = socket.socket(socket.AF_UNIX, kind)
+    server.bind(os.environ[variable])
+    server.listen()
+    while True:
+        server.accept()[0].close()
+if name == "windlass-web":
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = json.dumps({"uid": os.getuid(), "groups": os.getgroups(), "cwd": os.getcwd(),
+                               "variables": sorted(os.environ), "no_new_privs": "NoNewPrivs:\\t1" in open("/proc/self/status").read()})
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body.encode())
+        def log_message(self, *parts):
+            pass
+    if os.fork() == 0:                  # a worker, as kore has them
+        signal.pause()
+    http.server.HTTPServer(("127.0.0.1", int(os.environ["WINDLASS_PORT"])), Answer).serve_forever()
+signal.pause()
+'''
+NAMES = ("windlass-eval", "windlass-warden", "windlass-scheduler", "windlass-supervisor", "windlass-web")
+
+
+@pytest.fixture
+def doubles():
+    """Folder below the checkout with one double a program; its name as the stack wants it."""
+    folder = ROOT / "build" / "test" / f"doubles-{os.getpid()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in NAMES:
+        (folder / name).write_text(DOUBLE)
+        (folder / name).chmod(0o755)
+    yield str(folder.relative_to(ROOT))
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def home():
+    """A state folder of the test's own."""
+    folder = tempfile.mkdtemp(prefix="wl-")
+    os.chmod(folder, 0o755)
+    yield pathlib.Path(folder)
+    shutil.rmtree(folder, ignore_errors=True)
