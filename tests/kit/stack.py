@@ -75,10 +75,15 @@ class Stack(runner.Stack):
         """Set columns of a tenant's quota row, and wait until the queue knows a new cap."""
         columns = ", ".join(f"{name} = %s" for name in limits)
         self.sql(f"UPDATE control.quota SET {columns} WHERE tenant = %s", *limits.values(), tenant)
-        if "max_concurrent" in limits:
-            key = f"{{{tenant % 16:02}}}:cfg:{tenant}"
-            wait_until(lambda: self.redis().hget(key, "cap") == str(limits["max_concurrent"]),
-                       f"the new cap in {key}", 15)
+        if limits.keys() & {"weight", "max_concurrent", "max_queued"}:
+            self.await_shares(tenant)
+
+    def await_shares(self, tenant):
+        """Until the queue schedules by what the tenant's quota row says."""
+        row = self.sql("SELECT weight, max_concurrent, max_queued FROM control.quota WHERE tenant = %s", tenant)[0]
+        wanted = " ".join(map(str, row))
+        wait_until(lambda: self.redis().hget(f"{{{tenant % 16:02}}}:cfg", tenant) == wanted,
+                   f"the shares '{wanted}' of tenant {tenant} in the queue", 15)
 
     # ---- people --------------------------------------------------------------------------------
     def api(self):
