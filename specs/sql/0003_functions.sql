@@ -361,13 +361,16 @@ END $$;
 -- Returns those that this call gave back.
 CREATE FUNCTION control.release_batch(p_eids uuid[], p_epochs int[]) RETURNS TABLE (eid uuid)
 LANGUAGE sql SECURITY DEFINER SET search_path = control, pg_temp AS $$
-	UPDATE control.dispatch d SET state = 'Q', sup = ''
-	FROM unnest(p_eids, p_epochs) AS w(eid, epoch)
-	WHERE d.eid = w.eid AND d.state = 'R' AND d.epoch = w.epoch RETURNING d.eid
+	WITH held AS MATERIALIZED ( -- rows are locked by id everywhere, so that no two calls wait for each other
+		SELECT d.eid, d.epoch FROM control.dispatch d
+		JOIN unnest(p_eids, p_epochs) AS w(eid, epoch) ON d.eid = w.eid AND d.epoch = w.epoch
+		WHERE d.state = 'R' ORDER BY d.eid FOR UPDATE OF d)
+	UPDATE control.dispatch d SET state = 'Q', sup = '' FROM held
+	WHERE d.eid = held.eid AND d.state = 'R' AND d.epoch = held.epoch RETURNING d.eid
 $$;
 
 -- Fence attempts whose lease has expired, started or not, before their Redis slot is freed. outcome: requeue
--- (waits again, its delay is set), poison (failed for good here), cancelled (made terminal here), gone (no row),
+-- (waits again), poison (failed for good here), cancelled (made terminal here), gone (no row),
 -- newer (a later epoch holds it).
 CREATE FUNCTION control.fence_batch(p_eids uuid[], p_epochs int[], p_max_deliveries int)
 RETURNS TABLE (eid uuid, epoch int, outcome text)
