@@ -20,7 +20,7 @@ import time
 import xml.etree.ElementTree as xml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-REPORTS = ROOT / "build" / "reports"
+REPORTS = pathlib.Path(os.environ.get("WINDLASS_REPORTS") or ROOT / "build" / "reports")
 UNIT_LIMIT_S = int(os.environ.get("WINDLASS_UNIT_LIMIT_S", "120"))
 PYTEST_LIMIT_S = int(os.environ.get("WINDLASS_PYTEST_LIMIT_S", "1200"))
 

@@ -21,6 +21,8 @@ if name in ("windlass-eval", "windlass-warden"):
     kind = socket.SOCK_STREAM if name == "windlass-eval" else socket.SOCK_SEQPACKET
     server = socket.socket(socket.AF_UNIX, kind)
     server.bind(os.environ[variable])
+    if os.getuid() == 0:
+        os.chown(os.environ[variable], os.stat(os.path.dirname(os.environ[variable])).st_uid, -1)
     server.listen()
     while True:
         server.accept()[0].close()

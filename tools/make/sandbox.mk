@@ -3,10 +3,14 @@ SANDBOX_TOOLS := $(BIN)/sandbox-run $(BIN)/sandbox-bench
 
 $(BIN)/sandbox-run: $(OBJ)/tests/sandbox/sandbox_run.o
 $(BIN)/sandbox-bench: $(OBJ)/tests/load/sandbox_bench.o
-$(SANDBOX_TOOLS): $(OBJ)/supervisor/warden_client.o $(LIB)
+$(SANDBOX_TOOLS): $(OBJ)/supervisor/warden_client.o $(patsubst %.c,$(OBJ)/%.o,$(wildcard lib/base/*.c))
 	@mkdir -p $(@D)
 	@echo "  LD  $@"
-	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) -lpthread
+	@$(CC) $(LDFLAGS) -o $@ $^ -lpthread
 
-.PHONY: sandbox-tools
-sandbox-tools: $(SANDBOX_TOOLS) $(BIN)/windlass-warden $(BIN)/windlass-init ## what tests/sandbox needs
+.PHONY: sandbox-tools check-sandbox bench-sandbox
+sandbox-tools: $(SANDBOX_TOOLS)
+check-sandbox: sandbox-tools $(BIN)/windlass-warden $(BIN)/windlass-init ## probes and limits in real sandboxes; needs root
+	@$(PYTHON) -m pytest -q --confcutdir=tests/sandbox tests/sandbox
+bench-sandbox: sandbox-tools $(BIN)/windlass-warden $(BIN)/windlass-init ## figures of the sandboxes; needs root
+	@$(PYTHON) tests/load/sandbox_bench.py

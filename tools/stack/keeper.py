@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Runs one program as root for a stack that is not root: `sudo keeper.py`, first line of stdin is JSON
-{"argv": [...], "env": {...}, "cwd": "...", "owner": [uid, gid], "socket": "..."}.
+{"argv": [...], "env": {...}, "cwd": "..."}.
 
 The runner cannot signal a process of root, so its end of our stdin is the lifeline: when that closes, by
 intent or because the runner died, the program gets SIGTERM, and SIGKILL ten seconds later. Our exit code
@@ -17,14 +17,6 @@ import sys
 
 PR_SET_PDEATHSIG = 1
 GRACE_S = 10
-
-
-def hand_over(path, owner):
-    """Let the stack's user connect to the program's socket once it is there."""
-    if path and os.path.exists(path):
-        os.chown(path, *owner)
-        return True
-    return not path
 
 
 def read_order():
@@ -48,13 +40,11 @@ def main():
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     pidfd = os.pidfd_open(child.pid)
-    handed = False
     while True:
-        handed = handed or hand_over(order.get("socket"), order["owner"])
-        ready, _, _ = select.select([0, pidfd], [], [], None if handed else 0.05)
+        ready, _, _ = select.select([0, pidfd], [], [])
         if pidfd in ready:
             break
-        if 0 in ready and not os.read(0, 4096):
+        if not os.read(0, 4096):
             child.terminate()
             if not select.select([pidfd], [], [], GRACE_S)[0]:
                 child.kill()

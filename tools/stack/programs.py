@@ -88,26 +88,16 @@ class Programs:
         return self.program("windlass-eval", ready=lambda: ask_socket(path) is not None, prepare=remove_socket(path))
 
     def warden(self):
-        """The one program with root. It makes its socket as root; our programs' group may connect."""
+        """The one program with root. It gives its socket to the owner of the socket's folder."""
         path = self.sockets / "warden.sock"
-        program = self.program("windlass-warden", prepare=remove_socket(path), privileged=True)
+        program = self.program("windlass-warden", prepare=remove_socket(path), privileged=True, stop_s=15,
+                               ready=lambda: ask_socket(path, kind=socket.SOCK_SEQPACKET) is not None)
         program.ids = None
-        if self.place.is_root:
-            def ready():
-                if not path.exists():
-                    return False
-                os.chown(path, *self.place.service)
-                return ask_socket(path, kind=socket.SOCK_SEQPACKET) is not None
-        else:
-            def ready():
-                return ask_socket(path, kind=socket.SOCK_SEQPACKET) is not None
-            order = {"argv": program.argv, "env": program.env, "cwd": str(program.cwd), "socket": str(path),
-                     "owner": list(self.place.service)}
+        if not self.place.is_root:
+            order = {"argv": program.argv, "env": program.env, "cwd": str(program.cwd)}
             program.lifeline = json.dumps(order).encode() + b"\n"
             keeper = self.place.checkout / "tools" / "stack" / "keeper.py"
             program.argv = ["sudo", "-n", sys.executable, str(keeper)]
-            program.stop_s = 15
-        program.ready = ready
         return program
 
     def scheduler(self, number):

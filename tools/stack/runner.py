@@ -223,12 +223,6 @@ class Runner:
         times = [slot.due - now for slot in self.slots.values() if slot.due]
         return max(0.0, min(times)) if times else None
 
-    def adopt_sockets(self):
-        """A restarted warden makes its socket anew, as root: hand it over again."""
-        for slot in self.slots.values():
-            if slot.program.privileged and slot.process and self.place.is_root and slot.program.ready:
-                slot.program.ready()
-
     # ---- orders from tests -----------------------------------------------------------------
     def obey(self, order):
         """Carry out one order of the control socket; the answer is a JSON value."""
@@ -355,7 +349,6 @@ class Runner:
             chooser.register(self.control, selectors.EVENT_READ)
         while not self.stopping:
             wait = self.look_after()
-            self.adopt_sockets()
             for key, _ in chooser.select(min(wait, 1.0) if wait is not None else 1.0):
                 if key.fileobj is wake:
                     wake.recv(4096)
