@@ -10,6 +10,7 @@ struct park_key {
 	uint32_t tenant;
 	uint32_t profile; /* index in the profile set */
 	uint64_t used_ms; /* when one was last asked for */
+	uint64_t served;  /* number of that request among all; not looked at here */
 	uint32_t parked;
 	uint32_t making;
 };

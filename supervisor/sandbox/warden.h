@@ -90,6 +90,7 @@ struct warden {
 	struct park_rules rules;
 	uint32_t slots;
 	uint64_t arrivals;
+	uint64_t servings;
 };
 
 /* Watch `fd` for input; `what` begins with an enum watched. */
@@ -123,6 +124,8 @@ void sandbox_ended(struct warden *warden, struct sandbox *sandbox);
 int sandbox_timers(struct warden *warden, int most_ms);
 /* Note that a kind was asked for, and keep the stock of parked sandboxes. */
 void parking_use(struct warden *warden, uint32_t tenant, const struct sandbox_profile *profile);
+/* Number of the last slot that this tenant was given; 0 when that is forgotten. */
+uint64_t parking_served(const struct warden *warden, uint32_t tenant);
 void parking_keep(struct warden *warden);
 /* Kill and collect all of them. */
 void sandboxes_close(struct warden *warden);

@@ -239,8 +239,10 @@ static struct client *next_waiting(const struct warden *warden)
 	}
 	if (count == 0)
 		return NULL;
-	for (size_t i = 0; count > 1 && i < count; i++)
+	for (size_t i = 0; count > 1 && i < count; i++) {
 		waiting[i].running = slots_held(warden, waiting[i].tenant, false);
+		waiting[i].served = parking_served(warden, waiting[i].tenant);
+	}
 	return owners[fair_pick(waiting, count)];
 }
 

@@ -57,8 +57,19 @@ static struct park_key *get_key(struct warden *warden, uint32_t tenant, const st
 void parking_use(struct warden *warden, uint32_t tenant, const struct sandbox_profile *profile)
 {
 	struct park_key *key = get_key(warden, tenant, profile);
-	if (key)
-		key->used_ms = wl_clock_boot_ms();
+	if (!key)
+		return;
+	key->used_ms = wl_clock_boot_ms();
+	key->served = ++warden->servings;
+}
+
+uint64_t parking_served(const struct warden *warden, uint32_t tenant)
+{
+	uint64_t served = 0;
+	for (size_t i = 0; i < warden->key_count; i++)
+		if (warden->keys[i].tenant == tenant && warden->keys[i].served > served)
+			served = warden->keys[i].served;
+	return served;
 }
 
 static struct sandbox *find_parked(const struct warden *warden, uint32_t tenant, const struct sandbox_profile *profile)
