@@ -10,7 +10,7 @@ $(SANDBOX_TOOLS): $(OBJ)/supervisor/warden_client.o $(patsubst %.c,$(OBJ)/%.o,$(
 
 .PHONY: sandbox-tools check-sandbox bench-sandbox
 sandbox-tools: $(SANDBOX_TOOLS)
-check-sandbox: sandbox-tools $(BIN)/windlass-warden $(BIN)/windlass-init ## probes and limits in real sandboxes; needs root
-	@$(PYTHON) -m pytest -q --confcutdir=tests/sandbox tests/sandbox
+check-sandbox: setup-test sandbox-tools $(BIN)/windlass-warden $(BIN)/windlass-init ## probes and limits in real sandboxes; needs root
+	@build/pytest/bin/python -m pytest -q --confcutdir=tests/sandbox tests/sandbox
 bench-sandbox: sandbox-tools $(BIN)/windlass-warden $(BIN)/windlass-init ## figures of the sandboxes; needs root
 	@$(PYTHON) tests/load/sandbox_bench.py

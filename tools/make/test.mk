@@ -23,7 +23,7 @@ $(foreach name,$(UNIT_NAMES),$(eval $(call unit_program,$(name))))
 unit: $(UNIT_PROGRAMS)
 
 test: setup-test ## set up, build, run every kind of test
-	@$(MAKE) --no-print-directory -j$(JOBS) WERROR=-Werror compile docserver unit
+	@$(MAKE) --no-print-directory -j$(JOBS) WERROR=-Werror compile docserver unit sandbox-tools
 	@$(PYTHON) tools/run_tests.py --unit $(BIN)/tests --servers --pytest $(TEST_FOLDERS)
 
 check: setup-test ## format, layers, purity, function lengths, unit tests: under a minute
