@@ -183,10 +183,15 @@ DECLARE
 	v_item  control.accept_item;
 	v_last  control.accept_item; -- calls of one batch mostly run the same flow: look it up once
 	v_idem  control.idem;
+	n       int;
 BEGIN
 	SELECT array_agg(x ORDER BY x.ord) INTO v_items
 	FROM json_populate_recordset(NULL::control.accept_item, p_items) x;
-	FOR n IN 1 .. coalesce(cardinality(v_items), 0) LOOP
+	-- in order of their keys, so that two batches with the same keys wait for each other and do not deadlock
+	FOR n IN SELECT u.place FROM unnest(v_items) WITH ORDINALITY
+	         AS u(ord, eid, flow, version, may_draft, inputs, labels, timeout_ms, user_id, idem, req_hash, outcome,
+	              doc_hash, picked, place)
+	         ORDER BY u.idem, u.place LOOP
 		v_item := v_items[n];
 		v_item.outcome := 'accepted';
 		IF v_item.idem IS NOT NULL THEN
