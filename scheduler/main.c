@@ -1,0 +1,169 @@
+/* windlass-scheduler: hands waiting executions to supervisors and keeps the queue right. See scheduler.h. */
+#include "lib/base/clock.h"
+#include "lib/base/ids.h"
+#include "lib/base/log.h"
+#include "lib/store/postgres_ledger.h"
+#include "lib/store/redis_job_queue.h"
+#include "scheduler/scheduler.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+bool scheduler_stopping(struct scheduler *scheduler)
+{
+	(void)pthread_mutex_lock(&scheduler->lock);
+	bool stopping = scheduler->stopping;
+	(void)pthread_mutex_unlock(&scheduler->lock);
+	return stopping;
+}
+
+void scheduler_pause(struct scheduler *scheduler, uint64_t ms)
+{
+	struct timespec end;
+	(void)clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec += (time_t)(ms / 1000);
+	end.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (end.tv_nsec >= 1000000000) {
+		end.tv_sec++;
+		end.tv_nsec -= 1000000000;
+	}
+	int r = 0;
+	(void)pthread_mutex_lock(&scheduler->lock);
+	while (!scheduler->stopping && r == 0)
+		r = pthread_cond_timedwait(&scheduler->wake, &scheduler->lock, &end);
+	(void)pthread_mutex_unlock(&scheduler->lock);
+}
+
+void outage_note(struct outage *outage, int r, const struct wl_error *err)
+{
+	if (r >= 0) {
+		if (outage->failures)
+			wl_log(WL_LOG_NOTICE, "%s goes on", outage->thread);
+		outage->failures = 0;
+		outage->text[0] = '\0';
+		return;
+	}
+	/* "the next attempt follows soon" and the like follow the first sentence, which names the cause */
+	if (outage->failures++ == 0)
+		wl_log(WL_LOG_WARNING, "%s waits: %s", outage->thread, err->text);
+	else if (-r != ECONNREFUSED && -r != EPIPE && strcmp(outage->text, err->text) != 0)
+		wl_log(WL_LOG_WARNING, "%s still waits: %s", outage->thread, err->text);
+	(void)snprintf(outage->text, sizeof(outage->text), "%s", err->text);
+}
+
+/* Both servers must be there at the start; later they may come and go. */
+static int check_servers(struct upkeep *upkeep, struct wl_error *err)
+{
+	struct wl_shard_row rows[WL_SHARDS];
+	if (upkeep->ledger.shards(upkeep->ledger.self, rows, err) < 0)
+		return wl_fail_within(err, "PostgreSQL is needed: set WINDLASS_POSTGRES_URL");
+	if (upkeep->queue.prepare(upkeep->queue.self, err) < 0)
+		return wl_fail_within(err, "Redis is needed: set WINDLASS_REDIS_URL");
+	return 0;
+}
+
+static int open_ports(const struct wl_settings *settings, struct dispatch *dispatch, struct upkeep *upkeep,
+		      struct wl_error *err)
+{
+	int r = wl_settings_need(settings->postgres_url, "POSTGRES_URL", "PostgreSQL", err);
+	if (r == 0)
+		r = wl_settings_need(settings->redis_url, "REDIS_URL", "Redis", err);
+	if (r == 0)
+		r = wl_redis_job_queue_open(settings->redis_url, &dispatch->queue, err);
+	if (r == 0)
+		r = wl_redis_job_queue_open(settings->redis_url, &upkeep->queue, err);
+	if (r == 0)
+		r = wl_postgres_ledger_open(settings->postgres_url, &upkeep->ledger, err);
+	return r == 0 ? check_servers(upkeep, err) : r;
+}
+
+static void close_ports(struct dispatch *dispatch, struct upkeep *upkeep)
+{
+	if (dispatch->queue.close)
+		dispatch->queue.close(dispatch->queue.self);
+	if (upkeep->queue.close)
+		upkeep->queue.close(upkeep->queue.self);
+	if (upkeep->ledger.close)
+		upkeep->ledger.close(upkeep->ledger.self);
+}
+
+static int scheduler_init(struct scheduler *scheduler, const struct wl_settings *settings)
+{
+	pthread_condattr_t monotonic;
+	*scheduler = (struct scheduler){ .settings = settings };
+	(void)wl_uuid7(wl_clock_wall_ms(), scheduler->id);
+	if (pthread_mutex_init(&scheduler->lock, NULL) || pthread_condattr_init(&monotonic) ||
+	    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) || pthread_cond_init(&scheduler->wake, &monotonic))
+		return -ENOMEM;
+	(void)pthread_condattr_destroy(&monotonic);
+	return 0;
+}
+
+static void stop(struct scheduler *scheduler)
+{
+	(void)pthread_mutex_lock(&scheduler->lock);
+	scheduler->stopping = true;
+	(void)pthread_cond_broadcast(&scheduler->wake);
+	(void)pthread_mutex_unlock(&scheduler->lock);
+}
+
+/* Start both threads and wait for a signal; each thread finishes the step that it is in. */
+static int run(struct scheduler *scheduler, struct dispatch *dispatch, struct upkeep *upkeep, const sigset_t *signals)
+{
+	pthread_t threads[2];
+	int started = 0, received = 0;
+	if (pthread_create(&threads[started], NULL, upkeep_main, upkeep) == 0)
+		started++;
+	if (started == 1 && pthread_create(&threads[started], NULL, dispatch_main, dispatch) == 0)
+		started++;
+	if (started == 2) {
+		wl_log(WL_LOG_NOTICE, "scheduler %s has started", scheduler->id);
+		(void)sigwait(signals, &received);
+	} else {
+		wl_log(WL_LOG_ERROR, "no thread can be started");
+	}
+	stop(scheduler);
+	for (int i = 0; i < started; i++)
+		(void)pthread_join(threads[i], NULL);
+	wl_log(WL_LOG_NOTICE, "scheduler %s has stopped", scheduler->id);
+	return started == 2 ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+	struct wl_settings settings;
+	struct wl_error err = { 0 };
+	struct scheduler scheduler;
+	struct dispatch dispatch = { .scheduler = &scheduler };
+	struct upkeep upkeep = { .scheduler = &scheduler };
+	sigset_t signals;
+	int r = wl_settings_load(&settings, WL_PROGRAM_SCHEDULER, argc, argv, &err);
+	if (r == 1)
+		return 0;
+	wl_log_open("scheduler", WL_LOG_NOTICE);
+	/* threads inherit the mask: only sigwait() sees these; and hiredis writes with signals on */
+	(void)sigemptyset(&signals);
+	(void)sigaddset(&signals, SIGTERM);
+	(void)sigaddset(&signals, SIGINT);
+	(void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (r == 0) {
+		int level = wl_log_level_of(settings.log_level);
+		if (level < 0)
+			r = wl_fail(&err, EINVAL, "setting log_level must be error, warning, notice, info or debug");
+		else
+			wl_log_open("scheduler", (enum wl_log_level)level);
+	}
+	if (r == 0)
+		r = scheduler_init(&scheduler, &settings);
+	if (r == 0)
+		r = open_ports(&settings, &dispatch, &upkeep, &err);
+	if (r < 0)
+		wl_log(WL_LOG_ERROR, "%s", err.text);
+	r = r < 0 ? 1 : run(&scheduler, &dispatch, &upkeep, &signals);
+	close_ports(&dispatch, &upkeep);
+	return r;
+}

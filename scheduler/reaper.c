@@ -1,0 +1,87 @@
+/*
+ * The reaper: leases that nobody renewed, and executions past their deadline.
+ *
+ * The order is what keeps it safe: first the ledger fences the attempt (whether it had started or not), then the
+ * queue frees its slot. The other way round, the attempt could still start or finish beside its successor.
+ */
+#include "lib/base/log.h"
+#include "scheduler/scheduler.h"
+
+#include <errno.h>
+
+#define BATCH 128
+#define OVERDUE_GRACE_MS 10000 /* for a supervisor to end its own overdue run */
+
+/* The ledger has no such row any more. */
+static bool is_over(enum wl_fence_outcome outcome)
+{
+	return outcome == WL_FENCE_POISON || outcome == WL_FENCE_CANCELLED || outcome == WL_FENCE_GONE;
+}
+
+static int give_up(struct upkeep *upkeep, int shard, int64_t gen, const struct wl_fence *item, struct wl_error *err)
+{
+	/* "newer" waits again, too: the queue is behind the ledger, its next start is refused, the sweep puts it right
+	 */
+	int r = upkeep->queue.requeue(upkeep->queue.self, shard, gen, item->eid, item->epoch, is_over(item->outcome),
+				      err);
+	if (r < 0)
+		return r;
+	if (item->outcome == WL_FENCE_REQUEUE && r == 1) {
+		atomic_fetch_add(&upkeep->scheduler->counters.requeued, 1);
+		wl_log(WL_LOG_NOTICE, "execution %s waits again: supervisor %s lost its attempt %d", item->eid,
+		       item->supervisor, item->epoch);
+	} else if (item->outcome == WL_FENCE_POISON) {
+		atomic_fetch_add(&upkeep->scheduler->counters.poisoned, 1);
+		wl_log(WL_LOG_WARNING, "execution %s failed as poison: its supervisors were lost too often", item->eid);
+	}
+	return 0;
+}
+
+static int reap_shard(struct upkeep *upkeep, int shard, int64_t gen, struct wl_error *err)
+{
+	struct wl_fence items[BATCH];
+	int total = 0, count = BATCH;
+	while (count == BATCH) {
+		count = upkeep->queue.expired(upkeep->queue.self, shard, gen, items, BATCH, err);
+		if (count <= 0)
+			return count < 0 ? count : total;
+		int r = upkeep->ledger.fence(upkeep->ledger.self, items, count,
+					     (int)upkeep->scheduler->settings->max_deliveries, err);
+		for (int i = 0; r == 0 && i < count; i++)
+			r = give_up(upkeep, shard, gen, &items[i], err);
+		if (r < 0)
+			return r;
+		total += count;
+	}
+	return total;
+}
+
+int reap_leases(struct upkeep *upkeep, struct wl_error *err)
+{
+	int total = 0;
+	for (int shard = 0; shard < WL_SHARDS; shard++) {
+		int64_t gen = atomic_load(&upkeep->scheduler->gens[shard]);
+		int r = gen ? reap_shard(upkeep, shard, gen, err) : 0;
+		if (r < 0 && r != -EAGAIN)
+			return r;
+		total += r > 0 ? r : 0;
+	}
+	return total;
+}
+
+int reap_overdue(struct upkeep *upkeep, struct wl_error *err)
+{
+	struct wl_expired items[BATCH];
+	int count = upkeep->ledger.expire_overdue(upkeep->ledger.self, OVERDUE_GRACE_MS, items, BATCH, err);
+	for (int i = 0; i < count; i++) {
+		int64_t gen = atomic_load(&upkeep->scheduler->gens[items[i].shard]);
+		atomic_fetch_add(&upkeep->scheduler->counters.overdue, 1);
+		wl_log_run(WL_LOG_NOTICE, items[i].tenant, items[i].eid, "ended: its deadline has passed");
+		/* a shard that is not ready is being rebuilt from a ledger that has no such row any more */
+		int r = upkeep->queue.requeue(upkeep->queue.self, items[i].shard, gen, items[i].eid, items[i].epoch,
+					      true, err);
+		if (r < 0 && r != -EAGAIN)
+			return r;
+	}
+	return count;
+}
