@@ -52,7 +52,7 @@ SCHEDULER_OBJECTS := $(call objects,scheduler/*.c scheduler/core/*.c)
 SUPERVISOR_OBJECTS := $(call objects,supervisor/*.c supervisor/core/*.c supervisor/nodes/*.c supervisor/gateway/*.c)
 WARDEN_OBJECTS := $(call objects,supervisor/sandbox/*.c)
 EVAL_OBJECTS := $(call objects,supervisor/eval/*.c)
-CLI_OBJECTS := $(call objects,cli/*.c)
+CLI_OBJECTS := $(call objects,cli/*.c cli/core/*.c)
 
 PROGRAMS := $(BIN)/windlass-scheduler $(BIN)/windlass-supervisor $(BIN)/windlass-warden $(BIN)/windlass-eval \
 	$(BIN)/windlass $(BIN)/windlass-init $(BIN)/windlass-web

@@ -1,0 +1,161 @@
+#include "cli/files.h"
+
+#include "lib/base/cleanup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <termios.h>
+
+int cli_file_read(const char *path, struct wl_buffer *into, struct wl_error *err)
+{
+	_wl_close_ int opened = -1;
+	int fd = STDIN_FILENO;
+	if (strcmp(path, "-") != 0) {
+		opened = fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			return wl_fail_errno(err, errno, "open %s", path);
+	}
+	for (;;) {
+		char piece[64 << 10];
+		ssize_t got = read(fd, piece, sizeof(piece));
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return wl_fail_errno(err, errno, "read %s", path);
+		if (got == 0)
+			return 0;
+		if (wl_buffer_append(into, piece, (size_t)got) < 0)
+			return wl_fail(err, into->failed, "%s is larger than %zu bytes", path, into->limit);
+	}
+}
+
+static int write_whole(int fd, const char *bytes, size_t length)
+{
+	while (length) {
+		ssize_t put = write(fd, bytes, length);
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0)
+			return -errno;
+		bytes += put;
+		length -= (size_t)put;
+	}
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
+int cli_file_write_secret(const char *path, const char *bytes, size_t length, struct wl_error *err)
+{
+	char beside[PATH_MAX];
+	if (snprintf(beside, sizeof(beside), "%s.XXXXXX", path) >= (int)sizeof(beside))
+		return wl_fail(err, ENAMETOOLONG, "the path %.64s... is too long", path);
+	_wl_close_ int fd = mkostemp(beside, O_CLOEXEC); /* mode 0600 */
+	if (fd < 0)
+		return wl_fail_errno(err, errno, "make %s", beside);
+	int result = write_whole(fd, bytes, length);
+	if (result == 0 && rename(beside, path) < 0)
+		result = -errno;
+	if (result < 0) {
+		(void)unlink(beside);
+		return wl_fail_errno(err, -result, "write %s", path);
+	}
+	return 0;
+}
+
+static int check_length(const char *password, size_t length, struct wl_error *err)
+{
+	if (length == 0)
+		return wl_fail(err, EINVAL, "the password is empty");
+	if (length >= CLI_PASSWORD_MAX || memchr(password, '\0', length))
+		return wl_fail(err, EINVAL, "a password has at most %d bytes and no NUL", CLI_PASSWORD_MAX - 1);
+	return 0;
+}
+
+static int password_from_file(const char *file, char password[CLI_PASSWORD_MAX], struct wl_error *err)
+{
+	_wl_buffer_ struct wl_buffer text;
+	wl_buffer_init(&text, 4096);
+	if (cli_file_read(file, &text, err) < 0)
+		return -err->code;
+	size_t length = text.data ? strcspn(text.data, "\r\n") : 0;
+	int result = check_length(text.data, length, err);
+	if (result == 0) {
+		memcpy(password, text.data, length);
+		password[length] = '\0';
+	}
+	if (text.data)
+		explicit_bzero(text.data, text.length);
+	return result;
+}
+
+static void on_interrupt(int number)
+{
+	(void)number; /* only so that read() returns */
+}
+
+/* One line from the terminal without echo; the terminal is as before afterwards, also on Ctrl-C. */
+static int ask(int terminal, const char *question, char password[CLI_PASSWORD_MAX], struct wl_error *err)
+{
+	struct termios before, silent;
+	struct sigaction catch = { .sa_handler = on_interrupt }, kept;
+	if (tcgetattr(terminal, &before) < 0)
+		return wl_fail_errno(err, errno, "read the terminal's settings");
+	silent = before;
+	silent.c_lflag &= ~(tcflag_t)ECHO;
+	(void)sigaction(SIGINT, &catch, &kept);
+	(void)tcsetattr(terminal, TCSAFLUSH, &silent);
+	(void)dprintf(terminal, "%s: ", question);
+	char line[CLI_PASSWORD_MAX + 2];
+	ssize_t got = read(terminal, line, sizeof(line));
+	int code = got < 0 ? errno : 0;
+	(void)tcsetattr(terminal, TCSAFLUSH, &before);
+	(void)dprintf(terminal, "\n");
+	(void)sigaction(SIGINT, &kept, NULL);
+	if (code)
+		return wl_fail(err, code, code == EINTR ? "interrupted" : "the terminal cannot be read");
+	size_t length = (size_t)got;
+	if (length && line[length - 1] == '\n')
+		length--;
+	int result = check_length(line, length, err);
+	if (result == 0) {
+		memcpy(password, line, length);
+		password[length] = '\0';
+	}
+	explicit_bzero(line, sizeof(line));
+	return result;
+}
+
+static int password_from_terminal(bool twice, char password[CLI_PASSWORD_MAX], struct wl_error *err)
+{
+	_wl_close_ int terminal = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+	if (terminal < 0)
+		return wl_fail(
+			err, EINVAL,
+			"there is no terminal to ask for the password: give --password-file or WINDLASS_PASSWORD");
+	if (ask(terminal, "password", password, err) < 0)
+		return -err->code;
+	if (!twice)
+		return 0;
+	char again[CLI_PASSWORD_MAX];
+	int result = ask(terminal, "the same again", again, err);
+	if (result == 0 && strcmp(password, again) != 0)
+		result = wl_fail(err, EINVAL, "the two passwords differ");
+	explicit_bzero(again, sizeof(again));
+	return result;
+}
+
+int cli_password(const char *file, bool twice, char password[CLI_PASSWORD_MAX], struct wl_error *err)
+{
+	if (file)
+		return password_from_file(file, password, err);
+	const char *given = getenv("WINDLASS_PASSWORD");
+	if (!given || !*given)
+		return password_from_terminal(twice, password, err);
+	if (check_length(given, strlen(given), err) < 0)
+		return -err->code;
+	strcpy(password, given);
+	return 0;
+}
