@@ -335,10 +335,15 @@ static void cancel(struct run *run)
 	struct init_frame term = { .kind = INIT_TERM };
 	uint32_t grace = run->request->kill_grace_ms;
 	run->cancelled = true;
-	/* a frame in the middle of another would be none; and without it the grace would be a mere delay */
-	if (grace > 0 && (run->control.left > 0 || write(run->control.fd, &term, sizeof(term)) != sizeof(term)))
+	/* a frame in the middle of another would be none, and without it the grace would be a mere delay */
+	if (run->control.left > 0)
 		grace = 0;
+	/* the warden first, so that it knows why the program ends when the signal has ended it */
 	send_kill(run, WARDEN_CANCELLED, grace);
+	if (grace > 0) {
+		ssize_t ignored = write(run->control.fd, &term, sizeof(term));
+		(void)ignored; /* fails only when init has ended already */
+	}
 }
 
 static int take_news(struct run *run, struct wl_error *err)

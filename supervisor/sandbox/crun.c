@@ -14,12 +14,12 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -28,6 +28,7 @@
 
 #define CHILD_FDS 5   /* standard input, output, error, control, status */
 #define FIRST_FREE 16 /* above all descriptors that the child gets */
+#define LEISURE 10    /* nice value of a crun that nobody waits for */
 
 /* ---- the binary -------------------------------------------------------------------------------- */
 
@@ -116,13 +117,14 @@ static void close_inner(int inner[CHILD_FDS])
 /* ---- the process ------------------------------------------------------------------------------- */
 
 /* Between fork and exec in a process with threads: only calls that are safe in a signal handler. */
-static void exec_crun(int program, const int inner[CHILD_FDS], char *const *argv) __attribute__((noreturn));
-static void exec_crun(int program, const int inner[CHILD_FDS], char *const *argv)
+static void exec_crun(int program, const int inner[CHILD_FDS], char *const *argv, int weight) __attribute__((noreturn));
+static void exec_crun(int program, const int inner[CHILD_FDS], char *const *argv, int weight)
 {
 	static char *const environment[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
 	int moved[CHILD_FDS];
 	sigset_t none;
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	(void)setpriority(PRIO_PROCESS, 0, weight);
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	for (int signal_number = 1; signal_number < NSIG; signal_number++)
@@ -139,13 +141,13 @@ static void exec_crun(int program, const int inner[CHILD_FDS], char *const *argv
 	_exit(127);
 }
 
-static int run_crun(const struct crun *crun, const int inner[CHILD_FDS], char *const *argv)
+static int run_crun(const struct crun *crun, const int inner[CHILD_FDS], char *const *argv, int weight)
 {
 	pid_t pid = fork();
 	if (pid < 0)
 		return -errno;
 	if (pid == 0)
-		exec_crun(crun->program, inner, argv);
+		exec_crun(crun->program, inner, argv, weight);
 	int status;
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
@@ -183,10 +185,13 @@ static int read_pid(const char *path, struct crun_child *child, struct wl_error 
 	child->pidfd = (int)syscall(SYS_pidfd_open, child->pid, 0);
 	if (child->pid <= 1 || child->pidfd < 0)
 		return wl_fail(err, EPROTO, "crun named process %d, which is not there", (int)child->pid);
+	/* init inherited crun's weight, but it is the program's own business from now on */
+	if (setpriority(PRIO_PROCESS, (id_t)child->pid, 0) < 0)
+		return wl_fail_errno(err, errno, "cannot give a sandbox its normal weight");
 	return fcntl(child->pidfd, F_SETFD, FD_CLOEXEC) < 0 ? wl_fail_errno(err, errno, "fcntl") : 0;
 }
 
-static int park(const struct crun *crun, const char *name, const char *config_path, const char *pid_path,
+static int park(const struct crun *crun, const char *name, const char *config_path, const char *pid_path, bool urgent,
 		struct crun_child *child, struct wl_error *err)
 {
 	char state[PATH_MAX];
@@ -202,7 +207,7 @@ static int park(const struct crun *crun, const char *name, const char *config_pa
 	/* clang-format on */
 	int result = make_pipes(child, inner);
 	if (result == 0)
-		result = run_crun(crun, inner, argv);
+		result = run_crun(crun, inner, argv, urgent ? 0 : LEISURE);
 	close_inner(inner);
 	if (result == 0)
 		return read_pid(pid_path, child, err);
@@ -212,8 +217,8 @@ static int park(const struct crun *crun, const char *name, const char *config_pa
 	return wl_fail(err, EPROTO, "crun could not make a sandbox: %s", *complaint ? complaint : "it gave no reason");
 }
 
-int crun_park(const struct crun *crun, const char *name, const struct wl_buffer *config, struct crun_child *ret_child,
-	      struct wl_error *err)
+int crun_park(const struct crun *crun, const char *name, const struct wl_buffer *config, bool urgent,
+	      struct crun_child *ret_child, struct wl_error *err)
 {
 	char config_path[PATH_MAX];
 	char pid_path[PATH_MAX];
@@ -222,7 +227,7 @@ int crun_park(const struct crun *crun, const char *name, const struct wl_buffer 
 	(void)snprintf(pid_path, sizeof(pid_path), "%s/bundle/%s.pid", crun->scratch, name);
 	int result = write_config(config_path, config, err);
 	if (result == 0)
-		result = park(crun, name, config_path, pid_path, &child, err);
+		result = park(crun, name, config_path, pid_path, urgent, &child, err);
 	(void)unlink(config_path);
 	(void)unlink(pid_path);
 	if (result == 0) {

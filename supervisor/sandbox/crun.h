@@ -5,6 +5,7 @@
 #include "lib/base/buffer.h"
 #include "lib/base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -37,11 +38,13 @@ int crun_open(const char *scratch, struct crun *ret_crun, struct wl_error *err);
 void crun_close(struct crun *crun);
 
 /*
- * Make sandbox `name` from `config` (config.json text) and leave its init parked. Blocks for some 10 ms and may be
- * called from several threads. On failure nothing of it is left but its cgroups; the sentence holds what crun said.
+ * Make sandbox `name` from `config` (config.json text) and leave its init parked. Unless it is urgent, crun runs with
+ * less weight, so that replacing a sandbox does not slow down the one that was just handed out. Blocks for some 10 ms
+ * and may be called from several threads. On failure nothing of it is left but its cgroups; the sentence holds what
+ * crun said.
  */
-int crun_park(const struct crun *crun, const char *name, const struct wl_buffer *config, struct crun_child *ret_child,
-	      struct wl_error *err);
+int crun_park(const struct crun *crun, const char *name, const struct wl_buffer *config, bool urgent,
+	      struct crun_child *ret_child, struct wl_error *err);
 
 /* Forget the state of a sandbox whose processes are gone (what `crun delete` would do, without a process). */
 void crun_forget(const struct crun *crun, const char *name);

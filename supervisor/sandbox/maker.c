@@ -80,7 +80,8 @@ static int make(struct maker *maker, struct maker_product *product)
 				   .tenant = product->order.tenant };
 	if (oci_config_write(profile, &place, &config) < 0)
 		return wl_fail(&product->err, ENOMEM, "no memory for a sandbox's configuration");
-	int result = crun_park(maker->crun, product->name, &config, &product->child, &product->err);
+	int result =
+		crun_park(maker->crun, product->name, &config, product->order.urgent, &product->child, &product->err);
 	if (result < 0)
 		cgroup_remove(maker->cgroups, product->name);
 	return result;

@@ -21,6 +21,7 @@
 	X(CAP_SYS_CHROOT, "crun enters the sandbox's root")                                                            \
 	X(CAP_SYS_PTRACE, "crun opens the namespaces of its child")                                                    \
 	X(CAP_SYS_ADMIN, "namespaces, mounts, device filters")                                                         \
+	X(CAP_SYS_NICE, "sandboxes are made with less weight than they run with")                                      \
 	X(CAP_SYS_RESOURCE, "limits and the out-of-memory score of a sandbox")
 
 static bool is_kept(cap_value_t capability)

@@ -27,7 +27,7 @@
 #define KILL_GRACE_MAX_MS 60000
 
 /* First member of everything that epoll points to. */
-enum watched { WATCHED_LISTENER = 1, WATCHED_SIGNALS, WATCHED_MAKER, WATCHED_CLIENT, WATCHED_SANDBOX };
+enum watched { WATCHED_LISTENER = 1, WATCHED_SIGNALS, WATCHED_MAKER, WATCHED_CLIENT, WATCHED_SANDBOX, WATCHED_STATUS };
 
 enum client_state {
 	CLIENT_IDLE,	/* connected, asked for nothing */
@@ -51,7 +51,8 @@ struct client {
 };
 
 struct sandbox {
-	enum watched watched;
+	enum watched watched;	     /* for its pidfd */
+	enum watched status_watched; /* for its status pipe */
 	struct sandbox *next;
 	char name[SANDBOX_NAME_SIZE];
 	uint32_t tenant;
@@ -59,6 +60,7 @@ struct sandbox {
 	struct crun_child child;
 	struct client *client; /* NULL while parked, or after the client has gone */
 	bool running;
+	bool gone; /* its init was waited for; freed by sandboxes_sweep() */
 	bool warm;
 	bool stopped; /* to be killed at the deadline, or killed, for stop_reason */
 	bool killed;
@@ -118,7 +120,9 @@ bool sandbox_hand_out(struct warden *warden, struct client *client);
 void sandbox_order(struct warden *warden, const struct client *client);
 /* Kill for `reason`, now or after `grace_ms`; the first reason stands. */
 void sandbox_stop(struct sandbox *sandbox, uint32_t reason, uint32_t grace_ms);
-/* Its init has ended: collect, report, remove. */
+/* Its program has ended: report. Its init is about to end and to take with it what the program left. */
+void sandbox_status(struct warden *warden, enum watched *status_watched);
+/* Its init has ended: report unless that was done, collect, remove. */
 void sandbox_ended(struct warden *warden, struct sandbox *sandbox);
 /* Kill what is past its deadline; returns the milliseconds until the next one, at most `most_ms`. */
 int sandbox_timers(struct warden *warden, int most_ms);
@@ -127,6 +131,8 @@ void parking_use(struct warden *warden, uint32_t tenant, const struct sandbox_pr
 /* Number of the last slot that this tenant was given; 0 when that is forgotten. */
 uint64_t parking_served(const struct warden *warden, uint32_t tenant);
 void parking_keep(struct warden *warden);
+/* Free the sandboxes that are gone; no event may point to them any more. */
+void sandboxes_sweep(struct warden *warden);
 /* Kill and collect all of them. */
 void sandboxes_close(struct warden *warden);
 

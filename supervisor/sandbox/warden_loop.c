@@ -42,6 +42,9 @@ static bool handle(struct warden *warden, void *what)
 		if (((struct client *)what)->fd >= 0)
 			client_read(warden, what);
 		break;
+	case WATCHED_STATUS:
+		sandbox_status(warden, what);
+		break;
 	case WATCHED_SANDBOX:
 		sandbox_ended(warden, what);
 		break;
@@ -57,11 +60,12 @@ int warden_loop(struct warden *warden, struct wl_error *err)
 		int count = epoll_wait(warden->epoll, events, EVENTS, timeout);
 		if (count < 0 && errno != EINTR)
 			return wl_fail_errno(err, errno, "cannot wait for events");
-		/* a sandbox is freed only by its own event, and epoll reports each at most once a round */
 		for (int i = 0; i < count; i++)
 			if (handle(warden, events[i].data.ptr))
 				return 0;
+		/* only now: one event of a round may end what a later one points to */
 		clients_sweep(warden);
+		sandboxes_sweep(warden);
 		if (count == 0)
 			parking_keep(warden);
 	}

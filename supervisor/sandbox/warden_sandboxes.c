@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,7 +76,8 @@ uint64_t parking_served(const struct warden *warden, uint32_t tenant)
 static struct sandbox *find_parked(const struct warden *warden, uint32_t tenant, const struct sandbox_profile *profile)
 {
 	for (struct sandbox *sandbox = warden->sandboxes; sandbox; sandbox = sandbox->next)
-		if (!sandbox->running && !sandbox->killed && sandbox->tenant == tenant && sandbox->profile == profile)
+		if (!sandbox->running && !sandbox->killed && !sandbox->gone && sandbox->tenant == tenant &&
+		    sandbox->profile == profile)
 			return sandbox;
 	return NULL;
 }
@@ -153,10 +155,17 @@ static int accept_product(struct warden *warden, struct maker_product *product, 
 	sandbox->profile = product->order.profile;
 	sandbox->limits = product->order.profile->standard;
 	sandbox->child = product->child;
-	if (warden_watch(warden, sandbox->child.pidfd, sandbox, err) < 0) {
+	sandbox->status_watched = WATCHED_STATUS;
+	if (warden_watch(warden, sandbox->child.pidfd, sandbox, err) < 0 ||
+	    warden_watch(warden, sandbox->child.status, &sandbox->status_watched, err) < 0) {
 		free(sandbox);
 		return -err->code;
 	}
+	/* what making it took is not on the tenant's bill; read now, off the path of the one who waits for it later */
+	struct cgroup_usage usage;
+	cgroup_reset_peak(&warden->cgroups, sandbox->name);
+	cgroup_read_usage(&warden->cgroups, sandbox->name, &usage);
+	sandbox->cpu_before_us = usage.cpu_us;
 	sandbox->next = warden->sandboxes;
 	warden->sandboxes = sandbox;
 	return 0;
@@ -194,12 +203,11 @@ void sandbox_take_products(struct warden *warden)
 
 /* ---- running ----------------------------------------------------------------------------------- */
 
-static void begin(struct sandbox *sandbox, struct client *client, const struct cgroup_usage *before)
+static void begin(struct sandbox *sandbox, struct client *client)
 {
 	sandbox->running = true;
 	sandbox->client = client;
 	sandbox->limits = client->limits;
-	sandbox->cpu_before_us = before->cpu_us;
 	sandbox->started_us = wl_clock_monotonic_us();
 	sandbox->deadline_us = sandbox->started_us + (uint64_t)client->limits.wall_ms * 1000;
 	memcpy(sandbox->id, client->request.id, sizeof(sandbox->id));
@@ -220,7 +228,6 @@ static void close_handed_out(struct crun_child *child)
 bool sandbox_hand_out(struct warden *warden, struct client *client)
 {
 	struct wl_error err = { 0 };
-	struct cgroup_usage before;
 	struct sandbox *sandbox = find_parked(warden, client->request.tenant, client->profile);
 	if (!sandbox)
 		return false;
@@ -234,9 +241,7 @@ bool sandbox_hand_out(struct warden *warden, struct client *client)
 		client_refuse(client, &err);
 		return true;
 	}
-	cgroup_reset_peak(&warden->cgroups, sandbox->name);
-	cgroup_read_usage(&warden->cgroups, sandbox->name, &before);
-	begin(sandbox, client, &before);
+	begin(sandbox, client);
 	if (client_started(warden, client, sandbox) < 0)
 		client_remove(client);
 	close_handed_out(&sandbox->child);
@@ -268,7 +273,7 @@ int sandbox_timers(struct warden *warden, int most_ms)
 	uint64_t now = wl_clock_monotonic_us();
 	uint64_t wait_us = (uint64_t)most_ms * 1000;
 	for (struct sandbox *sandbox = warden->sandboxes; sandbox; sandbox = sandbox->next) {
-		if (!sandbox->running || sandbox->killed)
+		if (!sandbox->running || sandbox->killed || sandbox->gone)
 			continue;
 		if (sandbox->deadline_us <= now)
 			sandbox_stop(sandbox, WARDEN_TIMEOUT, 0);
@@ -280,19 +285,14 @@ int sandbox_timers(struct warden *warden, int most_ms)
 
 /* ---- the end ----------------------------------------------------------------------------------- */
 
-static void fill_receipt(const struct warden *warden, const struct sandbox *sandbox, const siginfo_t *info,
+static void fill_receipt(const struct warden *warden, const struct sandbox *sandbox, struct ending *ending,
 			 struct warden_receipt *receipt)
 {
 	struct cgroup_usage usage;
-	int32_t status = 0;
 	cgroup_read_usage(&warden->cgroups, sandbox->name, &usage);
-	struct ending ending = { .stopped = sandbox->stopped,
-				 .stop_reason = sandbox->stop_reason,
-				 .has_status = read(sandbox->child.status, &status, sizeof(status)) == sizeof(status),
-				 .init_exited = info->si_code == CLD_EXITED,
-				 .init_exit_code = info->si_status,
-				 .oom_kills = usage.oom_kills };
-	ending.wait_status = status;
+	ending->stopped = sandbox->stopped;
+	ending->stop_reason = sandbox->stop_reason;
+	ending->oom_kills = usage.oom_kills;
 	*receipt = (struct warden_receipt){ .warm = sandbox->warm,
 					    .pids_peak = usage.pids_peak,
 					    .wall_us = wl_clock_monotonic_us() - sandbox->started_us,
@@ -300,15 +300,42 @@ static void fill_receipt(const struct warden *warden, const struct sandbox *sand
 					    .limits = sandbox->limits };
 	receipt->cpu_us = usage.cpu_us > sandbox->cpu_before_us ? usage.cpu_us - sandbox->cpu_before_us : 0;
 	memcpy(receipt->profile_hash, sandbox->profile->hash, sizeof(receipt->profile_hash));
-	verdict_fill(&ending, receipt);
+	verdict_fill(ending, receipt);
 }
 
-static void unlink_sandbox(struct warden *warden, struct sandbox *sandbox)
+/* Send the receipt, once; the slot is free from then on. */
+static void report(const struct warden *warden, struct sandbox *sandbox, struct ending *ending)
 {
-	struct sandbox **at = &warden->sandboxes;
-	while (*at != sandbox)
-		at = &(*at)->next;
-	*at = sandbox->next;
+	struct warden_receipt receipt;
+	struct client *client = sandbox->client;
+	if (!client)
+		return;
+	fill_receipt(warden, sandbox, ending, &receipt);
+	wl_log(WL_LOG_INFO, "tenant %u, %s: %s sandbox, reason %u, exit code %u, %llu us, %llu us of CPU",
+	       sandbox->tenant, sandbox->id, sandbox->warm ? "warm" : "cold", receipt.reason, receipt.exit_code,
+	       (unsigned long long)receipt.wall_us, (unsigned long long)receipt.cpu_us);
+	sandbox->client = NULL;
+	client_ended(client, &receipt);
+}
+
+/*
+ * The kernel takes a millisecond or more to undo the namespaces of a sandbox. The client does not wait for that: the
+ * program has ended, its use is counted, and whatever it left holds the output pipes at most until init is gone.
+ */
+void sandbox_status(struct warden *warden, enum watched *status_watched)
+{
+	struct sandbox *sandbox = (struct sandbox *)((char *)status_watched - offsetof(struct sandbox, status_watched));
+	struct ending ending = { .has_status = true };
+	int32_t status;
+	if (sandbox->gone)
+		return;
+	ssize_t got = read(sandbox->child.status, &status, sizeof(status));
+	(void)epoll_ctl(warden->epoll, EPOLL_CTL_DEL, sandbox->child.status, NULL);
+	if (got != sizeof(status))
+		return; /* init died without a word; its pidfd tells the rest */
+	ending.wait_status = status;
+	report(warden, sandbox, &ending);
+	clients_serve(warden);
 }
 
 /* A parked one that nobody gave up has died: of the host's memory shortage, or of an operator. */
@@ -320,41 +347,54 @@ static void note_lost(struct warden *warden, const struct sandbox *sandbox)
 	wl_log(WL_LOG_WARNING, "parked sandbox %s of tenant %u died by itself", sandbox->name, sandbox->tenant);
 }
 
+static void remove_sandbox(struct warden *warden, struct sandbox *sandbox)
+{
+	crun_child_close(&sandbox->child); /* takes them out of epoll, too */
+	maker_remove(warden->maker, sandbox->name);
+	sandbox->gone = true;
+}
+
 void sandbox_ended(struct warden *warden, struct sandbox *sandbox)
 {
 	siginfo_t info = { 0 };
-	struct warden_receipt receipt = { 0 };
-	if (waitid(P_PIDFD, (id_t)sandbox->child.pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
+	if (sandbox->gone || waitid(P_PIDFD, (id_t)sandbox->child.pidfd, &info, WEXITED | WNOHANG) < 0 ||
+	    info.si_pid == 0)
 		return;
-	if (sandbox->running) {
-		fill_receipt(warden, sandbox, &info, &receipt);
-		wl_log(WL_LOG_INFO, "tenant %u, %s: %s sandbox, reason %u, exit code %u, %llu us, %llu us of CPU",
-		       sandbox->tenant, sandbox->id, sandbox->warm ? "warm" : "cold", receipt.reason, receipt.exit_code,
-		       (unsigned long long)receipt.wall_us, (unsigned long long)receipt.cpu_us);
-		if (sandbox->client)
-			client_ended(sandbox->client, &receipt);
-	} else if (!sandbox->killed) {
+	int32_t status = 0;
+	struct ending ending = { .init_exited = info.si_code == CLD_EXITED, .init_exit_code = info.si_status };
+	/* the events of one round come in any order: the report may still lie in the pipe */
+	ending.has_status = sandbox->client && read(sandbox->child.status, &status, sizeof(status)) == sizeof(status);
+	ending.wait_status = status;
+	report(warden, sandbox, &ending);
+	if (!sandbox->running && !sandbox->killed)
 		note_lost(warden, sandbox);
-	}
-	maker_remove(warden->maker, sandbox->name);
-	crun_child_close(&sandbox->child);
-	unlink_sandbox(warden, sandbox);
-	free(sandbox);
+	remove_sandbox(warden, sandbox);
 	clients_serve(warden);
+}
+
+void sandboxes_sweep(struct warden *warden)
+{
+	struct sandbox **at = &warden->sandboxes;
+	while (*at) {
+		struct sandbox *sandbox = *at;
+		if (!sandbox->gone) {
+			at = &sandbox->next;
+			continue;
+		}
+		*at = sandbox->next;
+		free(sandbox);
+	}
 }
 
 void sandboxes_close(struct warden *warden)
 {
 	for (struct sandbox *sandbox = warden->sandboxes; sandbox; sandbox = sandbox->next)
 		kill_now(sandbox);
-	while (warden->sandboxes) {
-		struct sandbox *sandbox = warden->sandboxes;
+	for (struct sandbox *sandbox = warden->sandboxes; sandbox; sandbox = sandbox->next) {
 		siginfo_t info;
 		while (waitid(P_PIDFD, (id_t)sandbox->child.pidfd, &info, WEXITED) < 0 && errno == EINTR)
 			;
-		maker_remove(warden->maker, sandbox->name);
-		crun_child_close(&sandbox->child);
-		unlink_sandbox(warden, sandbox);
-		free(sandbox);
+		remove_sandbox(warden, sandbox);
 	}
+	sandboxes_sweep(warden);
 }
