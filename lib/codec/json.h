@@ -24,6 +24,8 @@ enum wl_json_type { WL_JSON_NULL, WL_JSON_BOOL, WL_JSON_NUMBER, WL_JSON_STRING, 
  * unchanged, wl_json_number() gives the nearest double. Numbers beyond a double's range are refused.
  */
 int wl_json_parse(const char *text, size_t length, struct wl_json **ret_json, struct wl_error *err);
+/* The same with another bound on the depth: for texts of ours that wrap values which came in with the usual one. */
+int wl_json_parse_deep(const char *text, size_t length, int depth, struct wl_json **ret_json, struct wl_error *err);
 void wl_json_free(struct wl_json *json);
 /* A deep copy, or NULL without memory. */
 struct wl_json *wl_json_copy(const struct wl_json *json);

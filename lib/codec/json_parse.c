@@ -25,7 +25,7 @@ struct reader {
 	const unsigned char *text;
 	const unsigned char *at;
 	const unsigned char *end;
-	int depth;
+	int depth, depth_max;
 	struct wl_error *err;
 };
 
@@ -405,8 +405,11 @@ static int read_members(struct reader *reader, cJSON *container, unsigned char c
 
 static int read_container(struct reader *reader, cJSON *value, int type, unsigned char close)
 {
-	if (reader->depth == WL_JSON_DEPTH)
-		return fail_at(reader, reader->at, "values are nested more than 64 deep");
+	if (reader->depth == reader->depth_max) {
+		char what[64];
+		(void)snprintf(what, sizeof(what), "values are nested more than %d deep", reader->depth_max);
+		return fail_at(reader, reader->at, what);
+	}
 	reader->depth++;
 	value->type = type;
 	int result = read_members(reader, value, close);
@@ -454,10 +457,16 @@ static int read_value(struct reader *reader, cJSON *value)
 
 int wl_json_parse(const char *text, size_t length, struct wl_json **ret_json, struct wl_error *err)
 {
+	return wl_json_parse_deep(text, length, WL_JSON_DEPTH, ret_json, err);
+}
+
+int wl_json_parse_deep(const char *text, size_t length, int depth, struct wl_json **ret_json, struct wl_error *err)
+{
 	if (!text)
 		length = 0;
 	const unsigned char *bytes = (const unsigned char *)(text ? text : "");
 	struct reader reader = { .text = bytes, .at = bytes, .end = bytes + length, .err = err };
+	reader.depth_max = depth;
 	_wl_json_ struct wl_json *json = of_library(cJSON_CreateNull());
 	if (!json)
 		return no_memory(&reader);

@@ -1,0 +1,2 @@
+# The test starts the real program, which lies beside it.
+$(BIN)/tests/expression_test: | $(BIN)/windlass-eval
