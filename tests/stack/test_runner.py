@@ -35,6 +35,10 @@ def alive(pid):
         return False
 
 
+def children(pid):
+    return [int(word) for word in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def members(home):
     """Processes that name this state folder in their arguments or environment."""
     found = []
@@ -112,7 +116,7 @@ def test_a_killed_program_is_started_again(home, doubles, name):
 def test_a_worker_does_not_outlive_its_killed_parent(home, doubles):
     with Stack(home, bin_dir=doubles) as stack:
         parent = stack.pid("web")
-        worker = int(pathlib.Path(f"/proc/{parent}/task/{parent}/children").read_text().split()[0])
+        worker = children(parent)[0]
         stack.kill("web", signal.SIGKILL)
         until(lambda: not alive(worker), "the end of the worker")
 
@@ -139,7 +143,7 @@ def test_a_stopped_program_is_ended_too(home, doubles):
 
 def test_children_die_with_a_killed_runner(home, doubles):
     stack = Stack(home, bin_dir=doubles).start()
-    pids = list(stack.pids().values())
+    pids = list(stack.pids().values()) + children(stack.pid("web"))
     stack.runner.kill()
     until(lambda: not any(alive(pid) for pid in pids), "the end of all programs")
     stack.stop()

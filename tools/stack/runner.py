@@ -16,6 +16,7 @@ import sys
 import time
 from urllib.parse import unquote
 
+from guard import Guard
 from migrate import Database, migrate, split_password
 from place import Place, StackError
 from process import Process
@@ -42,6 +43,7 @@ class Runner:
         self.settings, self.say, self.warn, self.control = settings, say, warn, control
         self.place = Place(checkout, settings["home"], settings["bin_dir"])
         self.slots, self.stopping, self.lock_fd = {}, False, None
+        self.guard = None
         self.tails = {}
         self.postgres = self.documents = None
         self.urls, self.outer = {}, {}
@@ -92,6 +94,7 @@ class Runner:
             slot.process = Process(slot.program, log, self.lock_fd)
         finally:
             os.close(log)
+        self.guard.watch(slot.process.pid)
         slot.started, slot.due = time.monotonic(), None
 
     def last_words(self, name):
@@ -192,6 +195,7 @@ class Runner:
     def start_all(self):
         self.place.real_home.mkdir(parents=True, exist_ok=True)
         self.take_lock()
+        self.guard = Guard(self.lock_fd)
         self.place.prepare()
         port = self.pick_port()
         self.start_postgres()
@@ -212,8 +216,7 @@ class Runner:
         for slot in self.slots.values():
             gone = slot.process.gone() if slot.process else None
             if gone:
-                slot.process.sweep()
-                slot.process = None
+                self.bury(slot)
                 slot.failures = 1 if now - slot.started > CALM_S else slot.failures + 1
                 delay = min(BACKOFF_S[0] * 2 ** (slot.failures - 1), BACKOFF_S[1])
                 slot.due = None if slot.held else now + delay
@@ -222,6 +225,12 @@ class Runner:
                 self.launch(slot)
         times = [slot.due - now for slot in self.slots.values() if slot.due]
         return max(0.0, min(times)) if times else None
+
+    def bury(self, slot):
+        """A program has ended: so do its workers."""
+        slot.process.sweep()
+        self.guard.forget(slot.process.pid)
+        slot.process = None
 
     # ---- orders from tests -----------------------------------------------------------------
     def obey(self, order):
@@ -287,8 +296,8 @@ class Runner:
         while waiting:
             for slot in list(waiting):
                 if slot.process.gone():
-                    slot.process.sweep()
-                    slot.process, slot.due = None, None
+                    self.bury(slot)
+                    slot.due = None
                     waiting.remove(slot)
                 elif time.monotonic() > deadlines[slot.program.name]:
                     self.warn(f"{slot.program.name} did not end within {slot.program.stop_s} s: killed")
@@ -330,6 +339,8 @@ class Runner:
         finally:
             self.stopping = True
             self.stop_all()
+            if self.guard:
+                self.guard.close()
         return code
 
     def announce(self):
