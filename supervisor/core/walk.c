@@ -376,7 +376,7 @@ uint64_t walk_due_ms(const struct walk *walk)
 	if (walk->mode != WALK_GOING && walk->mode != WALK_RELEASING)
 		return UINT64_MAX;
 	uint64_t due = walk->deadline_ms;
-	for (int i = 0; i < walk->graph->node_count; i++) {
+	for (int i = 0; walk->mode == WALK_GOING && i < walk->graph->node_count; i++) {
 		uint64_t at = walk->nodes[i].due_ms;
 		if (at && at < due && !effect_waits(walk, i))
 			due = at;

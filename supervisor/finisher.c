@@ -1,0 +1,194 @@
+#include "supervisor/finisher.h"
+
+#include "lib/base/log.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BATCH 64
+#define FIRST_PAUSE_MS 50
+#define LONGEST_PAUSE_MS 2000
+
+struct batch {
+	struct ending *items[BATCH];
+	int count;
+};
+
+static struct ending *ending_of(struct mail *mail)
+{
+	return container_of(mail, struct ending, message.mail);
+}
+
+/* Errors that pass when the server is back; anything else is about what was sent. */
+static bool server_away(int result)
+{
+	return result == -ECONNREFUSED || result == -EPIPE || result == -ETIMEDOUT || result == -EAGAIN ||
+	       result == -ENOSPC || result == -ENOMEM;
+}
+
+/* Wait before the next try; false when the thread is to end. */
+static bool pause_before_retry(struct finisher *finisher, int *pause_ms, const char *what, const struct wl_error *err)
+{
+	if (*pause_ms == 0)
+		wl_log(WL_LOG_ERROR, "%s waits for PostgreSQL: %s", what, err->text);
+	*pause_ms = *pause_ms ? *pause_ms * 2 : FIRST_PAUSE_MS;
+	if (*pause_ms > LONGEST_PAUSE_MS)
+		*pause_ms = LONGEST_PAUSE_MS;
+	for (int waited = 0; waited < *pause_ms && !atomic_load(&finisher->give_up); waited += 50)
+		(void)nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
+	return !atomic_load(&finisher->give_up);
+}
+
+/* ---- finish ------------------------------------------------------------------------------------------------- */
+
+static int finish_once(struct finisher *finisher, struct ending **items, int count, struct wl_error *err)
+{
+	struct wl_finish rows[BATCH];
+	for (int i = 0; i < count; i++) {
+		rows[i] = (struct wl_finish){ .epoch = items[i]->lease.epoch,
+					      .state = items[i]->state,
+					      .outputs_json = items[i]->outputs_json,
+					      .error_json = items[i]->error_json };
+		memcpy(rows[i].eid, items[i]->lease.eid, sizeof(rows[i].eid));
+	}
+	int result = finisher->ledger.finish(finisher->ledger.self, rows, count, err);
+	for (int i = 0; i < count && result == 0; i++)
+		items[i]->done = rows[i].done;
+	return result;
+}
+
+/* The ledger does not take what one run gave: the run has failed then, and the others go on. */
+static void blame_outputs(struct ending *ending, const struct wl_error *err)
+{
+	wl_log_run(WL_LOG_ERROR, ending->lease.tenant, ending->lease.eid, "the run's end was refused: %s", err->text);
+	free(ending->outputs_json);
+	free(ending->error_json);
+	ending->outputs_json = NULL;
+	ending->error_json = node_error_text("internal", "the outputs could not be stored", NULL, NULL);
+	ending->state = WL_RUN_FAILED;
+}
+
+static void finish_until_done(struct finisher *finisher, struct ending **items, int count)
+{
+	struct wl_error err = { 0 };
+	int pause_ms = 0, refused = 0, result;
+	while ((result = finish_once(finisher, items, count, &err)) < 0) {
+		if (server_away(result) || refused > 1) {
+			if (!pause_before_retry(finisher, &pause_ms, "the end of runs", &err))
+				return;
+		} else if (count > 1) {
+			for (int i = 0; i < count; i++)
+				finish_until_done(finisher, &items[i], 1);
+			return;
+		} else if (refused++ == 0) {
+			blame_outputs(items[0], &err);
+		}
+	}
+}
+
+/* ---- release ------------------------------------------------------------------------------------------------ */
+
+static void release_until_done(struct finisher *finisher, struct ending **items, int count)
+{
+	struct wl_lease leases[BATCH];
+	bool released[BATCH] = { false };
+	struct wl_error err = { 0 };
+	int pause_ms = 0;
+	for (int i = 0; i < count; i++)
+		leases[i] = items[i]->lease;
+	while (finisher->ledger.release(finisher->ledger.self, leases, count, released, &err) < 0)
+		if (!pause_before_retry(finisher, &pause_ms, "giving runs back", &err))
+			return;
+	for (int i = 0; i < count; i++) {
+		items[i]->done = released[i];
+		if (released[i] && finisher->queue.requeue(finisher->queue.self, leases[i].shard, leases[i].gen,
+							   leases[i].eid, leases[i].epoch, false, &err) < 0)
+			wl_log_run(WL_LOG_INFO, leases[i].tenant, leases[i].eid,
+				   "given back; the sweeper will put it into the queue: %s", err.text);
+	}
+}
+
+/* ---- the thread --------------------------------------------------------------------------------------------- */
+
+/* Free the slots. A slot that this does not reach is freed when its lease runs out and the ledger has no such row. */
+static void complete(struct finisher *finisher, const struct wl_lease *leases, int count)
+{
+	struct wl_error err = { 0 };
+	if (count > 0 && finisher->queue.complete(finisher->queue.self, finisher->supervisor, leases, count, &err) < 0)
+		wl_log(WL_LOG_INFO, "%d slots will be freed when their leases run out: %s", count, err.text);
+}
+
+static void hand_back(struct finisher *finisher, struct ending *ending)
+{
+	if (ending->run)
+		mailbox_post(finisher->answers, &ending->message.mail);
+	else
+		ending_free(ending);
+}
+
+static void work_off(struct finisher *finisher, struct mail *list)
+{
+	struct batch finish = { .count = 0 }, release = { .count = 0 };
+	struct wl_lease over[BATCH];
+	int over_count = 0;
+	for (struct mail *next; list; list = next) {
+		next = list->next;
+		struct ending *ending = ending_of(list);
+		if (ending->kind == ENDING_RELEASE)
+			release.items[release.count++] = ending;
+		else
+			over[over_count++] = ending->lease;
+		if (ending->kind == ENDING_FINISH)
+			finish.items[finish.count++] = ending;
+		if (ending->kind == ENDING_COMPLETE)
+			hand_back(finisher, ending);
+	}
+	if (finish.count > 0)
+		finish_until_done(finisher, finish.items, finish.count);
+	for (int i = 0; i < finish.count; i++)
+		hand_back(finisher, finish.items[i]);
+	complete(finisher, over, over_count);
+	if (release.count > 0)
+		release_until_done(finisher, release.items, release.count);
+	for (int i = 0; i < release.count; i++)
+		hand_back(finisher, release.items[i]);
+}
+
+static void *finisher_main(void *context)
+{
+	struct finisher *finisher = context;
+	struct mail *list;
+	int count;
+	do {
+		list = mailbox_take(&finisher->box, BATCH, -1, &count);
+		if (list)
+			work_off(finisher, list);
+	} while (list || !mailbox_is_closed(&finisher->box));
+	return NULL;
+}
+
+int finisher_start(struct finisher *finisher, const struct wl_ledger *ledger, const struct wl_job_queue *queue,
+		   const char *supervisor, struct mailbox *answers, struct wl_error *err)
+{
+	*finisher = (struct finisher){ .ledger = *ledger, .queue = *queue, .supervisor = supervisor, .answers = answers };
+	mailbox_open(&finisher->box);
+	int failed = pthread_create(&finisher->thread, NULL, finisher_main, finisher);
+	return failed ? wl_fail_errno(err, failed, "start the finisher's thread") : 0;
+}
+
+void finisher_post(struct finisher *finisher, struct ending *ending)
+{
+	mailbox_post(&finisher->box, &ending->message.mail);
+}
+
+void finisher_stop(struct finisher *finisher)
+{
+	atomic_store(&finisher->give_up, true);
+	mailbox_close(&finisher->box);
+	(void)pthread_join(finisher->thread, NULL);
+	finisher->ledger.close(finisher->ledger.self);
+	finisher->queue.close(finisher->queue.self);
+	mailbox_release(&finisher->box);
+}

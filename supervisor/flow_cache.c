@@ -1,0 +1,148 @@
+#include "supervisor/flow_cache.h"
+
+#include "lib/base/cleanup.h"
+#include "lib/codec/flow_document.h"
+
+#include <errno.h>
+#include <string.h>
+
+void flow_release(struct flow *flow)
+{
+	if (!flow || atomic_fetch_sub(&flow->users, 1) > 1)
+		return;
+	for (int i = 0; flow->plans && i < flow->graph.node_count; i++)
+		node_plan_release(&flow->plans[i]);
+	free(flow->plans);
+	wl_flow_graph_release(&flow->graph);
+	free(flow);
+}
+
+static int make_plans(struct flow *flow, struct wl_error *err)
+{
+	flow->plans = calloc((size_t)flow->graph.node_count + 1, sizeof(*flow->plans));
+	if (!flow->plans)
+		return wl_fail(err, ENOMEM, "no memory for a flow");
+	for (int i = 0; i < flow->graph.node_count; i++) {
+		if (node_plan_make(&flow->graph.nodes[i], &flow->plans[i], err) < 0)
+			return -err->code;
+		flow->output_count += flow->graph.nodes[i].kind == WL_KIND_OUTPUT;
+	}
+	return 0;
+}
+
+static int read_graph(const char *json, size_t length, struct wl_flow_graph *graph, struct wl_error *err)
+{
+	_wl_json_ struct wl_json *document = NULL;
+	_wl_free_ struct wl_flow_faults *faults = calloc(1, sizeof(*faults));
+	if (!faults)
+		return wl_fail(err, ENOMEM, "no memory for a flow");
+	if (wl_json_parse(json, length, &document, err) < 0)
+		return -err->code;
+	int result = wl_flow_document_read(document, graph, faults, err);
+	if (result == -EINVAL && faults->count > 0)
+		return wl_fail(err, EINVAL, "%s: %s", faults->items[0].path, faults->items[0].text);
+	return result;
+}
+
+int flow_make(const char *json, size_t length, struct flow **ret_flow, struct wl_error *err)
+{
+	struct flow *flow = calloc(1, sizeof(*flow));
+	if (!flow)
+		return wl_fail(err, ENOMEM, "no memory for a flow");
+	atomic_init(&flow->users, 1);
+	flow->weight = length + 4096;
+	int result = read_graph(json, length, &flow->graph, err);
+	if (result == 0)
+		result = make_plans(flow, err);
+	if (result < 0) {
+		flow_release(flow);
+		return result;
+	}
+	*ret_flow = flow;
+	return 0;
+}
+
+void flow_cache_open(struct flow_cache *cache, size_t weight_max)
+{
+	*cache = (struct flow_cache){ .weight_max = weight_max };
+}
+
+/* A SHA-256 is evenly spread: any bytes of it do. */
+static struct flow **bucket_of(struct flow_cache *cache, const unsigned char *hash)
+{
+	return &cache->buckets[(hash[0] | hash[1] << 8) % FLOW_CACHE_BUCKETS];
+}
+
+static void unlink_age(struct flow_cache *cache, struct flow *flow)
+{
+	*(flow->newer ? &flow->newer->older : &cache->newest) = flow->older;
+	*(flow->older ? &flow->older->newer : &cache->oldest) = flow->newer;
+}
+
+static void link_newest(struct flow_cache *cache, struct flow *flow)
+{
+	flow->newer = NULL;
+	flow->older = cache->newest;
+	*(cache->newest ? &cache->newest->newer : &cache->oldest) = flow;
+	cache->newest = flow;
+}
+
+static void give_up(struct flow_cache *cache, struct flow *flow)
+{
+	struct flow **slot = bucket_of(cache, flow->hash);
+	while (*slot != flow)
+		slot = &(*slot)->next_in_bucket;
+	*slot = flow->next_in_bucket;
+	unlink_age(cache, flow);
+	cache->weight -= flow->weight;
+	flow_release(flow);
+}
+
+void flow_cache_release(struct flow_cache *cache)
+{
+	while (cache->oldest)
+		give_up(cache, cache->oldest);
+}
+
+static struct flow *find(struct flow_cache *cache, int tenant, const unsigned char *hash)
+{
+	struct flow *flow = *bucket_of(cache, hash);
+	while (flow && (flow->tenant != tenant || memcmp(flow->hash, hash, WL_HASH_BYTES) != 0))
+		flow = flow->next_in_bucket;
+	return flow;
+}
+
+static int load(struct flow_cache *cache, struct wl_ledger *ledger, int tenant, const unsigned char *hash,
+		struct flow **ret_flow, struct wl_error *err)
+{
+	_wl_free_ char *json = NULL;
+	if (ledger->flow_doc(ledger->self, tenant, hash, &json, err) < 0)
+		return -err->code;
+	struct flow *flow = NULL;
+	if (flow_make(json, strlen(json), &flow, err) < 0)
+		return -err->code;
+	flow->tenant = tenant;
+	memcpy(flow->hash, hash, WL_HASH_BYTES);
+	struct flow **bucket = bucket_of(cache, hash);
+	flow->next_in_bucket = *bucket;
+	*bucket = flow;
+	link_newest(cache, flow);
+	cache->weight += flow->weight;
+	while (cache->weight > cache->weight_max && cache->oldest != flow)
+		give_up(cache, cache->oldest);
+	*ret_flow = flow;
+	return 0;
+}
+
+int flow_cache_get(struct flow_cache *cache, struct wl_ledger *ledger, int tenant,
+		   const unsigned char hash[WL_HASH_BYTES], struct flow **ret_flow, struct wl_error *err)
+{
+	struct flow *flow = find(cache, tenant, hash);
+	if (!flow && load(cache, ledger, tenant, hash, &flow, err) < 0)
+		return -err->code;
+	unlink_age(cache, flow);
+	link_newest(cache, flow);
+	atomic_fetch_add(&flow->users, 1);
+	*ret_flow = flow;
+	return 0;
+}

@@ -1,0 +1,257 @@
+#include "supervisor/intake.h"
+
+#include "lib/base/cleanup.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "supervisor/run.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <time.h>
+
+#define TAKE_MS 250
+#define AWAY_MS 200
+
+static void pause_ms(long ms)
+{
+	(void)nanosleep(&(struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 }, NULL);
+}
+
+/* ---- outcomes of a start --------------------------------------------------------------------------------- */
+
+/* Hand a lease that never became a run to the finisher. */
+static void end_lease(struct intake *intake, struct held_lease *held, enum ending_kind kind, const char *error)
+{
+	struct ending *ending = calloc(1, sizeof(*ending));
+	if (ending) {
+		ending->message.kind = MESSAGE_ENDING;
+		ending->kind = kind;
+		ending->lease = held->lease;
+		ending->state = WL_RUN_FAILED;
+		ending->error_json = error ? node_error_text("internal", error, NULL, NULL) : NULL;
+		finisher_post(intake->finisher, ending);
+	}
+	lease_table_remove(intake->leases, held);
+}
+
+static void begin(struct intake *intake, struct held_lease *held, struct wl_start *start, uint64_t asked_ms)
+{
+	struct wl_error err = { 0 };
+	struct flow *flow = NULL;
+	int result;
+	/* from here on the attempt is ours: the offer's time counts from before we asked */
+	lease_table_started(intake->leases, held, asked_ms + (uint64_t)intake->offer_ms,
+			    asked_ms + (uint64_t)intake->offer_ms / 3);
+	while ((result = flow_cache_get(&intake->flows, &intake->ledger, start->tenant, start->doc_hash, &flow, &err)) < 0) {
+		if (result == -ENOENT || result == -EINVAL || atomic_load(&intake->give_up))
+			break;
+		pause_ms(AWAY_MS);
+	}
+	struct run *run = flow ? run_new(held, start, flow, &err) : NULL;
+	flow_release(flow);
+	if (!run) {
+		wl_log_run(WL_LOG_ERROR, held->lease.tenant, held->lease.eid, "the flow cannot be run: %s", err.text);
+		end_lease(intake, held, ENDING_FINISH, err.text);
+		return;
+	}
+	mailbox_post(held->lease.epoch > 1 ? &intake->restore : intake->runs, &run->message.mail);
+}
+
+static void take_outcome(struct intake *intake, struct held_lease *held, struct wl_start *start, uint64_t asked_ms)
+{
+	switch (start->outcome) {
+	case WL_START_STARTED:
+		begin(intake, held, start, asked_ms);
+		break;
+	case WL_START_GONE:
+	case WL_START_CANCELLED: /* terminal already: only its slot is left */
+		end_lease(intake, held, ENDING_COMPLETE, NULL);
+		break;
+	case WL_START_STALE: /* another attempt or another life of the queue: not ours to touch */
+	case WL_START_EARLY: /* its lease runs out and it waits again */
+		lease_table_remove(intake->leases, held);
+		break;
+	}
+}
+
+static int start_all(struct intake *intake, struct wl_lease *leases, int count, struct wl_start *starts,
+		     uint64_t *ret_asked_ms)
+{
+	struct wl_error err = { 0 };
+	for (;;) {
+		*ret_asked_ms = wl_clock_boot_ms();
+		memset(starts, 0, sizeof(*starts) * (size_t)count);
+		int result = intake->ledger.start(intake->ledger.self, intake->supervisor, leases, count, starts, &err);
+		if (result == 0) {
+			if (intake->away)
+				wl_log(WL_LOG_NOTICE, "executions start again");
+			intake->away = false;
+			return 0;
+		}
+		if (!intake->away)
+			wl_log(WL_LOG_ERROR, "starts wait for PostgreSQL: %s", err.text);
+		intake->away = true;
+		if (atomic_load(&intake->give_up))
+			return result;
+		pause_ms(AWAY_MS);
+	}
+}
+
+static const struct wl_lease *lease_of(const struct wl_start *start, struct held_lease *const *held, int count,
+				       int *ret_index)
+{
+	for (int i = 0; i < count; i++)
+		if (held[i] && held[i]->lease.epoch == start->epoch && strcmp(held[i]->lease.eid, start->eid) == 0) {
+			*ret_index = i;
+			return &held[i]->lease;
+		}
+	return NULL;
+}
+
+static void start_leases(struct intake *intake, const struct wl_lease *taken, int count)
+{
+	struct wl_lease leases[INTAKE_BATCH];
+	struct held_lease *held[INTAKE_BATCH];
+	struct wl_start starts[INTAKE_BATCH];
+	uint64_t asked_ms = 0;
+	int fresh = 0, index = 0;
+	for (int i = 0; i < count; i++)
+		if ((held[fresh] = lease_table_add(intake->leases, &taken[i])))
+			leases[fresh++] = taken[i];
+	bool started = fresh > 0 && start_all(intake, leases, fresh, starts, &asked_ms) == 0;
+	for (int i = 0; i < fresh && started; i++) {
+		if (lease_of(&starts[i], held, fresh, &index)) {
+			take_outcome(intake, held[index], &starts[i], asked_ms);
+			held[index] = NULL;
+		}
+		wl_start_release(&starts[i]);
+	}
+	for (int i = 0; i < fresh; i++)
+		if (held[i])
+			lease_table_remove(intake->leases, held[i]);
+}
+
+/* ---- intake ------------------------------------------------------------------------------------------------ */
+
+static void start_found(struct intake *intake)
+{
+	struct wl_lease leases[INTAKE_BATCH];
+	int count = 0, taken = 0;
+	struct mail *list = mailbox_take(&intake->found, INTAKE_BATCH, 0, &taken);
+	while (list) {
+		struct found_lease *found = container_of(list, struct found_lease, mail);
+		list = list->next;
+		leases[count++] = found->lease;
+		free(found);
+	}
+	if (count > 0)
+		start_leases(intake, leases, count);
+}
+
+static void *intake_main(void *context)
+{
+	struct intake *intake = context;
+	bool lost = false;
+	for (;;) {
+		struct wl_lease leases[INTAKE_BATCH];
+		struct wl_error err = { 0 };
+		bool last = atomic_load(&intake->stop);
+		int count = intake->queue.take(intake->queue.self, intake->supervisor, leases, INTAKE_BATCH,
+					       last ? 1 : TAKE_MS, &err);
+		if (count > 0)
+			start_leases(intake, leases, count);
+		start_found(intake);
+		if (count < 0 && count != -EAGAIN && !lost)
+			wl_log(WL_LOG_WARNING, "nothing new is taken until Redis is back: %s", err.text);
+		lost = count < 0 && count != -EAGAIN;
+		if (last && count <= 0)
+			return NULL;
+		if (count < 0)
+			pause_ms(AWAY_MS);
+	}
+}
+
+/* ---- restorer ---------------------------------------------------------------------------------------------- */
+
+static int restore_run(struct intake *intake, struct run *run, struct wl_error *err)
+{
+	const struct wl_lease *lease = &run->held->lease;
+	const struct wl_flow_graph *graph = &run->flow->graph;
+	_wl_free_ const char **ids = calloc((size_t)graph->node_count + 1, sizeof(*ids));
+	int count = 0;
+	if (!ids)
+		return wl_fail(err, ENOMEM, "no memory to restore a run");
+	for (int i = 0; i < graph->node_count; i++)
+		if (wl_node_kind_runs(graph->nodes[i].kind))
+			ids[count++] = graph->nodes[i].id;
+	/* first the seal, then the look: whatever an older attempt still brings comes too late for both */
+	int result = intake->results->seal(intake->results->self, lease->tenant, lease->eid, ids, count, lease->epoch, err);
+	if (result == 0)
+		result = intake->results->load(intake->results->self, lease->tenant, lease->eid, &run->restored, err);
+	run->restored_count = result > 0 ? result : 0;
+	return result < 0 ? result : 0;
+}
+
+static void *restorer_main(void *context)
+{
+	struct intake *intake = context;
+	struct mail *list;
+	bool away = false;
+	int count = 0;
+	while ((list = mailbox_take(&intake->restore, 1, -1, &count)) || !mailbox_is_closed(&intake->restore)) {
+		struct wl_error err = { 0 };
+		if (!list)
+			continue;
+		struct run *run = container_of(list, struct run, message.mail);
+		while (restore_run(intake, run, &err) < 0 && !atomic_load(&intake->give_up)) {
+			if (!away)
+				wl_log_run(WL_LOG_ERROR, run->held->lease.tenant, run->held->lease.eid,
+					   "resuming waits for the document server: %s", err.text);
+			away = true;
+			pause_ms(AWAY_MS);
+		}
+		away = false;
+		if (atomic_load(&intake->give_up))
+			run_free(run);
+		else
+			mailbox_post(intake->runs, &run->message.mail);
+	}
+	return NULL;
+}
+
+/* ---- begin and end ----------------------------------------------------------------------------------------- */
+
+int intake_start(struct intake *intake, struct wl_error *err)
+{
+	flow_cache_open(&intake->flows, 64u << 20);
+	mailbox_open(&intake->found);
+	mailbox_open(&intake->restore);
+	int failed = pthread_create(&intake->restorer, NULL, restorer_main, intake);
+	if (!failed)
+		failed = pthread_create(&intake->thread, NULL, intake_main, intake);
+	return failed ? wl_fail_errno(err, failed, "start the intake's threads") : 0;
+}
+
+void intake_post_found(struct intake *intake, struct found_lease *found)
+{
+	mailbox_post(&intake->found, &found->mail);
+}
+
+void intake_stop(struct intake *intake)
+{
+	atomic_store(&intake->stop, true);
+	(void)pthread_join(intake->thread, NULL);
+}
+
+void intake_release(struct intake *intake)
+{
+	atomic_store(&intake->give_up, true);
+	mailbox_close(&intake->restore);
+	(void)pthread_join(intake->restorer, NULL);
+	flow_cache_release(&intake->flows);
+	intake->queue.close(intake->queue.self);
+	intake->ledger.close(intake->ledger.self);
+	mailbox_release(&intake->found);
+	mailbox_release(&intake->restore);
+}

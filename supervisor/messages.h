@@ -1,0 +1,95 @@
+/*
+ * What the threads say to each other. Each struct travels by being posted; who holds it owns it.
+ *
+ *   intake, restorer  -- run -------->  run loop
+ *   run loop          -- node job --->  node threads   -- the same, ended ------>  run loop
+ *   run loop          -- commit ----->  committer      -- the same, answered --->  run loop
+ *   run loop          -- ending ----->  finisher       -- the same, answered --->  run loop
+ *   run loop, nodes   -- event ------>  publisher
+ *   keeper, control   -- notice ----->  run loop
+ */
+#ifndef WL_SUPERVISOR_MESSAGES_H
+#define WL_SUPERVISOR_MESSAGES_H
+
+#include "lib/ports/ledger.h"
+#include "lib/ports/node_results.h"
+#include "supervisor/log_tail.h"
+#include "supervisor/mailbox.h"
+#include "supervisor/nodes/node.h"
+
+struct run;
+struct publisher;
+
+enum message_kind { MESSAGE_RUN, MESSAGE_NODE, MESSAGE_COMMIT, MESSAGE_ENDING, MESSAGE_NOTICE };
+
+/* First member of everything that the run loop is sent. */
+struct message {
+	struct mail mail; /* first */
+	enum message_kind kind;
+};
+
+/* One attempt of a node. */
+struct node_job {
+	struct message message; /* first */
+	struct run *run;
+	struct publisher *publisher;
+	int node;
+	int attempt;
+	struct node_call call;
+	char *context, *upstream; /* what call points to */
+	int cancel_fd;		  /* an eventfd, -1 for pure nodes; written to stop the attempt */
+	int64_t start_ms, end_ms; /* wall clock */
+	struct node_outcome outcome;
+	struct log_tail logs;
+};
+
+void node_job_free(struct node_job *job);
+
+/* One result on its way to the document server. */
+struct commit_item {
+	struct message message; /* first */
+	struct run *run;	/* NULL: of a run that a former process had; nobody waits for it */
+	int node;
+	struct wl_node_result result;
+	enum wl_commit_outcome outcome;
+	bool spooled;
+};
+
+void commit_item_free(struct commit_item *item);
+
+enum ending_kind {
+	ENDING_FINISH,	 /* write the final state, free the slot */
+	ENDING_RELEASE,	 /* give the run back */
+	ENDING_COMPLETE, /* it was over before we began: free the slot */
+};
+
+/* The end of a run, or of a lease that never became one. */
+struct ending {
+	struct message message; /* first */
+	struct run *run;	/* NULL: no run waits for the answer, and the finisher frees this */
+	enum ending_kind kind;
+	struct wl_lease lease;
+	enum wl_run_state state;
+	char *outputs_json, *error_json;
+	bool done; /* out: it was ours to end */
+};
+
+void ending_free(struct ending *ending);
+
+enum notice_kind { NOTICE_CANCEL, NOTICE_LOST, NOTICE_DRAIN, NOTICE_INTERRUPT };
+
+struct notice {
+	struct message message; /* first */
+	enum notice_kind kind;
+	char eid[WL_UUID_TEXT]; /* of CANCEL and LOST */
+	int epoch;		/* 0: whichever */
+};
+
+struct event_item {
+	struct mail mail; /* first */
+	char eid[WL_UUID_TEXT];
+	const char *type; /* a literal */
+	char *data_json;
+};
+
+#endif

@@ -1,0 +1,262 @@
+#include "supervisor/run.h"
+
+#include "lib/base/cleanup.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+static int begin_context(struct run *run, const struct wl_start *start, struct wl_error *err)
+{
+	wl_buffer_init(&run->context, RUN_CONTEXT_MAX);
+	const char *inputs = start->inputs_json ? start->inputs_json : "{}";
+	(void)wl_buffer_appendf(&run->context,
+				"{\"execution\":{\"id\":\"%s\",\"flow_id\":\"%s\",\"attempt\":%d},\"vars\":{},\"inputs\":",
+				start->eid, start->flow_id, start->deliveries + 1);
+	run->inputs_at = run->context.length;
+	run->inputs_length = strlen(inputs);
+	(void)wl_buffer_append(&run->context, inputs, run->inputs_length);
+	(void)wl_buffer_append_text(&run->context, ",\"nodes\":{");
+	if (run->context.failed)
+		return wl_fail(err, run->context.failed, "the inputs are larger than the %u bytes that a run may hold",
+			       RUN_CONTEXT_MAX);
+	return 0;
+}
+
+struct run *run_new(struct held_lease *held, const struct wl_start *start, struct flow *flow, struct wl_error *err)
+{
+	struct run *run = calloc(1, sizeof(*run));
+	if (!run) {
+		(void)wl_fail(err, ENOMEM, "no memory for a run");
+		return NULL;
+	}
+	run->message.kind = MESSAGE_RUN;
+	run->timer.due_ms = UINT64_MAX;
+	run->held = held;
+	run->deadline_wall_ms = start->deadline_ms;
+	run->nodes = calloc((size_t)flow->graph.node_count + 1, sizeof(*run->nodes));
+	if (!run->nodes) {
+		(void)wl_fail(err, ENOMEM, "no memory for a run");
+		run_free(run);
+		return NULL;
+	}
+	if (begin_context(run, start, err) < 0) {
+		run_free(run);
+		return NULL;
+	}
+	run->flow = flow;
+	atomic_fetch_add(&flow->users, 1);
+	return run;
+}
+
+void run_free(struct run *run)
+{
+	for (int i = 0; run->flow && i < run->flow->graph.node_count; i++)
+		if (run->nodes[i].last)
+			node_job_free(run->nodes[i].last);
+	for (int i = 0; i < run->restored_count; i++)
+		wl_node_result_release(&run->restored[i]);
+	free(run->restored);
+	walk_release(&run->walk);
+	flow_release(run->flow);
+	free(run->nodes);
+	free(run->error_json);
+	wl_buffer_release(&run->context);
+	free(run);
+}
+
+/* The output that those behind a node see: of one that failed and was let pass, its error. */
+static const char *visible_output(const struct wl_node_result *result)
+{
+	if (result->state == WL_NODE_SUCCEEDED)
+		return result->outputs_json ? result->outputs_json : "null";
+	return result->state == WL_NODE_FAILED ? result->error_json : NULL;
+}
+
+static int restore(struct run *run, struct wl_error *err)
+{
+	const struct wl_flow_graph *graph = &run->flow->graph;
+	for (int i = 0; i < run->restored_count; i++) {
+		struct wl_node_result *result = &run->restored[i];
+		int node = wl_flow_graph_find(graph, result->node_id);
+		if (!result->committed || node < 0)
+			continue;
+		const char *output = visible_output(result);
+		if (output && run_keep_output(run, node, output, err) < 0)
+			return -err->code;
+		run->nodes[node].start_ms = result->start_ms;
+		run->nodes[node].end_ms = result->end_ms;
+		if (result->state == WL_NODE_FAILED && graph->nodes[node].on_error == WL_ON_ERROR_FAIL &&
+		    !run->error_json)
+			run->error_json = wl_steal(result->error_json);
+		walk_restore(&run->walk, node, result->state, result->handle);
+	}
+	return 0;
+}
+
+int run_begin(struct run *run, uint64_t boot_ms, int64_t wall_ms, struct wl_error *err)
+{
+	int64_t left = run->deadline_wall_ms - wall_ms;
+	uint64_t deadline = run->deadline_wall_ms <= 0 ? UINT64_MAX : boot_ms + (left > 0 ? (uint64_t)left : 0);
+	if (walk_open(&run->walk, &run->flow->graph, deadline, err) < 0)
+		return -err->code;
+	return restore(run, err);
+}
+
+int run_keep_output(struct run *run, int node, const char *json, struct wl_error *err)
+{
+	struct wl_buffer *context = &run->context;
+	const char *id = run->flow->graph.nodes[node].id;
+	size_t length = strlen(json), before = context->length;
+	if (run->live_nodes > 0)
+		(void)wl_buffer_append_char(context, ',');
+	(void)wl_buffer_append_json_string(context, id, strlen(id));
+	(void)wl_buffer_append_char(context, ':');
+	size_t at = context->length;
+	(void)wl_buffer_append(context, json, length);
+	if (context->failed) {
+		int failed = context->failed;
+		context->failed = 0;
+		context->length = before;
+		context->data[before] = '\0';
+		return wl_fail(err, failed, "inputs and outputs of the run are more than %u bytes together",
+			       RUN_CONTEXT_MAX);
+	}
+	run->live_nodes++;
+	run->nodes[node].output_at = at;
+	run->nodes[node].output_length = length;
+	return 0;
+}
+
+static void append_output(const struct run *run, int node, struct wl_buffer *text)
+{
+	const struct run_node *at = &run->nodes[node];
+	if (at->output_length)
+		(void)wl_buffer_append(text, run->context.data + at->output_at, at->output_length);
+	else
+		(void)wl_buffer_append_text(text, "null");
+}
+
+/* start: the run's inputs. join: the list of its live inputs, in the order of the edges. */
+static void append_upstream(const struct run *run, int node, struct wl_buffer *text)
+{
+	const struct wl_flow_graph *graph = &run->flow->graph;
+	const struct wl_flow_node *shape = &graph->nodes[node];
+	if (shape->kind == WL_KIND_START) {
+		(void)wl_buffer_append(text, run->context.data + run->inputs_at, run->inputs_length);
+		return;
+	}
+	bool list = shape->kind == WL_KIND_JOIN;
+	bool object = !list && run->walk.nodes[node].live_in > 1;
+	(void)wl_buffer_append_text(text, list ? "[" : object ? "{" : "");
+	int shown = 0;
+	for (int i = 0; i < shape->in_count; i++) {
+		int source = graph->edges[shape->in_edges[i]].source;
+		if (run->walk.edges[shape->in_edges[i]] != WALK_EDGE_LIVE || (!list && !object && shown > 0))
+			continue;
+		if (shown++ > 0)
+			(void)wl_buffer_append_char(text, ',');
+		if (object) {
+			(void)wl_buffer_append_json_string(text, graph->nodes[source].id, strlen(graph->nodes[source].id));
+			(void)wl_buffer_append_char(text, ':');
+		}
+		append_output(run, source, text);
+	}
+	(void)wl_buffer_append_text(text, list ? "]" : object ? "}" : shown ? "" : "null");
+}
+
+static int fill_texts(const struct run *run, struct node_job *job, const struct node_plan *plan)
+{
+	_wl_buffer_ struct wl_buffer text;
+	wl_buffer_init(&text, 0);
+	if (plan->has_expressions) {
+		(void)wl_buffer_reserve(&text, run->context.length + 2);
+		(void)wl_buffer_append(&text, run->context.data, run->context.length);
+		(void)wl_buffer_append_text(&text, "}}");
+		job->call.context_length = text.length;
+		job->call.context = job->context = text.failed ? NULL : wl_buffer_steal(&text);
+		return job->context ? 0 : -ENOMEM;
+	}
+	if (plan->template_json)
+		return 0;
+	append_upstream(run, job->node, &text);
+	job->call.upstream_length = text.length;
+	job->call.upstream = job->upstream = text.failed ? NULL : wl_buffer_steal(&text);
+	return job->upstream ? 0 : -ENOMEM;
+}
+
+struct node_job *run_make_job(struct run *run, int node, int64_t wall_ms)
+{
+	struct node_job *job = calloc(1, sizeof(*job));
+	if (!job)
+		return NULL;
+	const struct wl_flow_node *shape = &run->flow->graph.nodes[node];
+	job->message.kind = MESSAGE_NODE;
+	job->run = run;
+	job->node = node;
+	job->attempt = run->walk.nodes[node].attempt;
+	job->start_ms = wall_ms;
+	job->cancel_fd = wl_node_kind_pure(shape->kind) ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	job->call = (struct node_call){ .tenant = run->held->lease.tenant,
+					.eid = run->held->lease.eid,
+					.node = shape,
+					.plan = &run->flow->plans[node],
+					.cancel_fd = job->cancel_fd };
+	if ((job->cancel_fd < 0 && !wl_node_kind_pure(shape->kind)) || fill_texts(run, job, job->call.plan) < 0) {
+		node_job_free(job);
+		return NULL;
+	}
+	return job;
+}
+
+void run_fill_result(struct run *run, int node, int64_t wall_ms, struct wl_node_result *result)
+{
+	struct run_node *at = &run->nodes[node];
+	struct node_job *last = wl_steal(at->last);
+	*result = (struct wl_node_result){
+		.tenant = run->held->lease.tenant,
+		.epoch = run->held->lease.epoch,
+		.committed = true,
+		.state = run->walk.nodes[node].state,
+		.attempt = run->walk.nodes[node].attempt,
+		.node_id = strdup(run->flow->graph.nodes[node].id),
+		.start_ms = at->start_ms ? at->start_ms : wall_ms,
+		.end_ms = at->end_ms ? at->end_ms : wall_ms,
+	};
+	memcpy(result->eid, run->held->lease.eid, sizeof(result->eid));
+	if (!last)
+		return;
+	result->handle = wl_steal(last->outcome.handle);
+	result->inputs_json = wl_steal(last->outcome.inputs_json);
+	result->outputs_json = wl_steal(last->outcome.outputs_json);
+	result->error_json = wl_steal(last->outcome.error_json);
+	result->receipt_json = wl_steal(last->outcome.receipt_json);
+	result->logs_json = log_tail_text(&last->logs);
+	if (result->state == WL_NODE_FAILED && run->flow->graph.nodes[node].on_error == WL_ON_ERROR_BRANCH &&
+	    !result->handle)
+		result->handle = strdup("error");
+	node_job_free(last);
+}
+
+char *run_outputs(const struct run *run)
+{
+	_wl_buffer_ struct wl_buffer text;
+	const struct wl_flow_graph *graph = &run->flow->graph;
+	bool object = run->flow->output_count > 1;
+	int shown = 0;
+	wl_buffer_init(&text, 0);
+	(void)wl_buffer_append_text(&text, object ? "{" : "");
+	for (int i = 0; i < graph->node_count; i++) {
+		if (graph->nodes[i].kind != WL_KIND_OUTPUT || run->walk.nodes[i].state != WL_NODE_SUCCEEDED)
+			continue;
+		if (shown++ > 0)
+			(void)wl_buffer_append_char(&text, ',');
+		if (object) {
+			(void)wl_buffer_append_json_string(&text, graph->nodes[i].id, strlen(graph->nodes[i].id));
+			(void)wl_buffer_append_char(&text, ':');
+		}
+		append_output(run, i, &text);
+	}
+	(void)wl_buffer_append_text(&text, object ? "}" : shown ? "" : "null");
+	return text.failed ? NULL : wl_buffer_steal(&text);
+}

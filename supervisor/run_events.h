@@ -1,0 +1,19 @@
+/* The live events of a run, as docs/architecture/contracts.md names them. */
+#ifndef WL_SUPERVISOR_RUN_EVENTS_H
+#define WL_SUPERVISOR_RUN_EVENTS_H
+
+#include "supervisor/messages.h"
+
+#define EVENT_OUTPUT_MAX 8192 /* larger outputs are read from the API */
+
+/* Each is NULL without memory: an event less is no harm. */
+struct event_item *event_execution(const char *eid, enum wl_run_state state, int64_t wall_ms);
+/* A node began an attempt. */
+struct event_item *event_node_running(const char *eid, const char *node_id, int attempt, int64_t wall_ms);
+/* A node is in a final state. */
+struct event_item *event_node(const struct wl_node_result *result, int64_t wall_ms);
+struct event_item *event_log(const char *eid, const char *node_id, const char *piece_json);
+struct event_item *event_end(const struct ending *ending, int64_t wall_ms);
+void event_item_free(struct event_item *event);
+
+#endif
