@@ -51,6 +51,10 @@ struct outage {
 	char text[WL_ERROR_TEXT];
 };
 
+/* Fill it for new threads; 0 or -ENOMEM. The settings must live as long. */
+int scheduler_init(struct scheduler *scheduler, const struct wl_settings *settings);
+/* Ask the threads to end after the step that they are in. */
+void scheduler_stop(struct scheduler *scheduler);
 bool scheduler_stopping(struct scheduler *scheduler);
 /* Sleep until the time is over or the program is to stop. */
 void scheduler_pause(struct scheduler *scheduler, uint64_t ms);
