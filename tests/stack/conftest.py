@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tools" / "stack"))
 
 DOUBLE = '''#!/usr/bin/python3
-import http.server, json, os, pathlib, signal, socket, sys
+import http.server, json, os, pathlib, signal, socket, sys, urllib.parse
 name = pathlib.Path(sys.argv[0]).name
 place = pathlib.Path(os.environ["WINDLASS_HOME"]) / "spool" / "seen"
 if name in ("windlass-eval", "windlass-warden"):
@@ -26,6 +26,11 @@ if name in ("windlass-eval", "windlass-warden"):
     server.listen()
     while True:
         server.accept()[0].close()
+if name in ("windlass-scheduler", "windlass-supervisor"):
+    key = {"windlass-scheduler": "wl:stat:schedulers", "windlass-supervisor": "wl:sups"}[name]
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(urllib.parse.unquote(os.environ["WINDLASS_REDIS_URL"].removeprefix("unix://")))
+    client.sendall(f"ZADD {key} 1 {name}-{os.getpid()}\\r\\n".encode())
 if name == "windlass-web":
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self):

@@ -8,7 +8,7 @@ import sys
 
 from place import StackError
 from process import Program
-from services import LANGUAGE, ask_socket, remove_socket, secret
+from services import LANGUAGE, ask_socket, redis_members, remove_socket, secret
 
 # the settings that only some programs may see
 NEEDS = {
@@ -45,6 +45,19 @@ def port_is_free(address, port):
         except OSError:
             return 0
         return probe.getsockname()[1]
+
+
+class Registration:
+    """Ready is a program that has put a new name on its list in Redis; seen only in the private one."""
+
+    def __init__(self, redis_socket, key):
+        self.socket, self.key, self.before = redis_socket, key, set()
+
+    def prepare(self):
+        self.before = redis_members(self.socket, self.key)
+
+    def ready(self):
+        return bool(redis_members(self.socket, self.key) - self.before)
 
 
 class Programs:
@@ -101,7 +114,14 @@ class Programs:
         return program
 
     def scheduler(self, number):
-        return self.program("windlass-scheduler", name=f"scheduler-{number}")
+        return self.program("windlass-scheduler", name=f"scheduler-{number}", **self.registers("wl:stat:schedulers"))
+
+    def registers(self, key):
+        """How a program that registers in Redis is seen to be ready; alive is ready with a Redis of the user's."""
+        if self.settings["redis_url"]:
+            return {}
+        listed = Registration(self.sockets / "redis.sock", key)
+        return {"prepare": listed.prepare, "ready": listed.ready}
 
     def supervisor(self, number):
         spool = self.place.home / "spool" / f"supervisor-{number}"
@@ -109,7 +129,8 @@ class Programs:
         if self.place.is_root:
             os.chown(spool, *self.place.service)
         env = self.env("windlass-supervisor", WINDLASS_SPOOL_DIR=str(spool))
-        return self.program("windlass-supervisor", name=f"supervisor-{number}", env=env, stop_s=20)
+        return self.program("windlass-supervisor", name=f"supervisor-{number}", env=env, stop_s=20,
+                            **self.registers("wl:sups"))
 
     def web(self):
         env = self.env("windlass-web", WINDLASS_PORT=str(self.port))

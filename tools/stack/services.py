@@ -45,7 +45,7 @@ def ask_socket(path, question=None, kind=socket.SOCK_STREAM):
             if question is None:
                 return b""
             client.sendall(question)
-            return client.recv(256)
+            return client.recv(65536)
     except OSError:
         return None
 
@@ -135,6 +135,12 @@ def redis_program(place):
 
 def redis_url(home):
     return "unix://" + quote(f"{home}/run/ours/redis.sock")
+
+
+def redis_members(path, key):
+    """The members of a sorted set of the private Redis; none when it cannot be asked."""
+    answer = ask_socket(path, f"ZRANGE {key} 0 -1\r\n".encode()) or b""
+    return {line for line in answer.split(b"\r\n") if line and line[:1] not in b"*$-"}
 
 
 # ---- document server ---------------------------------------------------------------------------
