@@ -19,7 +19,13 @@ void wl_json_free(struct wl_json *json)
 
 struct wl_json *wl_json_copy(const struct wl_json *json)
 {
-	return json ? of_library(cJSON_Duplicate(to_library_const(json), true)) : NULL;
+	cJSON *copy = json ? cJSON_Duplicate(to_library_const(json), true) : NULL;
+	if (copy && copy->string) {
+		/* the key belongs to the object that it was copied from */
+		cJSON_free(copy->string);
+		copy->string = NULL;
+	}
+	return of_library(copy);
 }
 
 enum wl_json_type wl_json_type(const struct wl_json *json)

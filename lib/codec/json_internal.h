@@ -30,4 +30,11 @@ static inline const struct wl_json *of_library_const(const cJSON *value)
  * it is none. */
 size_t wl_json_utf8_length(const unsigned char *at, const unsigned char *end);
 
+/* A key that stands twice among `count` members, NULL when there is none; *ret_failed when there was no memory to tell.
+ */
+const char *wl_json_repeated_key(const cJSON *object, size_t count, bool *ret_failed);
+
+/* Put a child behind the others without looking for its key: the maker checks the keys once, at the end. */
+void wl_json_link(cJSON *container, cJSON *child);
+
 #endif

@@ -298,8 +298,7 @@ static int compare_keys(const void *left, const void *right)
 	return strcmp(*(const char *const *)left, *(const char *const *)right);
 }
 
-/* A key that stands twice, NULL when there is none; *ret_failed when there was no memory to tell. */
-static const char *repeated_key(const cJSON *object, size_t count, bool *ret_failed)
+const char *wl_json_repeated_key(const cJSON *object, size_t count, bool *ret_failed)
 {
 	if (count <= PAIRWISE_KEYS) {
 		for (const cJSON *a = object->child; a; a = a->next)
@@ -327,7 +326,7 @@ static const char *repeated_key(const cJSON *object, size_t count, bool *ret_fai
 static int check_keys(struct reader *reader, const cJSON *object, size_t count)
 {
 	bool failed = false;
-	const char *key = repeated_key(object, count, &failed);
+	const char *key = wl_json_repeated_key(object, count, &failed);
 	if (failed)
 		return no_memory(reader);
 	if (!key)
@@ -338,7 +337,7 @@ static int check_keys(struct reader *reader, const cJSON *object, size_t count)
 }
 
 /* The library's list keeps its last member in the first one's prev. */
-static void link_child(cJSON *container, cJSON *child)
+void wl_json_link(cJSON *container, cJSON *child)
 {
 	if (!container->child) {
 		container->child = child;
@@ -382,7 +381,7 @@ static int read_members(struct reader *reader, cJSON *container, unsigned char c
 		cJSON *child = cJSON_CreateNull();
 		if (!child)
 			return no_memory(reader);
-		link_child(container, child);
+		wl_json_link(container, child);
 		count++;
 		int result = close == '}' ? read_member_key(reader, child) : 0;
 		if (result == 0)

