@@ -28,7 +28,7 @@
 
 #define CHILD_FDS 5   /* standard input, output, error, control, status */
 #define FIRST_FREE 16 /* above all descriptors that the child gets */
-#define LEISURE 10    /* nice value of a crun that nobody waits for */
+#define LEISURE 5     /* nice value of a crun that nobody waits for */
 
 /* ---- the binary -------------------------------------------------------------------------------- */
 

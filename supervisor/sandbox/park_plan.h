@@ -30,9 +30,10 @@ struct park_step {
 };
 
 /*
- * The next step towards the rules. Kinds used last come first. When the total is reached, a kind gets one at the cost
- * of the kind that was unused for longest, but only while that one has at least two more, so that kinds in turn do not
- * take from each other for ever. The caller does the step, corrects the counts and asks again until PARK_NOTHING.
+ * The next step towards the rules. All kinds in use get `each`, or when that is more than the total an even share, one
+ * more for those used last. When the total is reached, a kind that lacks some gets one at the cost of a kind that has
+ * two more than it, so that kinds used in turn do not take from each other for ever. The caller does the step, corrects
+ * the counts and asks again until PARK_NOTHING, which comes after at most as many steps as there are sandboxes to move.
  */
 struct park_step park_plan(const struct park_key *keys, size_t count, const struct park_rules *rules, uint64_t now_ms);
 

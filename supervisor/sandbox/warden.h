@@ -116,8 +116,8 @@ void sandbox_take_products(struct warden *warden);
 /* Hand a parked sandbox to the client; false when there is none. A refusal (a limit that cannot be set) is true, too.
  */
 bool sandbox_hand_out(struct warden *warden, struct client *client);
-/* Order one for the client unless enough are being made for all who wait for that kind. */
-void sandbox_order(struct warden *warden, const struct client *client);
+/* Order one for the client unless enough are being made for all who wait for that kind; or refuse it. */
+void sandbox_order(struct warden *warden, struct client *client);
 /* Kill for `reason`, now or after `grace_ms`; the first reason stands. */
 void sandbox_stop(struct sandbox *sandbox, uint32_t reason, uint32_t grace_ms);
 /* Its program has ended: report. Its init is about to end and to take with it what the program left. */

@@ -40,7 +40,7 @@ static struct park_key *free_key(struct warden *warden)
 		if (key->parked + key->making == 0 && (!oldest || key->used_ms < oldest->used_ms))
 			oldest = key;
 	}
-	return oldest; /* never NULL in practice: the total of parked ones is less than the number of keys */
+	return oldest; /* NULL only when sandboxes of that many kinds are being made at once */
 }
 
 static struct park_key *get_key(struct warden *warden, uint32_t tenant, const struct sandbox_profile *profile)
@@ -99,8 +99,18 @@ static void give_up(struct warden *warden, struct park_key *key)
 		sandbox_stop(sandbox, WARDEN_CANCELLED, 0);
 }
 
+static bool someone_waits(const struct warden *warden)
+{
+	for (size_t i = 0; i < warden->client_count; i++)
+		if (warden->clients[i]->state == CLIENT_MAKING)
+			return true;
+	return false;
+}
+
 void parking_keep(struct warden *warden)
 {
+	/* when even the stock is waited for there is no leisure to make it with */
+	bool urgent = someone_waits(warden);
 	for (;;) {
 		struct park_step step = park_plan(warden->keys, warden->key_count, &warden->rules, wl_clock_boot_ms());
 		if (step.kind == PARK_NOTHING)
@@ -110,13 +120,13 @@ void parking_keep(struct warden *warden)
 		if (step.kind == PARK_GIVE_UP)
 			give_up(warden, key);
 		else
-			order(warden, key, false);
+			order(warden, key, urgent);
 		if (step.kind == PARK_MAKE && key->making == before)
 			return; /* no memory: the next event tries again */
 	}
 }
 
-void sandbox_order(struct warden *warden, const struct client *client)
+void sandbox_order(struct warden *warden, struct client *client)
 {
 	struct park_key *key = get_key(warden, client->request.tenant, client->profile);
 	uint32_t wanted = 0;
@@ -124,9 +134,14 @@ void sandbox_order(struct warden *warden, const struct client *client)
 		wanted += warden->clients[i]->state == CLIENT_MAKING &&
 			  warden->clients[i]->request.tenant == client->request.tenant &&
 			  warden->clients[i]->profile == client->profile;
-	/* what is being made for the stock may still stand behind other orders, so the difference is ordered anew */
+	/* what is being made for the stock serves them as well, so only the difference is ordered */
 	if (key && key->making < wanted)
 		order(warden, key, true);
+	if (key && key->making >= wanted)
+		return;
+	struct wl_error err = { 0 };
+	(void)wl_fail(&err, EBUSY, "the warden cannot keep track of more sandboxes now");
+	client_refuse(client, &err);
 }
 
 /* ---- products ---------------------------------------------------------------------------------- */

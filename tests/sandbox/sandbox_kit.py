@@ -11,7 +11,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BIN = ROOT / "build" / "bin"
+BIN = ROOT / os.environ.get("WINDLASS_TEST_BIN", "build/bin")
 READY_S = 20
 STOP_S = 20
 
