@@ -120,14 +120,6 @@ static void complete(struct finisher *finisher, const struct wl_lease *leases, i
 		wl_log(WL_LOG_INFO, "%d slots will be freed when their leases run out: %s", count, err.text);
 }
 
-static void hand_back(struct finisher *finisher, struct ending *ending)
-{
-	if (ending->run)
-		mailbox_post(finisher->answers, &ending->message.mail);
-	else
-		ending_free(ending);
-}
-
 static void work_off(struct finisher *finisher, struct mail *list)
 {
 	struct batch finish = { .count = 0 }, release = { .count = 0 };
@@ -143,17 +135,17 @@ static void work_off(struct finisher *finisher, struct mail *list)
 		if (ending->kind == ENDING_FINISH)
 			finish.items[finish.count++] = ending;
 		if (ending->kind == ENDING_COMPLETE)
-			hand_back(finisher, ending);
+			ending_free(ending);
 	}
 	if (finish.count > 0)
 		finish_until_done(finisher, finish.items, finish.count);
 	for (int i = 0; i < finish.count; i++)
-		hand_back(finisher, finish.items[i]);
+		mailbox_post(finisher->answers, &finish.items[i]->message.mail);
 	complete(finisher, over, over_count);
 	if (release.count > 0)
 		release_until_done(finisher, release.items, release.count);
 	for (int i = 0; i < release.count; i++)
-		hand_back(finisher, release.items[i]);
+		mailbox_post(finisher->answers, &release.items[i]->message.mail);
 }
 
 static void *finisher_main(void *context)

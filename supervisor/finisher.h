@@ -23,7 +23,7 @@ struct finisher {
 /* Takes over ledger and queue. */
 int finisher_start(struct finisher *finisher, const struct wl_ledger *ledger, const struct wl_job_queue *queue,
 		   const char *supervisor, struct mailbox *answers, struct wl_error *err);
-/* Takes the ending over; it comes back to the run loop when it has a run, else it is freed. */
+/* Takes the ending over; it comes back to the run loop, but ENDING_COMPLETE, of which nobody waits to hear. */
 void finisher_post(struct finisher *finisher, struct ending *ending);
 void finisher_stop(struct finisher *finisher);
 

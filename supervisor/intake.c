@@ -3,6 +3,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "supervisor/nodes/text.h"
 #include "supervisor/run.h"
 
 #include <errno.h>
@@ -40,11 +41,13 @@ static void begin(struct intake *intake, struct held_lease *held, struct wl_star
 	struct wl_error err = { 0 };
 	struct flow *flow = NULL;
 	int result;
+	if (start->inputs_json)
+		text_compact_json(start->inputs_json); /* live events are one line each */
 	/* from here on the attempt is ours: the offer's time counts from before we asked */
 	lease_table_started(intake->leases, held, asked_ms + (uint64_t)intake->offer_ms,
 			    asked_ms + (uint64_t)intake->offer_ms / 3);
 	while ((result = flow_cache_get(&intake->flows, &intake->ledger, start->tenant, start->doc_hash, &flow, &err)) < 0) {
-		if (result == -ENOENT || result == -EINVAL || atomic_load(&intake->give_up))
+		if (result == -ENOENT || result == -EINVAL || atomic_load(&intake->stop))
 			break;
 		pause_ms(AWAY_MS);
 	}
@@ -92,7 +95,7 @@ static int start_all(struct intake *intake, struct wl_lease *leases, int count, 
 		if (!intake->away)
 			wl_log(WL_LOG_ERROR, "starts wait for PostgreSQL: %s", err.text);
 		intake->away = true;
-		if (atomic_load(&intake->give_up))
+		if (atomic_load(&intake->stop))
 			return result;
 		pause_ms(AWAY_MS);
 	}

@@ -66,7 +66,7 @@ enum ending_kind {
 /* The end of a run, or of a lease that never became one. */
 struct ending {
 	struct message message; /* first */
-	struct run *run;	/* NULL: no run waits for the answer, and the finisher frees this */
+	struct run *run;	/* NULL: the lease never became a run */
 	enum ending_kind kind;
 	struct wl_lease lease;
 	enum wl_run_state state;

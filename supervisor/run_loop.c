@@ -319,7 +319,8 @@ static void take_ending(struct run_loop *loop, struct ending *ending, struct mom
 		publish(loop, event_execution(ending->lease.eid, ending->state, now.wall_ms));
 		publish(loop, event_end(ending, now.wall_ms));
 	}
-	forget_run(loop, ending->run);
+	if (ending->run)
+		forget_run(loop, ending->run);
 	ending_free(ending);
 }
 

@@ -11,23 +11,9 @@ static int copy_member(struct wl_json *template, const struct wl_json *data, con
 	return member ? wl_json_set(template, name, wl_json_copy(member)) : 0;
 }
 
-/* A text in place of an expression is one: `.inputs.n > 3` means `{{ .inputs.n > 3 }}`. */
-static struct wl_json *as_expression(const struct wl_json *value)
-{
-	const char *text = wl_json_string(value, NULL);
-	if (!text || strstr(text, "{{"))
-		return wl_json_copy(value);
-	_wl_buffer_ struct wl_buffer wrapped;
-	wl_buffer_init(&wrapped, 0);
-	(void)wl_buffer_append_text(&wrapped, "{{ ");
-	(void)wl_buffer_append_text(&wrapped, text);
-	(void)wl_buffer_append_text(&wrapped, " }}");
-	return wrapped.failed ? NULL : wl_json_new_string(wrapped.data);
-}
-
 static int condition_template(const struct wl_json *data, struct wl_json **ret_template)
 {
-	*ret_template = as_expression(wl_json_get(data, "if"));
+	*ret_template = wl_json_copy(wl_json_get(data, "if"));
 	return *ret_template ? 0 : -ENOMEM;
 }
 
@@ -40,8 +26,7 @@ static int switch_template(const struct wl_json *data, struct wl_json **ret_temp
 		struct wl_json *copy = wl_json_object();
 		failed |= wl_json_set_string(copy, "name", wl_json_get_string(one, "name", ""));
 		failed |= copy_member(copy, one, "equals");
-		if (wl_json_get(one, "when"))
-			failed |= wl_json_set(copy, "when", as_expression(wl_json_get(one, "when")));
+		failed |= copy_member(copy, one, "when");
 		failed |= wl_json_append(cases, copy);
 	}
 	failed |= wl_json_set(template, "cases", cases);
