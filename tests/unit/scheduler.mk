@@ -1,0 +1,2 @@
+# The scheduler's threads run inside the test: all of its objects but the one with main().
+UNIT_LINK_scheduler_test := $(filter-out $(OBJ)/scheduler/main.o,$(call objects,scheduler/*.c))
