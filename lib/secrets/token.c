@@ -119,11 +119,24 @@ int wl_token_read(const struct wl_token_key *key, const char *token, int64_t now
 	return 0;
 }
 
-void wl_refresh_token_make(char ret_token[WL_REFRESH_TOKEN], unsigned char ret_digest[WL_SHA256_BYTES])
+#define RANDOM_TEXT 43 /* base64url of 32 bytes without padding */
+
+void wl_refresh_token_make(const char family[WL_UUID_TEXT], char ret_token[WL_REFRESH_TOKEN],
+			   unsigned char ret_digest[WL_SHA256_BYTES])
 {
 	unsigned char bits[32];
 	randombytes_buf(bits, sizeof(bits));
-	sodium_bin2base64(ret_token, WL_REFRESH_TOKEN, bits, sizeof(bits), sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+	sodium_bin2base64(ret_token, RANDOM_TEXT + 1, bits, sizeof(bits), sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 	sodium_memzero(bits, sizeof(bits));
+	memcpy(ret_token + RANDOM_TEXT, family, WL_UUID_TEXT);
 	wl_sha256(ret_token, strlen(ret_token), ret_digest);
+}
+
+bool wl_refresh_token_read(const char *token, char ret_family[WL_UUID_TEXT], unsigned char ret_digest[WL_SHA256_BYTES])
+{
+	if (strlen(token) != WL_REFRESH_TOKEN - 1 || !wl_uuid_valid(token + RANDOM_TEXT))
+		return false;
+	memcpy(ret_family, token + RANDOM_TEXT, WL_UUID_TEXT);
+	wl_sha256(token, WL_REFRESH_TOKEN - 1, ret_digest);
+	return true;
 }

@@ -9,6 +9,7 @@
 #include "lib/base/ids.h"
 #include "lib/secrets/digest.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define WL_TOKEN_ISSUER "windlass"
@@ -17,7 +18,7 @@
 #define WL_TOKEN_ROLE 16
 #define WL_TOKEN_TENANT_MAX 999999999
 
-#define WL_REFRESH_TOKEN 44 /* 43 characters of base64url and the NUL */
+#define WL_REFRESH_TOKEN 80 /* 43 characters of base64url, the 36 of its login's family, and the NUL */
 
 struct wl_token_key;
 
@@ -45,7 +46,11 @@ int wl_token_make(const struct wl_token_key *key, const struct wl_token_claims *
 int wl_token_read(const struct wl_token_key *key, const char *token, int64_t now_s, struct wl_token_claims *ret_claims,
 		  struct wl_error *err);
 
-/* Make a refresh token and the digest of it that is stored. */
-void wl_refresh_token_make(char ret_token[WL_REFRESH_TOKEN], unsigned char ret_digest[WL_SHA256_BYTES]);
+/* Make a refresh token of a family, and the digest of it that is stored. The digest covers the family too. */
+void wl_refresh_token_make(const char family[WL_UUID_TEXT], char ret_token[WL_REFRESH_TOKEN],
+			   unsigned char ret_digest[WL_SHA256_BYTES]);
+
+/* The digest and the family of a refresh token that somebody shows; false when it cannot be one. */
+bool wl_refresh_token_read(const char *token, char ret_family[WL_UUID_TEXT], unsigned char ret_digest[WL_SHA256_BYTES]);
 
 #endif

@@ -138,6 +138,9 @@ static int keep(struct web_parameters *parameters, int index, const char *text, 
 		return 0;
 	}
 	check(parameter, decoded, faults);
+	if (parameter->type == WEB_UUID) /* one spelling for keys and caches */
+		for (char *at = decoded; *at; at++)
+			*at = (char)(*at >= 'A' && *at <= 'F' ? *at | 0x20 : *at);
 	parameters->text[index] = wl_steal(decoded);
 	return 0;
 }

@@ -1,0 +1,110 @@
+#include "webapp/server/flow_check.h"
+
+#include "lib/base/cleanup.h"
+#include "lib/codec/flow_document.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+bool web_schema_is_trivial(const struct wl_json *schema)
+{
+	if (!schema)
+		return true;
+	if (wl_json_is(schema, WL_JSON_BOOL))
+		return wl_json_bool(schema, false);
+	return wl_json_is(schema, WL_JSON_OBJECT) && wl_json_count(schema) == 0;
+}
+
+/* Fields of a node's data that are never read as expressions. */
+static bool is_plain_field(const char *kind, const char *field)
+{
+	return strcmp(field, "label") == 0 || (strcmp(kind, "code") == 0 && strcmp(field, "source") == 0) ||
+	       strcmp(kind, "note") == 0;
+}
+
+/* A node's data without its plain fields, as JSON text; NULL without memory. */
+static char *template_of(const struct wl_json *node)
+{
+	const char *kind = wl_json_get_string(node, "type", "");
+	_wl_json_ struct wl_json *made = wl_json_object();
+	const struct wl_json *data = wl_json_get(node, "data");
+	for (const struct wl_json *field = wl_json_first(data); field && made; field = wl_json_next(field))
+		if (!is_plain_field(kind, wl_json_key(field)) &&
+		    wl_json_set(made, wl_json_key(field), wl_json_copy(field)) < 0)
+			return NULL;
+	return made ? wl_json_print(made) : NULL;
+}
+
+static int check_expressions(struct wl_expression_pool *pool, int timeout_ms, const struct wl_json *document,
+			     struct wl_flow_faults *faults, struct wl_error *err)
+{
+	const struct wl_json *nodes = wl_json_get(document, "nodes");
+	int index = 0;
+	for (const struct wl_json *node = wl_json_first(nodes); node; node = wl_json_next(node), index++) {
+		_wl_free_ char *template = template_of(node);
+		if (!template)
+			return wl_fail(err, ENOMEM, "no memory to check a flow");
+		if (!strstr(template, "{{"))
+			continue;
+		int rc = wl_expression_check(pool, template, strlen(template), timeout_ms, err);
+		char path[64];
+		(void)snprintf(path, sizeof(path), "nodes[%d].data", index);
+		if (rc == -EINVAL || rc == -ETIMEDOUT || rc == -E2BIG)
+			wl_flow_fault_add(faults, path, "%s", err->text);
+		else if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int check_schema(struct wl_expression_pool *pool, int timeout_ms, const struct wl_json *document,
+			const char *name, struct wl_flow_faults *faults, struct wl_error *err)
+{
+	const struct wl_json *schema = wl_json_get(document, name);
+	if (web_schema_is_trivial(schema))
+		return 0;
+	_wl_free_ char *text = wl_json_print(schema);
+	_wl_free_ char *schema_faults = NULL;
+	if (!text)
+		return wl_fail(err, ENOMEM, "no memory to check a flow");
+	int rc = wl_expression_schema(pool, text, strlen(text), NULL, 0, timeout_ms, &schema_faults, err);
+	if (rc == -ENOEXEC || rc == -EINVAL || rc == -ETIMEDOUT || rc == -E2BIG) {
+		wl_flow_fault_add(faults, name, "%s", err->text);
+		return 0;
+	}
+	return rc;
+}
+
+static int make_canonical(const struct wl_json *document, struct web_checked_flow *ret_flow, struct wl_error *err)
+{
+	char *canonical = wl_flow_document_canonical(document);
+	if (!canonical)
+		return wl_fail(err, ENOMEM, "no memory to check a flow");
+	size_t length = strlen(canonical);
+	if (length > WL_FLOW_DOCUMENT_MAX) {
+		free(canonical);
+		return wl_fail(err, E2BIG, "a flow's document has at most %u bytes", WL_FLOW_DOCUMENT_MAX);
+	}
+	ret_flow->canonical = canonical;
+	wl_sha256(canonical, length, ret_flow->hash);
+	return 0;
+}
+
+int web_flow_check(struct wl_expression_pool *expressions, int timeout_ms, const struct wl_json *document,
+		   struct web_checked_flow *ret_flow, struct wl_flow_faults *faults, struct wl_error *err)
+{
+	struct wl_flow_graph graph = { 0 };
+	int rc = wl_flow_document_read(document, &graph, faults, err);
+	wl_flow_graph_release(&graph);
+	if (rc < 0)
+		return rc;
+	rc = check_expressions(expressions, timeout_ms, document, faults, err);
+	rc = rc ? rc : check_schema(expressions, timeout_ms, document, "input_schema", faults, err);
+	rc = rc ? rc : check_schema(expressions, timeout_ms, document, "output_schema", faults, err);
+	if (rc < 0)
+		return rc;
+	if (faults->count)
+		return wl_fail(err, EINVAL, "the flow has faults");
+	return make_canonical(document, ret_flow, err);
+}

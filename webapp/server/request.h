@@ -1,0 +1,95 @@
+/*
+ * One request and its answer. It lives from its arrival until it is answered and every job that works for it has
+ * ended, also when the client has gone meanwhile: a job holds a reference.
+ */
+#ifndef WL_WEBAPP_REQUEST_H
+#define WL_WEBAPP_REQUEST_H
+
+#include "lib/base/buffer.h"
+#include "lib/base/ids.h"
+#include "lib/codec/json.h"
+#include "lib/model/flow_graph.h"
+#include "webapp/server/bridge.h"
+#include "webapp/server/core/parameters.h"
+#include "webapp/server/core/route.h"
+#include "webapp/server/core/token_cache.h"
+
+#define WEB_ANSWER_HEADERS 16
+
+struct web_answer_header {
+	const char *name; /* a literal */
+	char value[192];
+};
+
+struct web_request {
+	int references;
+	struct web_exchange *exchange; /* NULL once the client is gone or the answer is sent */
+	char id[WL_UUID_TEXT];	       /* request_id */
+	uint64_t began_us;
+
+	enum web_method method;
+	char *path;
+	char *query; /* NULL: none */
+	char *body;
+	size_t body_length;
+
+	/* found and checked before a handler sees the request */
+	const struct web_route *route;
+	int route_index; /* -1: none */
+	struct web_path_values path_values;
+	struct web_parameters parameters;
+	struct wl_json *json; /* the body, NULL when there was none */
+	struct web_identity identity;
+
+	/* the answer */
+	bool answered;
+	int status;
+	struct web_answer_header headers[WEB_ANSWER_HEADERS];
+	int header_count;
+	struct wl_buffer answer;
+	/* a stream: called when its head is sent */
+	void (*stream_opened)(struct web_request *request, struct web_stream *stream);
+	void (*stream_gone)(void *context); /* called once, also when it never opened */
+	void *stream_context;
+	bool stream_taken; /* a connection has it */
+
+	/* what the handler keeps between its steps */
+	void *state;
+	void (*state_free)(void *state);
+};
+
+struct web_request *web_request_new(void);
+struct web_request *web_request_hold(struct web_request *request);
+void web_request_release(struct web_request *request);
+
+/* Add a header to the answer; `name` must be a literal in lower case. */
+void web_answer_header(struct web_request *request, const char *name, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/*
+ * Answer. Each request is answered once; a second answer is ignored, and so is one to a client that is gone.
+ * `request->answer` holds the body of web_answer_json().
+ */
+void web_answer_json(struct web_request *request, int status);
+void web_answer_text(struct web_request *request, int status, const char *content_type);
+void web_answer_empty(struct web_request *request, int status);
+
+/* Answer with a problem (RFC 9457): `fmt` is its detail, a sentence. */
+void web_answer_problem(struct web_request *request, int status, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+void web_answer_faults(struct web_request *request, int status, const struct wl_flow_faults *faults,
+		       const char *detail);
+/* 503 with Retry-After in seconds. */
+void web_answer_unavailable(struct web_request *request, int retry_s, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Answer with a stream of server-sent events; `opened` gets it when the head is sent. */
+void web_answer_stream(struct web_request *request, void (*opened)(struct web_request *, struct web_stream *),
+		       void (*gone)(void *context), void *context);
+
+/* Append "name": <JSON string or null> with a comma before it unless the last byte opens an object. */
+void web_member_text(struct wl_buffer *buffer, const char *name, const char *text);
+/* The same with JSON text that is put in as it is; NULL: null. */
+void web_member_raw(struct wl_buffer *buffer, const char *name, const char *json);
+
+#endif
