@@ -97,17 +97,22 @@ struct warden {
 
 /* Watch `fd` for input; `what` begins with an enum watched. */
 int warden_watch(const struct warden *warden, int fd, void *what, struct wl_error *err);
+/*
+ * Watch it no longer; must come before its close. A close alone does not do it while a child that was just forked for
+ * crun still holds a copy, and then epoll would go on to report what has been freed (epoll(7), questions and answers).
+ */
+void warden_unwatch(const struct warden *warden, int fd);
 
 /* warden_clients.c */
 void client_add(struct warden *warden, int fd);
 void client_read(struct warden *warden, struct client *client);
 /* Close it and kill its sandbox; clients_sweep() frees it. */
-void client_remove(struct client *client);
+void client_remove(const struct warden *warden, struct client *client);
 /* Free the clients that were closed; no event may point to them any more. */
 void clients_sweep(struct warden *warden);
-void client_refuse(struct client *client, const struct wl_error *err);
+void client_refuse(const struct warden *warden, struct client *client, const struct wl_error *err);
 int client_started(const struct warden *warden, struct client *client, const struct sandbox *sandbox);
-void client_ended(struct client *client, const struct warden_receipt *receipt);
+void client_ended(const struct warden *warden, struct client *client, const struct warden_receipt *receipt);
 /* Give free slots to those who wait, and sandboxes to those who have a slot. */
 void clients_serve(struct warden *warden);
 

@@ -34,14 +34,14 @@ static int send_reply(const struct client *client, struct warden_reply *reply, c
 	return sendmsg(client->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
-void client_refuse(struct client *client, const struct wl_error *err)
+void client_refuse(const struct warden *warden, struct client *client, const struct wl_error *err)
 {
 	struct warden_reply reply = { .kind = WARDEN_REFUSED, .errnum = (uint32_t)err->code };
 	(void)snprintf(reply.text, sizeof(reply.text), "%.255s", err->text);
 	client->state = CLIENT_IDLE;
 	wl_log(WL_LOG_INFO, "refused tenant %u, %s: %s", client->request.tenant, client->request.id, err->text);
 	if (send_reply(client, &reply, NULL, 0) < 0)
-		client_remove(client);
+		client_remove(warden, client);
 }
 
 int client_started(const struct warden *warden, struct client *client, const struct sandbox *sandbox)
@@ -60,13 +60,13 @@ int client_started(const struct warden *warden, struct client *client, const str
 	return send_reply(client, &reply, fds, WARDEN_FD_COUNT);
 }
 
-void client_ended(struct client *client, const struct warden_receipt *receipt)
+void client_ended(const struct warden *warden, struct client *client, const struct warden_receipt *receipt)
 {
 	struct warden_reply reply = { .kind = WARDEN_ENDED, .receipt = *receipt };
 	client->state = CLIENT_IDLE;
 	client->sandbox = NULL;
 	if (send_reply(client, &reply, NULL, 0) < 0)
-		client_remove(client);
+		client_remove(warden, client);
 }
 
 /* ---- requests ---------------------------------------------------------------------------------- */
@@ -153,7 +153,7 @@ void client_read(struct warden *warden, struct client *client)
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (got <= 0) {
-		client_remove(client);
+		client_remove(warden, client);
 		return;
 	}
 	int result = got == (ssize_t)sizeof(request) ? check_request(&request, &err)
@@ -165,9 +165,9 @@ void client_read(struct warden *warden, struct client *client)
 		clients_serve(warden);
 	} else if (err.code == EPROTO) { /* whoever breaks the protocol is not listened to any further */
 		wl_log(WL_LOG_WARNING, "closed a connection: %s", err.text);
-		client_remove(client);
+		client_remove(warden, client);
 	} else {
-		client_refuse(client, &err);
+		client_refuse(warden, client, &err);
 	}
 }
 
@@ -194,7 +194,7 @@ void client_add(struct warden *warden, int fd)
 }
 
 /* The struct is freed only after the events at hand are done, because one of them may still point to it. */
-void client_remove(struct client *client)
+void client_remove(const struct warden *warden, struct client *client)
 {
 	if (client->fd < 0)
 		return;
@@ -202,6 +202,7 @@ void client_remove(struct client *client)
 		client->sandbox->client = NULL;
 		sandbox_stop(client->sandbox, WARDEN_CANCELLED, 0);
 	}
+	warden_unwatch(warden, client->fd);
 	(void)close(client->fd);
 	client->fd = -1;
 	client->state = CLIENT_IDLE;

@@ -19,6 +19,11 @@ int warden_watch(const struct warden *warden, int fd, void *what, struct wl_erro
 	return 0;
 }
 
+void warden_unwatch(const struct warden *warden, int fd)
+{
+	(void)epoll_ctl(warden->epoll, EPOLL_CTL_DEL, fd, NULL);
+}
+
 static void accept_all(struct warden *warden)
 {
 	for (int fd; (fd = listener_accept(&warden->listener)) >= 0;)

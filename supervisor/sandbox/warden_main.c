@@ -141,7 +141,7 @@ static void close_warden(struct warden *warden)
 {
 	listener_close(&warden->listener);
 	for (size_t i = 0; i < warden->client_count; i++)
-		client_remove(warden->clients[i]);
+		client_remove(warden, warden->clients[i]);
 	sandboxes_close(warden);
 	clients_sweep(warden);
 	if (warden->maker)

@@ -141,7 +141,7 @@ void sandbox_order(struct warden *warden, struct client *client)
 		return;
 	struct wl_error err = { 0 };
 	(void)wl_fail(&err, EBUSY, "the warden cannot keep track of more sandboxes now");
-	client_refuse(client, &err);
+	client_refuse(warden, client, &err);
 }
 
 /* ---- products ---------------------------------------------------------------------------------- */
@@ -156,7 +156,7 @@ static void refuse_oldest(struct warden *warden, const struct maker_product *pro
 			oldest = client;
 	}
 	if (oldest)
-		client_refuse(oldest, &product->err);
+		client_refuse(warden, oldest, &product->err);
 }
 
 static int accept_product(struct warden *warden, struct maker_product *product, struct wl_error *err)
@@ -173,6 +173,7 @@ static int accept_product(struct warden *warden, struct maker_product *product, 
 	sandbox->status_watched = WATCHED_STATUS;
 	if (warden_watch(warden, sandbox->child.pidfd, sandbox, err) < 0 ||
 	    warden_watch(warden, sandbox->child.status, &sandbox->status_watched, err) < 0) {
+		warden_unwatch(warden, sandbox->child.pidfd);
 		free(sandbox);
 		return -err->code;
 	}
@@ -253,12 +254,12 @@ bool sandbox_hand_out(struct warden *warden, struct client *client)
 	sandbox->warm = !client->waited;
 	if (cgroup_apply(&warden->cgroups, sandbox->name, &sandbox->limits, &client->limits, &err) < 0) {
 		sandbox_stop(sandbox, WARDEN_CANCELLED, 0);
-		client_refuse(client, &err);
+		client_refuse(warden, client, &err);
 		return true;
 	}
 	begin(sandbox, client);
 	if (client_started(warden, client, sandbox) < 0)
-		client_remove(client);
+		client_remove(warden, client);
 	close_handed_out(&sandbox->child);
 	return true;
 }
@@ -330,7 +331,7 @@ static void report(const struct warden *warden, struct sandbox *sandbox, struct 
 	       sandbox->tenant, sandbox->id, sandbox->warm ? "warm" : "cold", receipt.reason, receipt.exit_code,
 	       (unsigned long long)receipt.wall_us, (unsigned long long)receipt.cpu_us);
 	sandbox->client = NULL;
-	client_ended(client, &receipt);
+	client_ended(warden, client, &receipt);
 }
 
 /*
@@ -345,7 +346,7 @@ void sandbox_status(struct warden *warden, enum watched *status_watched)
 	if (sandbox->gone)
 		return;
 	ssize_t got = read(sandbox->child.status, &status, sizeof(status));
-	(void)epoll_ctl(warden->epoll, EPOLL_CTL_DEL, sandbox->child.status, NULL);
+	warden_unwatch(warden, sandbox->child.status);
 	if (got != sizeof(status))
 		return; /* init died without a word; its pidfd tells the rest */
 	ending.wait_status = status;
@@ -364,7 +365,9 @@ static void note_lost(struct warden *warden, const struct sandbox *sandbox)
 
 static void remove_sandbox(struct warden *warden, struct sandbox *sandbox)
 {
-	crun_child_close(&sandbox->child); /* takes them out of epoll, too */
+	warden_unwatch(warden, sandbox->child.pidfd);
+	warden_unwatch(warden, sandbox->child.status);
+	crun_child_close(&sandbox->child);
 	maker_remove(warden->maker, sandbox->name);
 	sandbox->gone = true;
 }
