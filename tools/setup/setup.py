@@ -131,6 +131,23 @@ def set_stamp(name, value):
     (STAMPS / name).write_text(value)
 
 
+def install_wheels(python, requirements):
+    """Install a pinned list from the cache of wheels; what is missing there is downloaded into it first.
+
+    The user's own pip configuration says from where.
+    """
+    wheels = cache_dir() / "wheels"
+    env = dict(os.environ, PIP_CACHE_DIR=str(cache_dir() / "pip"), PIP_DISABLE_PIP_VERSION_CHECK="1")
+    pip, wanted = [str(python), "-m", "pip"], ["-r", str(HERE / requirements)]
+    install = [*pip, "install", "-q", "--no-input", "--no-index", "--find-links", str(wheels), *wanted]
+    if subprocess.run(install, env=env, check=False, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0:
+        return
+    download = [*pip, "download", "--no-input", "--only-binary=:all:", "-d", str(wheels), *wanted]
+    for step in (download, install):
+        if subprocess.run(step, env=env, check=False, stdin=subprocess.DEVNULL).returncode != 0:
+            raise SetupError(f"pip could not install {requirements}; its messages above say why")
+
+
 def make_environment(name, requirements):
     """Make build/<name> anew from a pinned list, unless it is that already.
 
@@ -144,11 +161,7 @@ def make_environment(name, requirements):
     say(f"making the Python environment build/{name} from {requirements}")
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run(["/usr/bin/python3", "-m", "venv", str(folder)], check=True)
-    env = dict(os.environ, PIP_CACHE_DIR=str(cache_dir() / "pip"), PIP_DISABLE_PIP_VERSION_CHECK="1")
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--no-input", "-r", str(HERE / requirements)]
-    done = subprocess.run(pip, env=env, check=False, stdin=subprocess.DEVNULL)
-    if done.returncode != 0:
-        raise SetupError(f"pip could not install {requirements}; its messages above say why")
+    install_wheels(folder / "bin" / "python", requirements)
     set_stamp(f"{name}.stamp", wanted)
     return True
 
