@@ -95,15 +95,19 @@ int web_flow_check(struct wl_expression_pool *expressions, int timeout_ms, const
 		   struct web_checked_flow *ret_flow, struct wl_flow_faults *faults, struct wl_error *err)
 {
 	struct wl_flow_graph graph = { 0 };
+	struct wl_error ignored;
 	int rc = wl_flow_document_read(document, &graph, faults, err);
 	wl_flow_graph_release(&graph);
-	if (rc < 0)
+	if (rc < 0 && rc != -EINVAL)
 		return rc;
-	rc = check_expressions(expressions, timeout_ms, document, faults, err);
-	rc = rc ? rc : check_schema(expressions, timeout_ms, document, "input_schema", faults, err);
-	rc = rc ? rc : check_schema(expressions, timeout_ms, document, "output_schema", faults, err);
-	if (rc < 0)
-		return rc;
+	/* one answer names all faults, of the graph and of the expressions; but faults that are known do not wait for
+	 * a server that is away */
+	struct wl_error *later = rc < 0 ? &ignored : err;
+	int more = check_expressions(expressions, timeout_ms, document, faults, later);
+	more = more ? more : check_schema(expressions, timeout_ms, document, "input_schema", faults, later);
+	more = more ? more : check_schema(expressions, timeout_ms, document, "output_schema", faults, later);
+	if (rc < 0 || more < 0)
+		return rc < 0 ? rc : more;
 	if (faults->count)
 		return wl_fail(err, EINVAL, "the flow has faults");
 	return make_canonical(document, ret_flow, err);

@@ -116,8 +116,8 @@ static void connect_start(void *context)
 {
 	struct web_redis *redis = context;
 	const struct wl_redis_address *address = &redis->address;
-	redisAsyncContext *link =
-		address->port ? redisAsyncConnect(address->host, address->port) : redisAsyncConnectUnix(address->host);
+	redisAsyncContext *link = address->socket[0] ? redisAsyncConnectUnix(address->socket)
+						     : redisAsyncConnect(address->host, address->port);
 	if (!link || link->err) {
 		away(redis, link ? link->errstr : "no memory");
 		if (link)
