@@ -21,6 +21,7 @@
 #define WL_EVAL_MAGIC 0x31454c57u	/* "WLE1" */
 #define WL_EVAL_REQUEST_MAX (32u << 20) /* bytes of both texts */
 #define WL_EVAL_ANSWER_MAX (4u << 20)	/* bytes */
+#define WL_EVAL_COMPILE_MS 1500		/* that compiling may add to a request's time */
 
 enum wl_eval_kind { WL_EVAL_EVALUATE = 1, WL_EVAL_CHECK = 2, WL_EVAL_SCHEMA = 3 };
 

@@ -1,7 +1,7 @@
 #include "lib/codec/flow_node_schemas.h"
 
+#include "gen/node_schemas.h"
 #include "lib/codec/json_schema.h"
-#include "node_schemas.h"
 
 #include <errno.h>
 #include <pthread.h>

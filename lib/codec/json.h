@@ -54,7 +54,8 @@ struct wl_json *wl_json_new_string(const char *text);
 struct wl_json *wl_json_new_number(double number);
 struct wl_json *wl_json_new_bool(bool value);
 struct wl_json *wl_json_new_null(void);
-/* Put `child` into the container (in place of a member of that key), which owns it from now on, also when this fails. 0 or -ENOMEM (child NULL too). */
+/* Put `child` into the container (in place of a member of that key), which owns it from now on, also when this fails. 0
+ * or -ENOMEM (child NULL too). */
 int wl_json_set(struct wl_json *object, const char *key, struct wl_json *child);
 int wl_json_append(struct wl_json *array, struct wl_json *child);
 int wl_json_set_string(struct wl_json *object, const char *key, const char *text); /* NULL text: null */

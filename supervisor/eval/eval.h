@@ -30,6 +30,10 @@ struct eval_limits {
 _Noreturn void eval_child(int control_fd, volatile unsigned char *stage, pid_t parent, const struct eval_limits *limits,
 			  struct program_cache *cache);
 
+/* Serve the requests of one connection until its end; `stage` as above. What eval_child() does once it is sealed. */
+void eval_connection(int connection, volatile unsigned char *stage, const struct eval_limits *limits,
+		     struct program_cache *cache);
+
 /* Accept connections until SIGTERM or SIGINT, then let evaluations finish. 0, or -errno with a sentence. */
 int eval_serve(int listen_fd, const struct eval_limits *limits, struct program_cache *cache, struct wl_error *err);
 

@@ -26,6 +26,7 @@ struct child {
 	long time_ms;
 	struct program_cache *cache;
 	long served;
+	long extra_ms; /* that the clock of this request may still be given back */
 };
 
 /* Read all of `length` bytes; false at the end of the connection. */
@@ -65,6 +66,21 @@ static void set_clock(long milliseconds)
 	struct itimerval timer = { .it_value = { .tv_sec = milliseconds / 1000,
 						 .tv_usec = (milliseconds % 1000) * 1000 } };
 	(void)setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+/*
+ * A program that had to be compiled does not use up its request's time, which is meant for running: the clock gets back
+ * what compiling took, within a bound for the request. A program that takes all of it compiling is still ended.
+ */
+static void add_time(void *self, long spent_ms)
+{
+	struct child *child = self;
+	struct itimerval timer;
+	long extra = spent_ms < child->extra_ms ? spent_ms : child->extra_ms;
+	if (getitimer(ITIMER_REAL, &timer) < 0 || extra <= 0)
+		return;
+	child->extra_ms -= extra;
+	set_clock(timer.it_value.tv_sec * 1000 + timer.it_value.tv_usec / 1000 + 1 + extra);
 }
 
 /* Header and body in one buffer: one system call, and the client never waits between them. */
@@ -176,6 +192,7 @@ static bool serve_next(struct child *child)
 		return false;
 	*child->stage = CHILD_EVALUATING; /* from here on a death is told to the client */
 	long time_ms = request.timeout_ms;
+	child->extra_ms = WL_EVAL_COMPILE_MS;
 	set_clock(time_ms < 1 ? 1 : time_ms > child->time_ms ? child->time_ms : time_ms);
 	_wl_free_ char *bytes = malloc((size_t)request.first_length + request.second_length + 1);
 	if (!bytes)
@@ -224,17 +241,24 @@ static int lock_down(int control_fd, pid_t parent, const struct eval_limits *lim
 	return kept;
 }
 
+void eval_connection(int connection, volatile unsigned char *stage, const struct eval_limits *limits,
+		     struct program_cache *cache)
+{
+	struct child child = { .connection = connection, .stage = stage, .time_ms = limits->time_ms, .cache = cache };
+	program_cache_hooks(cache, no_memory, add_time, &child);
+	while (serve_next(&child))
+		;
+}
+
 _Noreturn void eval_child(int control_fd, volatile unsigned char *stage, pid_t parent, const struct eval_limits *limits,
 			  struct program_cache *cache)
 {
 	struct wl_error err = { 0 };
-	struct child child = { .connection = -1, .stage = stage, .time_ms = limits->time_ms, .cache = cache };
 	int control = lock_down(control_fd, parent, limits, &err);
 	if (control < 0)
 		_exit(1);
-	program_cache_on_no_memory(cache, no_memory, &child);
-	child.connection = receive_connection(control);
-	while (child.connection >= 0 && serve_next(&child))
-		;
+	int connection = receive_connection(control);
+	if (connection >= 0)
+		eval_connection(connection, stage, limits, cache);
 	_exit(0);
 }

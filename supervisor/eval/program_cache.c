@@ -1,6 +1,7 @@
 #include "supervisor/eval/program_cache.h"
 
 #include "lib/base/buffer.h"
+#include "lib/base/clock.h"
 
 #include <errno.h>
 #include <jq.h>
@@ -35,7 +36,8 @@ struct program_cache {
 	int count;
 	uint64_t clock;
 	void (*no_memory)(void *self);
-	void *no_memory_self;
+	void (*compiled)(void *self, long milliseconds);
+	void *self;
 };
 
 static void program_release(struct program *program)
@@ -58,12 +60,14 @@ void program_cache_free(struct program_cache *cache)
 	free(cache);
 }
 
-void program_cache_on_no_memory(struct program_cache *cache, void (*handler)(void *self), void *self)
+void program_cache_hooks(struct program_cache *cache, void (*no_memory)(void *self),
+			 void (*compiled)(void *self, long milliseconds), void *self)
 {
-	cache->no_memory = handler;
-	cache->no_memory_self = self;
+	cache->no_memory = no_memory;
+	cache->compiled = compiled;
+	cache->self = self;
 	for (int i = 0; i < cache->count; i++)
-		jq_set_nomem_handler(cache->programs[i].jq, handler, self);
+		jq_set_nomem_handler(cache->programs[i].jq, no_memory, self);
 }
 
 /* FNV-1a, 64 bits: only to skip most comparisons of texts. */
@@ -138,10 +142,13 @@ static int compile(struct program_cache *cache, struct program *program, struct 
 	if (!program->jq)
 		return wl_fail(err, ENOMEM, "out of memory while compiling an expression");
 	if (cache->no_memory)
-		jq_set_nomem_handler(program->jq, cache->no_memory, cache->no_memory_self);
+		jq_set_nomem_handler(program->jq, cache->no_memory, cache->self);
 	jq_set_error_cb(program->jq, note_compile_error, &message);
 	jq_set_debug_cb(program->jq, drop_message, NULL);
+	uint64_t before = wl_clock_monotonic_us();
 	int compiled = jq_compile(program->jq, source.data);
+	if (cache->compiled)
+		cache->compiled(cache->self, (long)((wl_clock_monotonic_us() - before) / 1000));
 	jq_set_error_cb(program->jq, drop_message, NULL);
 	if (compiled)
 		return 0;

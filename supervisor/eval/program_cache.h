@@ -21,8 +21,10 @@ struct program_cache;
 struct program_cache *program_cache_new(void); /* NULL without memory */
 void program_cache_free(struct program_cache *cache);
 
-/* Called by libjq when it has no memory; must not return. */
-void program_cache_on_no_memory(struct program_cache *cache, void (*handler)(void *self), void *self);
+/* `no_memory` is called by libjq when it has none, and must not return. `compiled` is told how long a program took that
+ * was not found in the cache. Both are handed `self`. */
+void program_cache_hooks(struct program_cache *cache, void (*no_memory)(void *self),
+			 void (*compiled)(void *self, long milliseconds), void *self);
 
 /* Compile, or find it compiled. 0; -EINVAL with jq's message; -E2BIG when it is longer than PROGRAM_MAX; -ENOMEM. */
 int program_compile(struct program_cache *cache, const char *text, size_t length, struct wl_error *err);

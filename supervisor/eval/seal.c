@@ -62,12 +62,12 @@ int seal_limits(long memory_mb, struct wl_error *err)
 
 /* Calls without arguments worth checking. No socket, no open file, no process can be made with them. */
 static const int allowed[] = {
-	SCMP_SYS(read),	      SCMP_SYS(write),		 SCMP_SYS(recvfrom),	 SCMP_SYS(sendto),
-	SCMP_SYS(recvmsg),    SCMP_SYS(sendmsg),	 SCMP_SYS(close),	 SCMP_SYS(exit),
-	SCMP_SYS(exit_group), SCMP_SYS(futex),		 SCMP_SYS(munmap),	 SCMP_SYS(mremap),
-	SCMP_SYS(brk),	      SCMP_SYS(madvise),	 SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigprocmask),
-	SCMP_SYS(setitimer),  SCMP_SYS(clock_gettime),	 SCMP_SYS(gettimeofday), SCMP_SYS(time),
-	SCMP_SYS(getrandom),  SCMP_SYS(restart_syscall),
+	SCMP_SYS(read),	      SCMP_SYS(write),	   SCMP_SYS(recvfrom),	      SCMP_SYS(sendto),
+	SCMP_SYS(recvmsg),    SCMP_SYS(sendmsg),   SCMP_SYS(close),	      SCMP_SYS(exit),
+	SCMP_SYS(exit_group), SCMP_SYS(futex),	   SCMP_SYS(munmap),	      SCMP_SYS(mremap),
+	SCMP_SYS(brk),	      SCMP_SYS(madvise),   SCMP_SYS(rt_sigreturn),    SCMP_SYS(rt_sigprocmask),
+	SCMP_SYS(setitimer),  SCMP_SYS(getitimer), SCMP_SYS(clock_gettime),   SCMP_SYS(gettimeofday),
+	SCMP_SYS(time),	      SCMP_SYS(getrandom), SCMP_SYS(restart_syscall),
 };
 
 /* Calls that name files. */

@@ -1,2 +1,3 @@
 # The test starts the real program, which lies beside it.
 $(BIN)/tests/expression_test: | $(BIN)/windlass-eval
+UNIT_LINK_fuzz_corpus_test := $(filter-out %/eval_main.o,$(EVAL_OBJECTS))

@@ -1,9 +1,9 @@
 # The node kinds' JSON Schemas, compiled into the programs as one header.
 NODE_SCHEMAS := $(wildcard specs/nodes/*.json)
 
-$(GEN)/node_schemas.h: $(NODE_SCHEMAS) tools/generators/node_schemas.py
+$(GEN)/gen/node_schemas.h: $(NODE_SCHEMAS) tools/gen_node_schemas.py
 	@mkdir -p $(@D)
 	@echo "  GEN $@"
-	@$(PYTHON) tools/generators/node_schemas.py $@ $(NODE_SCHEMAS)
+	@$(PYTHON) tools/gen_node_schemas.py $@ $(NODE_SCHEMAS)
 
-$(OBJ)/lib/codec/flow_node_schemas.o: $(GEN)/node_schemas.h
+$(OBJ)/lib/codec/flow_node_schemas.o: $(GEN)/gen/node_schemas.h

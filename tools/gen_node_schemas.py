@@ -1,4 +1,4 @@
-"""Write the node kinds' JSON Schemas as one C header: node_schemas.py OUTPUT SCHEMA..."""
+"""Write the node kinds' JSON Schemas as one C header: gen_node_schemas.py OUTPUT SCHEMA..."""
 
 import json
 import pathlib
@@ -25,7 +25,7 @@ def c_string(text: str) -> str:
 
 
 def main(output: str, *schemas: str) -> None:
-    lines = ["/* Made by tools/generators/node_schemas.py from specs/nodes/: X(kind, schema text). */"]
+    lines = ["/* Made by tools/gen_node_schemas.py from specs/nodes/: X(kind, schema text). */"]
     names = []
     for path in sorted(map(pathlib.Path, schemas)):
         compact = json.dumps(json.loads(path.read_text(encoding="utf-8")), separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,75 @@
+/* Every file of the fuzzers' corpus through its target: what once was a fault stays right. */
+#include "lib/base/cleanup.h"
+
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#define LLVMFuzzerTestOneInput fuzz_json
+#include "tests/fuzz/json_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_yaml
+#include "tests/fuzz/yaml_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_flow_document
+#include "tests/fuzz/flow_document_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_expression_text
+#include "tests/fuzz/expression_text_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_eval_frame
+#include "tests/fuzz/eval_frame_fuzz.c"
+
+static int run_folder(const char *name, int (*target)(const uint8_t *, size_t))
+{
+	char path[512];
+	int count = 0;
+	(void)snprintf(path, sizeof(path), "tests/fuzz/corpus/%s", name);
+	DIR *folder = opendir(path);
+	if (!folder)
+		fail_msg("%s is not there: run this from the root of the checkout", path);
+	for (struct dirent *entry = readdir(folder); entry; entry = readdir(folder)) {
+		static uint8_t bytes[65536];
+		if (entry->d_name[0] == '.')
+			continue;
+		(void)snprintf(path, sizeof(path), "tests/fuzz/corpus/%s/%s", name, entry->d_name);
+		_wl_fclose_ FILE *file = fopen(path, "re");
+		assert_non_null(file);
+		size_t length = fread(bytes, 1, sizeof(bytes), file);
+		/* of exact size: a read past the end is seen by the sanitizer */
+		_wl_free_ uint8_t *copy = malloc(length ? length : 1);
+		memcpy(copy, bytes, length);
+		assert_int_equal(target(copy, length), 0);
+		count++;
+	}
+	(void)closedir(folder);
+	return count;
+}
+
+static void the_corpus_holds(void **state)
+{
+	(void)state;
+	assert_true(run_folder("json", fuzz_json) > 0);
+	assert_true(run_folder("yaml", fuzz_yaml) > 0);
+	assert_true(run_folder("flow_document", fuzz_flow_document) > 0);
+	assert_true(run_folder("expression_text", fuzz_expression_text) > 0);
+	assert_true(run_folder("eval_frame", fuzz_eval_frame) > 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(the_corpus_holds) };
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
