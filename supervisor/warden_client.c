@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -485,6 +486,10 @@ static int connect_warden(const struct warden_client *client, struct wl_error *e
 	_wl_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return wl_fail_errno(err, errno, "cannot make a socket");
+	/* also how long a connect may wait (unix(7)): a warden that hangs is one that went away */
+	struct timeval patience = { .tv_sec = OVERDUE_MS / 1000 };
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0)
+		return wl_fail_errno(err, errno, "cannot prepare a socket");
 	if (connect(fd, (const struct sockaddr *)&client->address, sizeof(client->address)) < 0) {
 		int errnum = errno;
 		(void)wl_fail_errno(err, errnum, "the sandbox warden does not answer on %s", client->address.sun_path);

@@ -12,7 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define BACKLOG 256
+#define BACKLOG 1024
 
 static bool someone_answers(const struct sockaddr_un *address)
 {

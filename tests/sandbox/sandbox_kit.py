@@ -25,13 +25,26 @@ def root_prefix():
     return None
 
 
-def cgroup_folders():
-    """All control group folders of wardens on this host."""
+def cgroup_folders(pid):
+    """The control group folders of the warden with that pid, one in each hierarchy. Others may live on this host."""
     found = []
-    for base, folders, _ in os.walk("/sys/fs/cgroup"):
-        if os.path.basename(base) == "windlass":
-            found += [os.path.join(base, name) for name in folders]
+    for base in ("/sys/fs/cgroup", *(entry.path for entry in os.scandir("/sys/fs/cgroup") if entry.is_dir())):
+        if os.path.isdir(f"{base}/windlass"):
+            found += [entry.path for entry in os.scandir(f"{base}/windlass") if entry.name.startswith(f"warden-{pid}-")]
     return found
+
+
+def alive(processes):
+    """Those of the (pid, start time) pairs that still run."""
+    return {(pid, start) for pid, start in processes if start_time(pid) == start}
+
+
+def start_time(pid):
+    try:
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else fields[19]
 
 
 class Warden:
@@ -76,11 +89,32 @@ class Warden:
                     return line
         raise AssertionError(f"the warden never said '{text}':\n" + "".join(self.log))
 
+    @property
+    def pid(self):
+        """The warden's own: what was started may be sudo, whose child it is."""
+        if not root_prefix():
+            return self.process.pid
+        return int(pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[0])
+
+    def sandboxes(self):
+        """Names of its sandboxes, parked and running."""
+        return {entry.name for folder in cgroup_folders(self.pid) for entry in os.scandir(folder) if entry.is_dir()}
+
+    def processes(self):
+        """All processes in its sandboxes, as (pid, start time)."""
+        found = set()
+        for folder in cgroup_folders(self.pid):
+            for base, _, _ in os.walk(folder):
+                try:
+                    pids = pathlib.Path(base, "cgroup.procs").read_text().split()
+                except OSError:
+                    continue  # it was removed meanwhile
+                found |= {(int(pid), start_time(int(pid))) for pid in pids}
+        return {(pid, start) for pid, start in found if start}
+
     def send_signal(self, number):
         if root_prefix():
-            # the process that was started is sudo; the warden is its child
-            children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-            subprocess.run([*root_prefix(), "kill", f"-{int(number)}", *children], check=True)
+            subprocess.run([*root_prefix(), "kill", f"-{int(number)}", str(self.pid)], check=True)
         else:
             self.process.send_signal(number)
 

@@ -23,8 +23,8 @@ def request(kind=RUN, tenant=1, profile=b"host", identity=b"test", magic=MAGIC, 
 
 def talk(warden):
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    sock.settimeout(20)
     sock.connect(warden.socket)
+    sock.settimeout(20)
     return sock
 
 

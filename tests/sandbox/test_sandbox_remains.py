@@ -5,19 +5,7 @@ import json
 import os
 import signal
 
-from sandbox_kit import cgroup_folders, wait_until
-
-
-def inits():
-    found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{name}/cmdline", "rb") as file:
-                if b"/windlass-init" in file.read():
-                    found.append(int(name))
-        except OSError:
-            continue
-    return set(found)
+from sandbox_kit import alive, cgroup_folders, wait_until
 
 
 def host_mounts():
@@ -29,55 +17,61 @@ def devices():
     return {p: (s.st_uid, s.st_gid, s.st_mode) for p in ("/dev/null", "/dev/zero", "/dev/full") for s in [os.stat(p)]}
 
 
-def own_groups(warden):
-    """Folders of this warden's sandboxes, one name each."""
-    pid = str(warden.process.pid)
-    mine = [f for f in cgroup_folders() if os.path.basename(f).split("-")[1] == pid]
-    return {name for folder in mine for name in next(os.walk(folder))[1]}
-
-
 def test_runs_leave_no_control_groups(new_warden):
-    if os.geteuid() != 0:
-        return
     warden = new_warden(sandbox_parked=1)
     for _ in range(5):
         warden.run(["/bin/true"])
-    wait_until(lambda: len(own_groups(warden)) == 1)  # the parked one
+    wait_until(lambda: len(warden.sandboxes()) == 1)  # the parked one
 
 
 def test_a_stop_leaves_nothing(new_warden):
-    mounts, groups, before, nodes = host_mounts(), set(cgroup_folders()), inits(), devices()
+    mounts, nodes = host_mounts(), devices()
     warden = new_warden()
-    warden.run(["/bin/true"])
-    running = warden.popen(["/bin/sleep", "600"])
-    wait_until(lambda: len(inits()) > len(before))
+    pid = warden.pid
+    running = warden.popen(["/bin/bash", "-c", "setsid sleep 600 & sleep 600"])
+    wait_until(lambda: len(warden.processes()) >= 4 + 4)  # parked inits; init, shell, two sleeps
+    processes = warden.processes()
     assert host_mounts() == mounts
     assert warden.stop() == 0
     assert json.loads(running.communicate()[0])["error"] == errno.EIO
-    assert set(cgroup_folders()) == groups
-    assert inits() == before
-    assert host_mounts() == mounts
-    assert devices() == nodes
+    assert cgroup_folders(pid) == [] and alive(processes) == set()
+    assert host_mounts() == mounts and devices() == nodes
     assert not os.path.exists(warden.socket)
 
 
 def test_a_killed_warden_is_cleaned_up_after_by_the_next(new_warden):
-    mounts, groups, before, nodes = host_mounts(), set(cgroup_folders()), inits(), devices()
+    mounts, nodes = host_mounts(), devices()
     warden = new_warden()
-    warden.run(["/bin/true"])
+    pid = warden.pid
     running = warden.popen(["/bin/bash", "-c", "setsid sleep 600 & sleep 600"])
-    wait_until(lambda: len(inits()) > len(before))
+    wait_until(lambda: len(warden.processes()) >= 4 + 4)
+    processes = warden.processes()
     warden.stop(signal.SIGKILL)
     result = json.loads(running.communicate()[0])
     assert result["error"] == errno.EIO and "warden" in result["text"]
-    wait_until(lambda: inits() == before)  # parked and running ones ended by themselves
-    assert set(cgroup_folders()) != groups
+    wait_until(lambda: not alive(processes))  # parked and running ones ended by themselves
+    assert cgroup_folders(pid) != []
     warden.start()  # same socket, same settings
-    assert any("removed what 1 warden" in line for line in warden.log)
+    assert cgroup_folders(pid) == []
     assert warden.run(["/bin/true"])["exit_code"] == 0
+    second = warden.pid
     assert warden.stop() == 0
-    assert set(cgroup_folders()) == groups
+    assert cgroup_folders(second) == []
     assert host_mounts() == mounts and devices() == nodes
+
+
+def test_what_a_killed_warden_and_its_client_left_running_is_killed(new_warden):
+    warden = new_warden(sandbox_parked=0)
+    running = warden.popen(["/bin/sleep", "600"])
+    wait_until(lambda: len(warden.processes()) == 2)
+    processes = warden.processes()
+    running.send_signal(signal.SIGSTOP)  # it holds the control pipe and sees nothing
+    warden.stop(signal.SIGKILL)
+    assert alive(processes) == processes
+    warden.start()
+    assert alive(processes) == set()
+    running.send_signal(signal.SIGCONT)
+    assert json.loads(running.communicate()[0])["error"] == errno.EIO
 
 
 def test_two_wardens_live_side_by_side(new_warden):

@@ -8,9 +8,11 @@ $(SANDBOX_TOOLS): $(OBJ)/supervisor/warden_client.o $(patsubst %.c,$(OBJ)/%.o,$(
 	@echo "  LD  $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ -lpthread
 
-.PHONY: sandbox-tools check-sandbox bench-sandbox
+.PHONY: sandbox-tools check-sandbox check-cgroupv2 bench-sandbox
 sandbox-tools: $(SANDBOX_TOOLS)
 check-sandbox: setup-test sandbox-tools $(BIN)/windlass-warden $(BIN)/windlass-init ## probes and limits in real sandboxes; needs root
 	@build/pytest/bin/python -m pytest -q --confcutdir=tests/sandbox tests/sandbox
 bench-sandbox: sandbox-tools $(BIN)/windlass-warden $(BIN)/windlass-init ## figures of the sandboxes; needs root
 	@$(PYTHON) tests/load/sandbox_bench.py
+check-cgroupv2: sandbox-tools $(BIN)/windlass-warden $(BIN)/windlass-init ## the limits on pure control groups version 2, in User-Mode Linux
+	@tests/sandbox/cgroup_v2.sh
