@@ -101,6 +101,13 @@ def test_each_program_sees_only_its_secrets(home, doubles):
     assert b"POSTGRES_URL" in supervisor and b"TOKEN_KEY" not in supervisor
 
 
+def test_no_secret_stands_in_the_arguments_of_a_process(home, doubles):
+    with Stack(home, bin_dir=doubles) as stack:
+        secrets = [path.read_bytes() for path in (home / "keys").iterdir()]
+        arguments = b"".join(pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() for pid in stack.pids().values())
+    assert len(secrets) == 3 and not any(secret in arguments for secret in secrets)
+
+
 @pytest.mark.parametrize("name", ["postgres", "redis", "docserver", "eval", "warden", "scheduler-1", "web"])
 def test_a_killed_program_is_started_again(home, doubles, name):
     with Stack(home, bin_dir=doubles) as stack:

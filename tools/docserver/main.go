@@ -1,8 +1,11 @@
 // Command windlass-docserver is the document server of `make run` when no MongoDB is given: the MongoDB
 // wire protocol over the private PostgreSQL, by FerretDB's library.
 //
-//	windlass-docserver serve   --unix PATH | --listen HOST:PORT  --postgres URL
-//	windlass-docserver prepare --mongodb URL --postgres URL  node_results:_id,e,t ...
+//	windlass-docserver serve   --unix PATH | --listen HOST:PORT  [--postgres URL]
+//	windlass-docserver prepare --mongodb URL [--postgres URL]  node_results:_id,e,t ...
+//
+// Without --postgres the URL comes from WINDLASS_DOCUMENTS_URL: it holds a password, and other users of the
+// host can read the arguments of a process but not its environment.
 //
 // serve runs until SIGTERM or SIGINT. prepare creates the collections that are named, and indexes for
 // the fields that Windlass filters on; it may be repeated.
@@ -26,6 +29,9 @@ import (
 // After a stop signal open connections get this long to end; then the process ends anyway, so that
 // taking a stack down never waits on an idle client.
 const drainTime = time.Second
+
+// documentsURL is the variable that names the PostgreSQL database.
+const documentsURL = "WINDLASS_DOCUMENTS_URL"
 
 // withPlanMode adds the setting without which each filter scans its whole table: the library sends the
 // filtered field as a parameter, and only a plan made for its value can use an index on that field.
@@ -62,7 +68,7 @@ func serve(arguments []string) error {
 	flags := flag.NewFlagSet("serve", flag.ExitOnError)
 	unixPath := flags.String("unix", "", "unix socket to listen on")
 	address := flags.String("listen", "", "TCP address to listen on")
-	postgres := flags.String("postgres", "", "URL of the PostgreSQL database that holds the documents")
+	postgres := flags.String("postgres", os.Getenv(documentsURL), "URL of the PostgreSQL database that holds the documents")
 	flags.Parse(arguments)
 
 	listener, err := listen(*unixPath, *address)

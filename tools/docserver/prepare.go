@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -100,7 +101,7 @@ func databaseOf(mongodb string) string {
 func prepare(arguments []string) error {
 	flags := flag.NewFlagSet("prepare", flag.ExitOnError)
 	mongodb := flags.String("mongodb", "", "URL of the document server, with the database as its path")
-	postgres := flags.String("postgres", "", "URL of the PostgreSQL database that holds the documents")
+	postgres := flags.String("postgres", os.Getenv(documentsURL), "URL of the PostgreSQL database that holds the documents")
 	flags.Parse(arguments)
 
 	database := databaseOf(*mongodb)

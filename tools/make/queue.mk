@@ -6,3 +6,15 @@ $(GEN)/gen/queue_lua.h: quotas/queue.lua
 		sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/.*/\t"&\\n"/' $<; echo ';'; } > $@
 
 $(OBJ)/lib/store/redis_queue_library.o: $(GEN)/gen/queue_lua.h
+
+# Figures of the queue, the ledger and the scheduler by themselves.
+QUEUE_BENCH_OBJECTS = $(OBJ)/tests/load/queue_bench.o $(OBJ)/tests/kit/servers.o $(OBJ)/tests/kit/ledger_kit.o \
+	$(filter-out $(OBJ)/scheduler/main.o,$(SCHEDULER_OBJECTS))
+$(BIN)/bench/queue_bench: $(QUEUE_BENCH_OBJECTS) $(LIB)
+	@mkdir -p $(@D)
+	@echo "  LD  $@"
+	@$(if $(LIB_CXX),$(CXX),$(CC)) $(LDFLAGS) -o $@ $(QUEUE_BENCH_OBJECTS) $(LIB) $(PKG_LIBS)
+
+.PHONY: bench-queue
+bench-queue: $(BIN)/bench/queue_bench ## measure the queue, the ledger and the scheduler by themselves
+	@$(BIN)/bench/queue_bench

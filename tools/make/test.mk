@@ -27,9 +27,7 @@ test: setup-test ## set up, build, run every kind of test
 	@$(PYTHON) tools/run_tests.py --unit $(BIN)/tests --servers --pytest $(TEST_FOLDERS)
 
 check: setup-test ## format, layers, purity, function lengths, unit tests: under a minute
-	@$(PYTHON) tools/check_format.py
-	@$(PYTHON) tools/check_layers.py
-	@$(PYTHON) tools/check_lengths.py
+	@failed=0; for check in format layers lengths; do $(PYTHON) tools/check_$$check.py || failed=1; done; exit $$failed
 	@$(MAKE) --no-print-directory -j$(JOBS) WERROR=-Werror unit
 	@$(PYTHON) tools/check_purity.py $(OBJ)
 	@$(PYTHON) tools/run_tests.py --unit $(BIN)/tests

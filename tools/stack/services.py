@@ -159,8 +159,8 @@ class DocumentServer:
         if not self.binary.exists():
             raise StackError("the document server is not built: run 'make docserver', or set WINDLASS_MONGODB_URL")
         url = self.postgres.url("windlass_documents", DOCUMENTS, pool_max_conns="24")
-        return Program("docserver", [self.binary, "serve", "--unix", self.socket, "--postgres", url],
-                       dict(LANGUAGE, GOMAXPROCS=str(max(2, os.cpu_count() or 2))),
+        return Program("docserver", [self.binary, "serve", "--unix", self.socket],
+                       dict(LANGUAGE, WINDLASS_DOCUMENTS_URL=url, GOMAXPROCS=str(max(2, os.cpu_count() or 2))),
                        ready=lambda: ask_socket(self.socket) is not None, prepare=remove_socket(self.socket),
                        ids=self.place.service if self.place.is_root else None, keeps_lock=True)
 
@@ -168,8 +168,8 @@ class DocumentServer:
         """Make the collections and the indexes that their filters need."""
         lines = (checkout / "tools" / "docserver" / "collections.txt").read_text().splitlines()
         wanted = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-        argv = [self.binary, "prepare", "--mongodb", self.url(), "--postgres",
-                self.postgres.url("windlass_documents", DOCUMENTS), *wanted]
-        done = subprocess.run(argv, env=LANGUAGE, capture_output=True, text=True, check=False)
+        argv = [self.binary, "prepare", "--mongodb", self.url(), *wanted]
+        env = dict(LANGUAGE, WINDLASS_DOCUMENTS_URL=self.postgres.url("windlass_documents", DOCUMENTS))
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise StackError(f"the document server's collections could not be made: {done.stderr.strip()}")
