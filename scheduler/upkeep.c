@@ -6,7 +6,7 @@
 #include "scheduler/scheduler.h"
 
 #define GUARD_MS 1000
-#define SHARES_MS 5000
+#define SHARES_MS 2000
 #define REPORT_MS 5000
 #define JANITOR_MS 3600000
 

@@ -136,9 +136,10 @@ static void migrate(PGconn *connection)
 
 static PGconn *launch_postgres(struct servers *servers)
 {
-	/* fsync is off because only the process is ever killed here, never the machine */
-	const char *const argv[] = { POSTGRES_BIN "postgres", "-D", "pg",	 "-k", servers->folder,	      "-c",
-				     "listen_addresses=",     "-c", "fsync=off", "-c", "max_connections=300", "-c",
+	/* without fsync: only the process is ever killed in tests, never the machine */
+	const char *fsync_setting = servers->durable ? "fsync=on" : "fsync=off";
+	const char *const argv[] = { POSTGRES_BIN "postgres", "-D", "pg",	   "-k", servers->folder,	"-c",
+				     "listen_addresses=",     "-c", fsync_setting, "-c", "max_connections=300", "-c",
 				     "shared_buffers=32MB",   NULL };
 	servers->postgres = start(servers->folder, "postgres.log", postgres_user(), argv);
 	return wait_postgres(servers);

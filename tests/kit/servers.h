@@ -9,6 +9,7 @@
 
 struct servers {
 	char folder[128];
+	int durable; /* set before the start: PostgreSQL with fsync, for measurements */
 	pid_t postgres, redis;
 	char postgres_url[256];	      /* as windlass_app */
 	char postgres_admin_url[256]; /* as the superuser */
