@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <poll.h>
 #include <sched.h>
@@ -225,18 +226,33 @@ static void check_language(struct cli_checkup *checkup, const char *language, co
 	cli_finding(checkup, CLI_HEALTH_MISSING, language, advice, "code nodes in this language cannot run");
 }
 
+/* The node that set-up put beside this program: build/bin/windlass and build/runtime/bin/node. */
+static void find_built_node(char *path, size_t size)
+{
+	char self[PATH_MAX];
+	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	self[length > 0 ? length : 0] = '\0';
+	for (int up = 0; up < 2; up++) {
+		char *slash = strrchr(self, '/');
+		if (slash)
+			*slash = '\0';
+	}
+	(void)snprintf(path, size, "%s/runtime/bin/node", self);
+}
+
 static void check_languages(struct cli_checkup *checkup)
 {
 	const char *runtime = getenv("WINDLASS_RUNTIME_DIR");
-	char own_node[1100] = "";
+	char own_node[1100] = "", built_node[PATH_MAX + 32];
 	if (runtime && *runtime)
 		(void)snprintf(own_node, sizeof(own_node), "%.1024s/bin/node", runtime);
+	find_built_node(built_node, sizeof(built_node));
 	check_language(checkup, "python", (const char *const[]){ "/usr/bin/python3" }, 1, "apt-get install python3");
 	check_language(checkup, "bash", (const char *const[]){ "/usr/bin/bash", "/bin/bash" }, 2,
 		       "apt-get install bash");
 	check_language(checkup, "javascript",
-		       (const char *const[]){ *own_node ? own_node : NULL, "build/runtime/bin/node", "/usr/bin/node" },
-		       3, "make setup-build in the checkout, or set WINDLASS_RUNTIME_DIR to a folder with bin/node");
+		       (const char *const[]){ *own_node ? own_node : NULL, built_node, "/usr/bin/node" }, 3,
+		       "make setup-build in the checkout, or set WINDLASS_RUNTIME_DIR to a folder with bin/node");
 }
 
 static void check_rights(struct cli_checkup *checkup)

@@ -38,8 +38,8 @@ struct server {
 static const char postgres_question[] = "\x00\x00\x00\x08\x04\xd2\x16\x2f";
 /* OP_MSG (opcode 2013) with the document {hello: 1, $db: "admin"}. */
 static const char mongodb_question[] =
-	"\x37\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\xdd\x07\x00\x00\x00\x00\x00\x00\x00"
-	"\x22\x00\x00\x00\x10"
+	"\x34\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\xdd\x07\x00\x00\x00\x00\x00\x00\x00"
+	"\x1f\x00\x00\x00\x10"
 	"hello\x00\x01\x00\x00\x00\x02"
 	"$db\x00\x06\x00\x00\x00"
 	"admin\x00";
@@ -60,11 +60,11 @@ static bool mongodb_understood(const char *answer, size_t length)
 }
 
 static const struct server servers[] = {
-	{ "PostgreSQL", "WINDLASS_POSTGRES_URL", "5432", "run/postgres/.s.PGSQL.5432", postgres_question, 8,
-	  postgres_understood },
+	{ "PostgreSQL", "WINDLASS_POSTGRES_URL", "5432", "run/postgres/.s.PGSQL.5432", postgres_question,
+	  sizeof(postgres_question) - 1, postgres_understood },
 	{ "Redis", "WINDLASS_REDIS_URL", "6379", "run/ours/redis.sock", "PING\r\n", 6, redis_understood },
-	{ "document server", "WINDLASS_MONGODB_URL", "27017", "run/ours/mongodb.sock", mongodb_question, 55,
-	  mongodb_understood },
+	{ "document server", "WINDLASS_MONGODB_URL", "27017", "run/ours/mongodb.sock", mongodb_question,
+	  sizeof(mongodb_question) - 1, mongodb_understood },
 };
 
 static bool take_path(struct address *address, const char *path)

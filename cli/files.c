@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -96,27 +97,43 @@ static void on_interrupt(int number)
 	(void)number; /* only so that read() returns */
 }
 
+/* One line of the terminal, or the errno; EINTR on Ctrl-C, which is let through only while it is waited for. */
+static int read_line(int terminal, char *line, size_t size, size_t *ret_length)
+{
+	struct sigaction catch = { .sa_handler = on_interrupt }, kept;
+	sigset_t interrupt, before;
+	struct pollfd ready = { .fd = terminal, .events = POLLIN };
+	(void)sigemptyset(&interrupt);
+	(void)sigaddset(&interrupt, SIGINT);
+	(void)sigprocmask(SIG_BLOCK, &interrupt, &before);
+	(void)sigaction(SIGINT, &catch, &kept);
+	int code = ppoll(&ready, 1, NULL, &before) < 0 ? errno : 0;
+	ssize_t got = code ? 0 : read(terminal, line, size);
+	if (got < 0)
+		code = errno;
+	*ret_length = got > 0 ? (size_t)got : 0;
+	(void)sigaction(SIGINT, &kept, NULL);
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	return code;
+}
+
 /* One line from the terminal without echo; the terminal is as before afterwards, also on Ctrl-C. */
 static int ask(int terminal, const char *question, char password[CLI_PASSWORD_MAX], struct wl_error *err)
 {
 	struct termios before, silent;
-	struct sigaction catch = { .sa_handler = on_interrupt }, kept;
 	if (tcgetattr(terminal, &before) < 0)
 		return wl_fail_errno(err, errno, "read the terminal's settings");
 	silent = before;
 	silent.c_lflag &= ~(tcflag_t)ECHO;
-	(void)sigaction(SIGINT, &catch, &kept);
 	(void)tcsetattr(terminal, TCSAFLUSH, &silent);
 	(void)dprintf(terminal, "%s: ", question);
 	char line[CLI_PASSWORD_MAX + 2];
-	ssize_t got = read(terminal, line, sizeof(line));
-	int code = got < 0 ? errno : 0;
+	size_t length = 0;
+	int code = read_line(terminal, line, sizeof(line), &length);
 	(void)tcsetattr(terminal, TCSAFLUSH, &before);
 	(void)dprintf(terminal, "\n");
-	(void)sigaction(SIGINT, &kept, NULL);
 	if (code)
 		return wl_fail(err, code, code == EINTR ? "interrupted" : "the terminal cannot be read");
-	size_t length = (size_t)got;
 	if (length && line[length - 1] == '\n')
 		length--;
 	int result = check_length(line, length, err);

@@ -282,7 +282,8 @@ static int on_bytes(void *self, const char *bytes, size_t length, struct wl_erro
 {
 	struct follow *follow = self;
 	follow->heard_ms = wl_clock_boot_ms();
-	return cli_sse_feed(&follow->sse, bytes, length, on_event, follow, err);
+	int result = cli_sse_feed(&follow->sse, bytes, length, on_event, follow, err);
+	return result == -EMSGSIZE ? wl_fail(err, EPROTO, "an event of the stream is too long") : result;
 }
 
 /* A failure that a server which comes back heals. */

@@ -254,8 +254,8 @@ static int judge(const struct transfer *transfer, CURLcode code, struct wl_error
 	if (transfer->sink_result < 0)
 		return transfer->sink_result;
 	if (transfer->response->body.failed)
-		return wl_fail(err, transfer->response->body.failed, "the answer of %s is larger than %u bytes",
-			       transfer->http->url, CLI_ANSWER_MAX);
+		return wl_fail(err, transfer->response->body.failed == ENOMEM ? ENOMEM : EPROTO,
+			       "the answer of %s is larger than %u bytes", transfer->http->url, CLI_ANSWER_MAX);
 	if (code != CURLE_OK)
 		return wl_fail(err, errno_of_curl(code), "%s: %s", transfer->http->url, curl_easy_strerror(code));
 	(void)curl_easy_getinfo(transfer->http->easy, CURLINFO_RESPONSE_CODE, &transfer->response->status);

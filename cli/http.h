@@ -47,7 +47,7 @@ void cli_http_close(struct cli_http *http);
 
 /*
  * One request. 0 with the answer, whatever its status. -ECONNREFUSED, -EHOSTUNREACH, -ETIMEDOUT, -ECONNRESET, -EPROTO:
- * there was none; -EMSGSIZE: it was larger than CLI_ANSWER_MAX. The caller releases `response`.
+ * there was none, or (the last one) it was larger than CLI_ANSWER_MAX. The caller releases `response`.
  */
 int cli_http_send(struct cli_http *http, const struct cli_request *request, struct cli_response *response,
 		  struct wl_error *err);

@@ -1,0 +1,169 @@
+"""The command line as a test runs it, and a scripted server for what no real one would say."""
+
+import http.server
+import json
+import os
+import pathlib
+import pty
+import re
+import select
+import signal
+import subprocess
+import threading
+import time
+import types
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROGRAM = os.environ.get("WINDLASS_TEST_CLI", str(ROOT / "build" / "bin" / "windlass"))
+OURS = ("WINDLASS_", "XDG_", "NO_COLOR")
+
+
+class Cli:
+    """`windlass` with a home of its own: what the user of this machine has set does not count."""
+
+    def __init__(self, folder, url=None, **env):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+        self.env = {**kept, "HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder / "config"),
+                    **({"WINDLASS_URL": url} if url else {}), **env}
+
+    @property
+    def credentials(self):
+        return self.folder / "config" / "windlass" / "credentials.json"
+
+    def __call__(self, *words, code=0, text=None, timeout=60, **env):
+        """Run to the end; the exit code has to be `code`."""
+        done = subprocess.run([PROGRAM, *map(str, words)], input=text, capture_output=True, text=True, timeout=timeout,
+                              env={**self.env, **env}, cwd=self.folder)
+        assert done.returncode == code, (words, done.returncode, done.stdout[-2000:], done.stderr[-4000:])
+        return done
+
+    def json(self, *words, **more):
+        """The one JSON value that `--json` prints."""
+        lines = self(*words, "--json", **more).stdout.splitlines()
+        assert len(lines) == 1, lines
+        return json.loads(lines[0])
+
+    def start(self, *words, **env):
+        """A process in a group of its own, for signals."""
+        return subprocess.Popen([PROGRAM, *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True, env={**self.env, **env}, cwd=self.folder,
+                                start_new_session=True)
+
+    def on_terminal(self, *words, answers=(), send_at=None, timeout=30, **env):
+        """Run on a terminal of its own: (exit code, everything shown). Each of `answers` is (what is awaited, typed)."""
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.chdir(self.folder)
+            os.execve(PROGRAM, [PROGRAM, *map(str, words)], {**self.env, "TERM": "xterm", **env})
+        shown, waiting, deadline = b"", list(answers), time.monotonic() + timeout
+        try:
+            while time.monotonic() < deadline:
+                if waiting and re.search(waiting[0][0].encode(), shown[send_at or 0:]):
+                    send_at = len(shown)
+                    os.write(terminal, waiting.pop(0)[1].encode())
+                if select.select([terminal], [], [], 0.05)[0]:
+                    try:
+                        piece = os.read(terminal, 65536)
+                    except OSError:     # Linux' way to say that the other end is closed
+                        piece = b""
+                    if not piece:
+                        break
+                    shown += piece
+            else:
+                os.kill(pid, signal.SIGKILL)
+            status = os.waitpid(pid, 0)[1]
+        finally:
+            os.close(terminal)
+        return os.waitstatus_to_exitcode(status), shown.decode(errors="replace")
+
+
+class Peer:
+    """An HTTP server that says what a test tells it to. Each route is a function of the request that returns
+    (status, JSON value or bytes, headers) or a generator of bytes, which is sent piece by piece until it ends; then the
+    connection is cut."""
+
+    def __init__(self):
+        self.routes, self.seen, self.lock = {}, [], threading.Lock()
+        self.closing = threading.Event()
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def serve(self):
+                outer.handle(self)
+
+            do_GET = do_POST = do_PUT = do_DELETE = serve
+
+            def log_message(self, *_):
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *_):
+                """A client that hangs up is part of the tests."""
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.closing.set()
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    def on(self, method, path, answer):
+        """Answer requests for a path (without /api/v1 and query) by a function or by a value with status 200."""
+        self.routes[method, path] = answer if callable(answer) else lambda request: (200, answer, {})
+        return self
+
+    def calls(self, method, path):
+        with self.lock:
+            return [request for request in self.seen if (request.command, request.route) == (method, path)]
+
+    def handle(self, request):
+        request.route = request.path.removeprefix("/api/v1").partition("?")[0]
+        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        request.json = json.loads(body) if body else None
+        with self.lock:     # a copy: the handler serves further requests of its connection
+            self.seen.append(types.SimpleNamespace(command=request.command, route=request.route, path=request.path,
+                                                   headers=request.headers, json=request.json))
+        answer = self.routes.get((request.command, request.route))
+        answer = answer(request) if answer else problem(404, f"no route {request.route}")
+        if not isinstance(answer, tuple):
+            return self.stream(request, answer)
+        status, value, headers = answer
+        body = value if isinstance(value, bytes) else json.dumps(value).encode()
+        request.send_response(status)
+        for name, text in {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}.items():
+            request.send_header(name, text)
+        request.end_headers()
+        request.wfile.write(body)
+
+    def stream(self, request, pieces):
+        request.close_connection = True
+        request.send_response(200)
+        request.send_header("Content-Type", "text/event-stream")
+        request.send_header("Connection", "close")
+        request.end_headers()
+        for piece in pieces:
+            request.wfile.write(piece)
+            request.wfile.flush()
+
+
+def problem(status, detail, errors=(), **headers):
+    body = {"type": "about:blank", "title": "t", "status": status, "detail": detail, "request_id": "r", "errors": list(errors)}
+    return status, body, {"Content-Type": "application/problem+json", **headers}
+
+
+def event(event_id, kind, **data):
+    """One server-sent event."""
+    return f"id: {event_id}\nevent: {kind}\ndata: {json.dumps(data)}\n\n".encode()
