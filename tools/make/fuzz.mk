@@ -21,12 +21,14 @@ $(FUZZ)/%: tests/fuzz/%_fuzz.c tests/fuzz/fuzz.h $(FUZZ_OBJECTS)
 	@clang++ -fsanitize=fuzzer,address,undefined -o $@ -x c -std=gnu11 $(FUZZ_FLAGS) $< -x none $(FUZZ_OBJECTS) \
 		-lcjson -lyaml -ljq -lonig -lseccomp -lm -lpthread
 
+.SECONDARY: $(FUZZ_OBJECTS)
 .PHONY: fuzz
 fuzz: $(FUZZ_TARGETS:%=$(FUZZ)/%) ## run each fuzzer for FUZZ_SECONDS (20)
 	@for target in $(FUZZ_TARGETS); do \
 		mkdir -p $(FUZZ)/found/$$target; \
 		echo "fuzz $$target"; \
+		log=$(FUZZ)/$$target.log; \
 		$(FUZZ)/$$target -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=20 -rss_limit_mb=3000 \
 			-verbosity=0 -print_final_stats=0 -artifact_prefix=$(FUZZ)/found/$$target- \
-			$(FUZZ)/found/$$target tests/fuzz/corpus/$$target || exit 1; \
+			$(FUZZ)/found/$$target tests/fuzz/corpus/$$target > $$log 2>&1 || { tail -40 $$log; exit 1; }; \
 	done
