@@ -31,6 +31,7 @@ def read_order():
 
 
 def main():
+    os.umask(0o022)                     # sandboxes walk through the folders that the warden makes
     order = read_order()
     libc = ctypes.CDLL(None)
     child = subprocess.Popen(order["argv"], env=order["env"], cwd=order["cwd"], stdin=subprocess.DEVNULL,

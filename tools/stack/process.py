@@ -56,7 +56,7 @@ class Process:
             hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
             soft = program.open_files if hard == resource.RLIM_INFINITY else min(program.open_files, hard)
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            os.umask(0o077)
+            os.umask(0o022 if program.privileged else 0o077)     # sandboxes walk through what the warden makes
 
         options = {"user": program.ids[0], "group": program.ids[1], "extra_groups": list(program.groups)} \
             if program.ids else {}
