@@ -38,6 +38,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/sysinfo.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MAKERS_MAX 4
@@ -223,6 +224,8 @@ int main(int argc, char **argv)
 	};
 	static struct wl_settings settings;
 	struct wl_error err = { 0 };
+	/* a tenant's mapped user must walk into the folders made here, whatever the caller's mask is */
+	(void)umask(022);
 	bool only_check = wants_check(&argc, argv);
 	int result = wl_settings_load(&settings, WL_PROGRAM_WARDEN, argc, argv, &err);
 	if (result > 0) {

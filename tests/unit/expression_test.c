@@ -225,6 +225,15 @@ static void plain_paths_mean_what_jq_means(void **state)
 	}
 }
 
+/* glibc sorts 1 KiB and more in memory whose size it asks the kernel for */
+static void long_lists_and_wide_objects_are_sorted(void **state)
+{
+	(void)state;
+	gives("\"{{ [range(20000)] | sort | length }}\"", "20000");
+	gives("\"{{ [range(500) | {key: tostring, value: .}] | from_entries | keys | length }}\"", "500");
+	gives("\"{{ [range(500) | {key: tostring, value: .}] | from_entries | tojson | length > 0 }}\"", "true");
+}
+
 static void wrong_expressions_are_explained(void **state)
 {
 	(void)state;
@@ -464,6 +473,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(values_keep_their_types),
 		cmocka_unit_test(plain_paths_mean_what_jq_means),
+		cmocka_unit_test(long_lists_and_wide_objects_are_sorted),
 		cmocka_unit_test(wrong_expressions_are_explained),
 		cmocka_unit_test(the_environment_is_not_there),
 		cmocka_unit_test(endless_and_huge_ones_fail_alone),
