@@ -4,6 +4,8 @@
 -- Errors that a caller tells apart have codes of their own:
 --   WL404 no such thing   WL409 conflict   WL410 state forbids it   WL422 key reused with another body
 --   WL429 over a quota (DETAIL is JSON: quota, limit, used, resets_at)
+-- enable_seqscan is off where rows of the ledger are looked up one by one: plans are cached while it is empty, and
+-- must still be right when it is long.
 SET LOCAL ROLE windlass_owner;
 
 -- ---- people ----------------------------------------------------------------------------------------
@@ -275,6 +277,11 @@ END $$;
 
 -- ---- the life of an accepted execution: called by scheduler and supervisor ------------------------------
 
+-- An execution whose ledger row was just deleted, and what becomes its terminal row.
+CREATE TYPE control.ended AS (
+	tenant int, eid uuid, status text, epoch int, started timestamptz, outputs json, error json
+);
+
 -- Write the terminal row of an execution whose ledger row was just deleted.
 CREATE FUNCTION control.terminal(p_tenant int, p_eid uuid, p_status text, p_epoch int, p_started timestamptz,
                                  p_outputs json, p_error json) RETURNS void
@@ -291,7 +298,7 @@ END $$;
 CREATE FUNCTION control.start_batch(p_sup text, p_eids uuid[], p_epochs int[], p_shards smallint[], p_gens bigint[])
 RETURNS TABLE (eid uuid, epoch int, outcome text, tenant int, flow_id uuid, doc_hash bytea, inputs json,
                deadline_ms bigint, deliveries int)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
 	v_item record;
@@ -343,21 +350,49 @@ END $$;
 -- fenced or are terminal already.
 CREATE FUNCTION control.finish_batch(p_eids uuid[], p_epochs int[], p_statuses text[], p_outputs json[], p_errors json[])
 RETURNS TABLE (eid uuid)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
-	v_item record;
-	v_row  control.dispatch;
+	v_item  record;
+	v_row   control.dispatch;
+	v_ended control.ended[] := '{}';
 BEGIN
 	FOR v_item IN SELECT * FROM unnest(p_eids, p_epochs, p_statuses, p_outputs, p_errors)
 	              AS w(eid, epoch, status, outputs, error) ORDER BY 1 LOOP
 		DELETE FROM control.dispatch d WHERE d.eid = v_item.eid AND d.state = 'R' AND d.epoch = v_item.epoch
 		RETURNING d.* INTO v_row;
 		IF FOUND THEN
-			PERFORM control.terminal(v_row.tenant, v_row.eid, v_item.status, v_row.epoch, v_row.started_at,
-			                         v_item.outputs, v_item.error);
+			v_ended := v_ended || ROW(v_row.tenant, v_row.eid, v_item.status, v_row.epoch, v_row.started_at,
+			                          v_item.outputs, v_item.error)::control.ended;
 			eid := v_item.eid;
 			RETURN NEXT;
+		END IF;
+	END LOOP;
+	PERFORM control.terminal_batch(v_ended);
+END $$;
+
+-- The terminal rows of several executions. A statement on a tenant's table is planned each time, so many rows of one
+-- tenant share one; for a few the plain statement is cheaper.
+CREATE FUNCTION control.terminal_batch(p_ended control.ended[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_one   control.ended;
+	v_group record;
+BEGIN
+	IF cardinality(p_ended) < 4 THEN
+		FOREACH v_one IN ARRAY p_ended LOOP
+			PERFORM control.terminal(v_one.tenant, v_one.eid, v_one.status, v_one.epoch, v_one.started, v_one.outputs,
+			                         v_one.error);
+		END LOOP;
+		RETURN;
+	END IF;
+	FOR v_group IN SELECT e.tenant, count(*) AS rows, array_agg(e) AS ended FROM unnest(p_ended) e GROUP BY 1 LOOP
+		IF v_group.rows < 4 THEN
+			PERFORM control.terminal_batch(v_group.ended);
+		ELSE
+			EXECUTE format('UPDATE t_%s.executions x SET status = w.status, epoch = w.epoch, start_time = w.started,
+			                end_time = clock_timestamp(), outputs = w.outputs, error = w.error
+			                FROM unnest($1) w WHERE x.id = w.eid', v_group.tenant) USING v_group.ended;
 		END IF;
 	END LOOP;
 END $$;
@@ -379,7 +414,7 @@ $$;
 -- newer (a later epoch holds it).
 CREATE FUNCTION control.fence_batch(p_eids uuid[], p_epochs int[], p_max_deliveries int)
 RETURNS TABLE (eid uuid, epoch int, outcome text)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
 	v_item record;
