@@ -60,6 +60,7 @@ struct run {
 	uint64_t give_up_ms; /* 0 while asking */
 	bool cancelled;
 	bool killed;
+	bool over; /* it wrote more than it may */
 	bool ended;
 	struct warden_reply reply;
 };
@@ -327,8 +328,10 @@ static void pull(struct run *run, int *fd)
 		if (run->request->on_log)
 			run->request->on_log(run->request->context, chunk, length);
 	}
-	if (over)
-		send_kill(run, WARDEN_OUTPUT_CAP, 0);
+	if (!over)
+		return;
+	run->over = true;
+	send_kill(run, WARDEN_OUTPUT_CAP, 0);
 }
 
 static void cancel(struct run *run)
@@ -457,7 +460,9 @@ static int fill_result(struct run *run, struct sandbox_result *ret_result, struc
 	(void)wl_buffer_append(&run->tail, "", 0);
 	if (run->output.failed || run->tail.failed)
 		return wl_fail(err, ENOMEM, "no memory for a sandbox's output");
-	struct sandbox_result result = { .reason = reasons[receipt->reason],
+	/* a program may have ended by itself before the kill came; its output is cut all the same */
+	enum sandbox_reason reason = run->over ? SANDBOX_OUTPUT_CAP : reasons[receipt->reason];
+	struct sandbox_result result = { .reason = reason,
 					 .exit_code = (int)receipt->exit_code,
 					 .signal = (int)receipt->signal,
 					 .output_length = run->output.length,

@@ -16,8 +16,7 @@
 
 struct evaluation {
 	struct program_cache *cache;
-	const struct wl_json *context; /* NULL: only check */
-	const char *context_json;
+	const char *context_json; /* NULL: only check */
 	size_t context_length;
 	jv context_value; /* made when the first program needs it */
 	struct wl_buffer *out;
@@ -38,44 +37,63 @@ static jv context_of(struct evaluation *evaluation)
 	return jv_copy(evaluation->context_value);
 }
 
-static int append_jv(struct wl_buffer *out, jv value, bool bare)
+/* Append what jq gave (consumed), which must be a value that every reader of ours takes: jq knows the character U+0000
+ * and has no bound on the depth of what a program makes. */
+static int append_jv(struct evaluation *evaluation, jv value, struct wl_buffer *out, bool bare)
 {
-	jv text = bare && jv_get_kind(value) == JV_KIND_STRING ? value : jv_dump_string(value, 0);
-	int result = wl_buffer_append(out, jv_string_value(text), (size_t)jv_string_length_bytes(jv_copy(text)));
+	_wl_json_ struct wl_json *strict = NULL;
+	bool is_text = bare && jv_get_kind(value) == JV_KIND_STRING;
+	jv text = is_text ? value : jv_dump_string(value, 0);
+	const char *bytes = jv_string_value(text);
+	size_t length = (size_t)jv_string_length_bytes(jv_copy(text));
+	int result = 0;
+	if (is_text && memchr(bytes, 0, length))
+		result = wl_fail(evaluation->err, EINVAL, "a text must not hold the character U+0000");
+	else if (!is_text && wl_json_parse(bytes, length, &strict, evaluation->err) < 0)
+		result = wl_fail_within(evaluation->err, "the value");
+	if (result == 0)
+		(void)wl_buffer_append(out, bytes, length);
 	jv_free(text);
 	return result;
 }
 
-static int append_json(struct wl_buffer *out, const struct wl_json *value, bool bare)
+/* Append a part of the context. Its text goes on as it is, once it was read strictly. */
+static int append_slice(struct evaluation *evaluation, const struct json_slice *slice, struct wl_buffer *out, bool bare)
 {
-	const char *text = wl_json_string(value, NULL);
-	return bare && text ? wl_buffer_append_text(out, text) : wl_json_write(out, value);
+	_wl_json_ struct wl_json *value = NULL;
+	if (!slice->start)
+		return wl_buffer_append(out, "null", 4);
+	if (wl_json_parse_deep(slice->start, slice->length, CONTEXT_DEPTH, &value, evaluation->err) < 0)
+		return wl_fail_within(evaluation->err, "the context");
+	const char *text = bare ? wl_json_string(value, NULL) : NULL;
+	if (text)
+		return wl_buffer_append_text(out, text);
+	return wl_buffer_append(out, slice->start, slice->length);
 }
 
 /* Append the value of one expression; `bare`: inside a text, where strings stand without their quotes. */
 static int evaluate_one(struct evaluation *evaluation, const struct wl_text_part *part, const char *path,
 			struct wl_buffer *out, bool bare)
 {
-	const struct wl_json *found = NULL;
-	if (!evaluation->context) {
+	struct json_slice found;
+	if (!evaluation->context_json) {
 		if (program_compile(evaluation->cache, part->start, part->length, evaluation->err) < 0)
 			return fail_at(evaluation, path);
 		return 0;
 	}
-	if (plain_path_value(part->start, part->length, evaluation->context, &found)) {
-		(void)append_json(out, found, bare);
-		return 0;
+	if (plain_path_value(part->start, part->length, evaluation->context_json, evaluation->context_length, &found)) {
+		int result = append_slice(evaluation, &found, out, bare);
+		return result == -EMSGSIZE || (result == -ENOMEM && out->failed) ? 0 : result;
 	}
 	jv input = context_of(evaluation);
 	if (!jv_is_valid(input)) {
 		jv_free(input);
-		return wl_fail(evaluation->err, EINVAL, "the context cannot be read by jq");
+		return wl_fail(evaluation->err, EINVAL, "the context is not JSON");
 	}
 	jv value;
 	if (program_run(evaluation->cache, part->start, part->length, input, &value, evaluation->err) < 0)
 		return fail_at(evaluation, path);
-	(void)append_jv(out, value, bare);
-	return 0;
+	return append_jv(evaluation, value, out, bare) < 0 ? fail_at(evaluation, path) : 0;
 }
 
 static int unclosed(const struct evaluation *evaluation, const char *path)
@@ -165,13 +183,10 @@ static int evaluate_value(struct evaluation *evaluation, const struct wl_json *v
 int evaluate_template(struct program_cache *cache, const char *template_json, size_t template_length,
 		      const char *context_json, size_t context_length, struct wl_buffer *out, struct wl_error *err)
 {
-	_wl_json_ struct wl_json *template = NULL, *context = NULL;
+	_wl_json_ struct wl_json *template = NULL;
 	if (wl_json_parse_deep(template_json, template_length, CONTEXT_DEPTH, &template, err) < 0)
 		return wl_fail_within(err, "the template");
-	if (wl_json_parse_deep(context_json, context_length, CONTEXT_DEPTH, &context, err) < 0)
-		return wl_fail_within(err, "the context");
 	struct evaluation evaluation = { .cache = cache,
-					 .context = context,
 					 .context_json = context_json,
 					 .context_length = context_length,
 					 .context_value = jv_invalid(),

@@ -7,7 +7,8 @@
 #include "supervisor/eval/program_cache.h"
 
 /*
- * Write the template's value over the context into `out`, whose limit bounds it. Sentences begin with the expression's
+ * Write the template's value over the context into `out`, whose limit bounds it. What of the context is used is read
+ * strictly, what is not is only passed over. Sentences begin with the expression's
  * path inside the template. -EINVAL, -E2BIG (too large a result), -ENOMEM.
  */
 int evaluate_template(struct program_cache *cache, const char *template_json, size_t template_length,

@@ -1,17 +1,25 @@
 /*
  * The most common programs are paths such as .inputs.a.b, .nodes["x y"] or .nodes.list[0]: they are followed here, in
- * the parsed context, without jq and without rounding a number.
+ * the context's text, without jq, without making values of what the path passes by, and without rounding a number.
  */
 #ifndef SUPERVISOR_EVAL_PLAIN_PATH_H
 #define SUPERVISOR_EVAL_PLAIN_PATH_H
 
-#include "lib/codec/json.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+/* A value inside a JSON text. */
+struct json_slice {
+	const char *start;
+	size_t length;
+};
 
 /*
- * True when `program` is such a path and jq would give a value for it: *ret_value is it, NULL for null. False in all
- * other cases, also where jq would raise an error: then jq is asked, and its sentence told.
+ * True when `program` is such a path and jq would give a value for it: *ret_value is its text, start NULL for a null
+ * that nobody wrote. False in all other cases, also where jq would raise an error: then jq is asked, and its sentence
+ * told. `context` is JSON from the supervisor; one that is not yields false or some part of it, never a byte beyond.
  */
-bool plain_path_value(const char *program, size_t length, const struct wl_json *context,
-		      const struct wl_json **ret_value);
+bool plain_path_value(const char *program, size_t length, const char *context, size_t context_length,
+		      struct json_slice *ret_value);
 
 #endif

@@ -37,8 +37,8 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/sysinfo.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #define MAKERS_MAX 4
@@ -227,6 +227,7 @@ int main(int argc, char **argv)
 	/* a tenant's mapped user must walk into the folders made here, whatever the caller's mask is */
 	(void)umask(022);
 	bool only_check = wants_check(&argc, argv);
+	(void)umask(022); /* sandboxes run as other users and must get through the folders made for them */
 	int result = wl_settings_load(&settings, WL_PROGRAM_WARDEN, argc, argv, &err);
 	if (result > 0) {
 		(void)printf("  --check              say what this host lacks for sandboxes, try one, and end\n");
