@@ -40,7 +40,8 @@ class Program:
 
 
 class Process:
-    """A running program. Its pid is also the id of its process group and session."""
+    """A running program. Its pid is also the id of its process group, and of its session; with a lifeline it stays in
+    our session, since sudo remembers a password for a terminal."""
 
     def __init__(self, program, log_fd, lock_fd):
         self.program = program
@@ -62,7 +63,8 @@ class Process:
             if program.ids else {}
         self.popen = subprocess.Popen(
             program.argv, env=program.env, cwd=program.cwd, stdout=log_fd, stderr=log_fd,
-            stdin=subprocess.PIPE if program.lifeline else subprocess.DEVNULL, start_new_session=True,
+            stdin=subprocess.PIPE if program.lifeline else subprocess.DEVNULL,
+            start_new_session=not program.lifeline, process_group=0 if program.lifeline else None,
             pass_fds=[lock_fd] if program.keeps_lock else [], preexec_fn=in_child, **options)
         if program.lifeline:
             self.popen.stdin.write(program.lifeline)

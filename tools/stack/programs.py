@@ -3,7 +3,9 @@
 import http.client
 import json
 import os
+import shutil
 import socket
+import subprocess
 import sys
 
 from place import StackError
@@ -45,6 +47,19 @@ def port_is_free(address, port):
         except OSError:
             return 0
         return probe.getsockname()[1]
+
+
+def ask_for_sudo():
+    """Make sure that sudo will start the warden without asking: now is the time to ask."""
+    if not shutil.which("sudo"):
+        raise StackError("the sandbox warden needs root: install sudo, or start Windlass as root")
+    if subprocess.run(["sudo", "-n", "true"], check=False, stderr=subprocess.DEVNULL).returncode == 0:
+        return
+    if not sys.stdin.isatty():
+        raise StackError("the sandbox warden needs root, and sudo would ask for a password: run 'sudo -v' first")
+    print("windlass: sudo is used to start the sandbox warden, and for nothing else", file=sys.stderr, flush=True)
+    if subprocess.run(["sudo", "-v"], check=False).returncode != 0:
+        raise StackError("the sandbox warden needs root, and sudo was refused")
 
 
 class Registration:
@@ -107,6 +122,7 @@ class Programs:
                                ready=lambda: ask_socket(path, kind=socket.SOCK_SEQPACKET) is not None)
         program.ids = None
         if not self.place.is_root:
+            ask_for_sudo()
             order = {"argv": program.argv, "env": program.env, "cwd": str(program.cwd)}
             program.lifeline = json.dumps(order).encode() + b"\n"
             keeper = self.place.checkout / "tools" / "stack" / "keeper.py"
