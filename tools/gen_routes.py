@@ -9,6 +9,7 @@ itself as JSON, in the shape of webapp/server/core/route.h. What the server coul
 
 import json
 import pathlib
+import re
 import sys
 
 import yaml
@@ -19,6 +20,8 @@ PLACES = ("path", "query", "header")
 # what a parameter's schema may say; anything else would go unchecked
 PARAMETER_WORDS = {"type", "format", "pattern", "enum", "minimum", "maximum", "minLength", "maxLength", "default",
                    "description"}
+# what web_pattern_matches() of the server understands
+PATTERN = re.compile(r"\^(?:(?:\[[^\]\\^]+\]|[A-Za-z0-9_:-])(?:\+|\{\d+(?:,\d+)?\})?)+\$")
 # words of OpenAPI's schemas that JSON Schema draft 7 does not have
 NOT_DRAFT_7 = {"example", "externalDocs", "xml", "deprecated", "discriminator"}
 
@@ -93,6 +96,8 @@ def parameter(document, raw, where):
     if default is not None:
         fields.append(f".standard = {c_text(str(default))}")
     if "pattern" in schema and schema.get("format") != "uuid":
+        if not PATTERN.fullmatch(schema["pattern"]):
+            fail(where, f"parameter {name}: the server cannot check the pattern {schema['pattern']}")
         fields.append(f".pattern = {c_text(schema['pattern'])}")
     if "enum" in schema:
         words = ", ".join(c_text(word) for word in schema["enum"])

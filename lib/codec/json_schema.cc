@@ -152,6 +152,12 @@ std::string quoted_part(const std::string &text)
 	return from == std::string::npos || to <= from ? "" : text.substr(from + 1, to - from - 1);
 }
 
+/* The field that nothing allows, from the sentence about it. */
+std::string unknown_field(const std::string &description)
+{
+	return quoted_part(description.substr(description.rfind(':')));
+}
+
 std::string sentence_of(const std::string &description, const Value *rules)
 {
 	if (starts_with(description, "Value type not permitted"))
@@ -159,7 +165,7 @@ std::string sentence_of(const std::string &description, const Value *rules)
 	if (starts_with(description, "Failed to match against any enum"))
 		return enum_sentence(rules);
 	if (starts_with(description, "Object contains a property"))
-		return "there is no field '" + quoted_part(description.substr(description.rfind(':'))) + "' here";
+		return "there is no field '" + unknown_field(description) + "' here";
 	if (starts_with(description, "Missing required property"))
 		return "the field '" + quoted_part(description) + "' is missing";
 	if (starts_with(description, "Failed to match regex"))
@@ -223,6 +229,8 @@ int check(const wl_json_schema &schema, const char *json, size_t length, const c
 	Errors errors = innermost(results);
 	for (const auto &error : errors) {
 		place found = find_place(error.context, schema.document, instance, prefix);
+		if (starts_with(error.description, "Object contains a property"))
+			found.path += (found.path.empty() ? "" : ".") + unknown_field(error.description);
 		wl_flow_fault_add(faults, found.path.c_str(), "%s",
 				  sentence_of(error.description, found.rules).c_str());
 	}

@@ -155,7 +155,7 @@ static void bad_node_fields_are_named(void **state)
 		{ FLOW(NODE("a", "http", "\"url\":\"x\",\"headers\":{\"h\":1}"), ""), "nodes[1].data.headers.h",
 		  "of type string" },
 		{ FLOW(NODE("a", "join", "\"mode\":\"some\""), ""), "nodes[1].data.mode", "all or any" },
-		{ FLOW(NODE("a", "join", "\"colour\":1"), ""), "nodes[1].data", "no field 'colour'" },
+		{ FLOW(NODE("a", "join", "\"colour\":1"), ""), "nodes[1].data.colour", "no field 'colour'" },
 		{ FLOW(NODE("a", "join", "\"retry\":{\"attempts\":0}"), ""), "nodes[1].data.retry.attempts", "1" },
 		{ FLOW(NODE("a", "join", "\"retry\":{\"delay_ms\":9,\"max_delay_ms\":3}"), ""),
 		  "nodes[1].data.retry.max_delay_ms", "below delay_ms" },

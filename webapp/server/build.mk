@@ -17,8 +17,9 @@ $(OBJ)/webapp/server/kore_bridge.o: webapp/server/kore_bridge.c $(KORE_STAMP)
 	@echo "  CC  $<"
 	@$(CC) $(CFLAGS) $(KORE_CFLAGS) -c -o $@ $<
 
-# kore finds handlers by name in the program itself: hence -rdynamic, which KORE_LDFLAGS has
+# kore finds handlers by name in the program itself: hence -rdynamic, which KORE_LDFLAGS has. libjq is not linked: its
+# libonig has a regcomp() of its own, which kore would get in place of libc's.
 $(BIN)/windlass-web: $(WEB_OBJECTS) $(LIB) $(KORE_STAMP)
 	@mkdir -p $(@D)
 	@echo "  LD  $@"
-	@$(CXX) $(LDFLAGS) -o $@ $(WEB_OBJECTS) $(KORE_OBJECTS) $(LIB) $(KORE_LDFLAGS) $(PKG_LIBS)
+	@$(CXX) $(LDFLAGS) -o $@ $(WEB_OBJECTS) $(KORE_OBJECTS) $(LIB) $(KORE_LDFLAGS) $(filter-out -ljq -lonig,$(PKG_LIBS))

@@ -4,7 +4,7 @@
 #include "lib/base/ids.h"
 
 #include <errno.h>
-#include <regex.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,14 +69,54 @@ int web_percent_decode(const char *text, size_t length, bool in_query, char *out
 	return web_utf8_valid(out, used, NULL) ? (int)used : -1;
 }
 
-static bool matches(const char *pattern, const char *text)
+/* Whether a character is one of a set such as A-Za-z0-9_- */
+static bool in_set(char character, const char *set, size_t length)
 {
-	regex_t compiled;
-	if (regcomp(&compiled, pattern, REG_EXTENDED | REG_NOSUB) != 0)
-		return false;
-	bool fits = regexec(&compiled, text, 0, NULL, 0) == 0;
-	regfree(&compiled);
-	return fits;
+	for (size_t i = 0; i < length; i++) {
+		if (i + 2 < length && set[i + 1] == '-') {
+			if (character >= set[i] && character <= set[i + 2])
+				return true;
+			i += 2;
+		} else if (set[i] == character) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* How often a piece may come: behind it stands +, {n}, {n,m} or nothing. Returns what is behind that. */
+static const char *read_count(const char *pattern, unsigned long *ret_least, unsigned long *ret_most)
+{
+	char *end;
+	*ret_least = *ret_most = 1;
+	if (*pattern == '+') {
+		*ret_most = ULONG_MAX;
+		return pattern + 1;
+	}
+	if (*pattern != '{')
+		return pattern;
+	*ret_least = *ret_most = strtoul(pattern + 1, &end, 10);
+	if (*end == ',')
+		*ret_most = strtoul(end + 1, &end, 10);
+	return end + (*end == '}');
+}
+
+bool web_pattern_matches(const char *pattern, const char *text)
+{
+	pattern += *pattern == '^';
+	while (*pattern && *pattern != '$') {
+		const char *set = pattern + (*pattern == '[');
+		size_t length = *pattern == '[' ? strcspn(set, "]") : 1;
+		unsigned long least, most, count = 0;
+		pattern = read_count(set + length + (*pattern == '['), &least, &most);
+		while (*text && count < most && in_set(*text, set, length)) {
+			text++;
+			count++;
+		}
+		if (count < least)
+			return false;
+	}
+	return !*text;
 }
 
 static void check_integer(const struct web_parameter *parameter, const char *text, struct wl_flow_faults *faults)
@@ -102,7 +142,7 @@ static void check_string(const struct web_parameter *parameter, const char *text
 	if ((int64_t)characters < parameter->least || (int64_t)characters > parameter->most)
 		wl_flow_fault_add(faults, parameter->name, "must have %lld to %lld characters",
 				  (long long)parameter->least, (long long)parameter->most);
-	else if (parameter->pattern && !matches(parameter->pattern, text))
+	else if (parameter->pattern && !web_pattern_matches(parameter->pattern, text))
 		wl_flow_fault_add(faults, parameter->name, "must match %s", parameter->pattern);
 	if (!parameter->words)
 		return;

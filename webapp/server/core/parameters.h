@@ -39,6 +39,13 @@ int64_t web_parameter_number(const struct web_parameters *parameters, const char
  */
 int web_percent_decode(const char *text, size_t length, bool in_query, char *out);
 
+/*
+ * Whether a whole text fits a pattern of the kind that parameters have: characters and sets in brackets one behind the
+ * other, each with +, {n} or {n,m} behind it. tools/gen_routes.py refuses any other pattern. (POSIX regular expressions
+ * are not used: libonig, which the library brings along, has functions of the same names.)
+ */
+bool web_pattern_matches(const char *pattern, const char *text);
+
 /* Whether the bytes are UTF-8 (RFC 3629); *ret_characters, which may be NULL, tells how many characters. */
 bool web_utf8_valid(const char *text, size_t length, size_t *ret_characters);
 

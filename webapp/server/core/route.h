@@ -35,7 +35,7 @@ struct web_parameter {
 	bool required;
 	int64_t least, most;	  /* an integer's range; the range of a string's length in characters */
 	const char *standard;	  /* its value when it is left out; NULL: none */
-	const char *pattern;	  /* POSIX extended regular expression; NULL: none */
+	const char *pattern;	  /* see web_pattern_matches(); NULL: none */
 	const char *const *words; /* the values it may have, up to NULL; NULL: any */
 };
 
