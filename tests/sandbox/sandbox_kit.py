@@ -72,6 +72,7 @@ class Warden:
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            umask=0o077,  # as strict as its caller may be
         )
         self.wait_for_log("ready:")
         return self

@@ -54,6 +54,10 @@ except OSError as error:
 def test_output_flood_is_cut_at_the_cap(warden):
     result = warden.bash("yes", output_kb=64)
     assert result["reason"] == "output_cap" and result["output_length"] == 64 << 10
+    # also when the program has ended before anyone could kill it
+    result = warden.bash("head -c 1025 /dev/zero", output_kb=1)
+    assert result["reason"] == "output_cap" and result["output_length"] == 1024
+    assert warden.bash("head -c 1024 /dev/zero", output_kb=1)["reason"] == "exited"
     result = warden.bash("yes >&2", output_kb=64)
     assert result["reason"] == "output_cap" and len(result["log_tail"]) == 16384
 
