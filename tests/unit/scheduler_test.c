@@ -391,14 +391,14 @@ static void a_restart_of_postgresql_is_survived(void **state)
 	assert_true(finish("S1", &lease));
 }
 
-/* Two schedulers, two supervisors, tenants with a cap: each execution starts once, no cap is broken. */
+/* Two schedulers, two supervisors, tenants with a cap: each execution ends once, no cap is broken. */
 static void a_burst_is_run_once_each_within_the_caps(void **state)
 {
 	(void)state;
 	struct wl_error err = { 0 };
 	char value[256];
 	const char *const names[] = { "S1", "S2" };
-	int started = 0, held = 0;
+	int finished = 0, held = 0;
 	struct wl_lease leases[BURST];
 	(void)kit_value(admin, value, "UPDATE control.quota SET max_concurrent = 3");
 	/* the copy of the shares follows within seconds; wait for it */
@@ -417,22 +417,22 @@ static void a_burst_is_run_once_each_within_the_caps(void **state)
 		enqueue(&accepted, tenants[i % TENANTS]);
 	}
 	end = wl_clock_boot_ms() + PATIENCE_MS;
-	for (int turn = 0; started < BURST && wl_clock_boot_ms() < end; turn++) {
+	for (int turn = 0; finished < BURST && wl_clock_boot_ms() < end; turn++) {
 		const char *name = names[turn % 2];
 		int count = queue.take(queue.self, name, leases, 8, 20, &err);
 		for (int i = 0; i < count; i++) {
 			/* a lease that waited too long here may have been given up: then it comes again */
 			if (start(name, &leases[i]) != WL_START_STARTED)
 				continue;
-			started++;
 			(void)kit_value(admin, value,
 					"SELECT max(n) FROM (SELECT count(*) AS n FROM control.dispatch "
 					"WHERE state = 'R' GROUP BY tenant) c");
 			held = atoi(value) > held ? atoi(value) : held;
-			assert_true(finish(name, &leases[i]));
+			/* likewise: who was given up between start and finish has nothing to finish */
+			finished += finish(name, &leases[i]);
 		}
 	}
-	assert_int_equal(started, BURST);
+	assert_int_equal(finished, BURST);
 	assert_in_range(held, 1, 3);
 	assert_string_equal(kit_value(admin, value, "SELECT count(*) FROM control.dispatch"), "0");
 	for (int shard = 0; shard < WL_SHARDS; shard++) {
