@@ -86,7 +86,7 @@ struct sandbox_request {
 	const char *id;		 /* execution and node, for the warden's log; at most 95 printable bytes */
 	const char *profile;	 /* NULL: SANDBOX_PROFILE_DEFAULT */
 	const char *const *argv; /* NULL-terminated; argv[0] is an absolute path inside the sandbox */
-	const char *const *env;	 /* NULL-terminated "NAME=value"s added to PATH, HOME, LANG, TMPDIR; may be NULL */
+	const char *const *env;	 /* NULL-terminated "NAME=value"s added to PATH, HOME, LC_CTYPE, TMPDIR; may be NULL */
 	const struct sandbox_file *files;
 	size_t file_count;
 	const void *input; /* bytes for standard input, at most SANDBOX_INPUT_MAX */

@@ -63,7 +63,7 @@ def test_only_own_processes_are_seen_and_init_is_out_of_reach(probe):
 
 
 def test_environment_holds_what_was_asked_for_and_nothing_else(probe):
-    assert probe["environment"] == {"PATH": "/usr/bin:/bin", "HOME": "/work", "LANG": "C.UTF-8", "TMPDIR": "/tmp"}
+    assert probe["environment"] == {"PATH": "/usr/bin:/bin", "HOME": "/work", "LC_CTYPE": "C.UTF-8", "TMPDIR": "/tmp"}
 
 
 def test_device_nodes_stay_the_hosts(probe):
