@@ -1,7 +1,7 @@
 """Fixtures of the Python tests. A stack is started when the first test asks for it, and always taken down."""
 
-import os
 import pathlib
+import signal
 import sys
 
 import pytest
@@ -12,10 +12,26 @@ from kit.effects import EffectServer  # noqa: E402
 from kit.stack import Stack  # noqa: E402
 
 
+LONGEST_TEST_S = 180
+
+
+@pytest.fixture(autouse=True)
+def not_for_ever():
+    """No test may hang: after three minutes it fails where it stands."""
+    def late(*_):
+        raise TimeoutError(f"the test took longer than {LONGEST_TEST_S} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(LONGEST_TEST_S)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
 @pytest.fixture(scope="session")
 def stack():
     """One whole Windlass for the session, by the means of `make run`."""
-    with Stack(f"session-{os.getpid()}") as running:
+    with Stack("session") as running:
         yield running
 
 

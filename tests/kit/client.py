@@ -4,10 +4,11 @@ import collections
 import itertools
 import json
 import os
+import time
 
 import httpx
 
-from kit.waiting import wait_until
+from kit.waiting import Late, wait_until
 
 PASSWORD = "correct horse battery"
 FINAL = {"succeeded", "failed", "cancelled", "timeout"}
@@ -143,7 +144,7 @@ class Api:
         return self.post(f"executions/{eid}/cancel")
 
     def stream(self, eid, last_id=None, timeout=30.0):
-        """The events of an execution, one by one, until the server ends the stream."""
+        """The events of an execution, one by one, until the server ends the stream; Late after `timeout` seconds."""
         headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {self.access}",
                    **({"Last-Event-ID": last_id} if last_id else {})}
         with self.http.stream("GET", f"/api/v1/executions/{eid}/stream", headers=headers, timeout=timeout) as answer:
@@ -151,7 +152,15 @@ class Api:
                 answer.read()
                 checked(answer, 200)
             assert answer.headers["Content-Type"].startswith("text/event-stream"), answer.headers
-            yield from parse_events(answer.iter_lines())
+            yield from parse_events(before(time.monotonic() + timeout, answer.iter_lines()))
+
+
+def before(deadline, lines):
+    """The lines of a stream that has to end before a deadline; comments that keep it alive do not help it."""
+    for line in lines:
+        if time.monotonic() > deadline:
+            raise Late("the event stream did not end in time")
+        yield line
 
 
 def parse_events(lines):

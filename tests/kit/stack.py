@@ -35,13 +35,11 @@ runner = load_runner()
 
 
 class Stack(runner.Stack):
-    """A stack under build/test/<name>, its state thrown away unless `keep`."""
+    """A stack under build/test/<name>-<our pid>. Afterwards its logs stay, and with `keep` all of its state."""
 
     def __init__(self, name, env=None, schedulers=1, supervisors=1, keep=False, **more):
-        self.folder = OUTPUT / name
-        if not keep:
-            shutil.rmtree(self.folder, ignore_errors=True)
-        super().__init__(self.folder, env={**COMMON, **(env or {})}, schedulers=schedulers, supervisors=supervisors, **more)
+        self.keep = keep
+        super().__init__(state_folder(name), env={**COMMON, **(env or {})}, schedulers=schedulers, supervisors=supervisors, **more)
         self.order_lock = threading.Lock()
         self.apis, self.watched = [], None
 
@@ -118,7 +116,22 @@ class Stack(runner.Stack):
         for api in self.apis:
             api.close()
         self.apis.clear()
-        return super().stop(timeout)
+        code = super().stop(timeout)
+        if not self.keep:
+            throw_away(self.home)
+        return code
+
+
+def state_folder(name):
+    """Where a stack of that name lives: two test runs at once do not meet."""
+    return OUTPUT / f"{name}-{os.getpid()}"
+
+
+def throw_away(home):
+    """Remove the state of a stack that is down, all but its logs."""
+    for path in home.iterdir() if home.exists() else ():
+        if path.name != "log":
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
 def alive(pid):

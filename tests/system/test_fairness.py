@@ -19,7 +19,7 @@ def values():
     return flow.output(1)
 
 
-@pytest.mark.parametrize("flow, burst", [(tools, 150), (values, 200)])
+@pytest.mark.parametrize("flow, burst", [(tools, 150), (values, 80)])
 def test_a_quiet_tenant_overtakes_a_burst(stack, flow, burst):
     noisy, quiet = stack.tenant(), stack.tenant()
     noisy_flow, quiet_flow = noisy.create(flow()), quiet.create(flow())

@@ -3,7 +3,6 @@
 import os
 import pathlib
 import re
-import shutil
 import signal
 import socket
 
@@ -11,7 +10,7 @@ import pytest
 
 from kit.client import Api, checked
 from kit.flows import Flow, noop
-from kit.stack import OUTPUT, Stack, alive, processes_of, run_in_foreground
+from kit.stack import Stack, alive, processes_of, run_in_foreground, state_folder, throw_away
 from kit.waiting import wait_until
 
 BIN = pathlib.Path(__file__).resolve().parents[2] / "build" / "bin"
@@ -20,10 +19,9 @@ BIN = pathlib.Path(__file__).resolve().parents[2] / "build" / "bin"
 @pytest.fixture
 def home(request):
     """A state folder of this test's own."""
-    path = OUTPUT / re.sub(r"\W+", "-", request.node.name)
-    shutil.rmtree(path, ignore_errors=True)
+    path = state_folder(re.sub(r"\W+", "-", request.node.name))
     yield path
-    shutil.rmtree(path, ignore_errors=True)
+    throw_away(path)
 
 
 def cgroups():
@@ -74,8 +72,8 @@ def test_a_killed_runner_takes_everything_with_it(home):
 
 
 def test_a_second_start_finds_its_data(home):
-    name = home.name
-    with Stack(name) as stack:
+    name = home.name.rpartition("-")[0]
+    with Stack(name, keep=True) as stack:
         first = stack.tenant()
         flow_id = first.create(noop())
         eid = first.start(flow_id, {"kept": True})
@@ -91,7 +89,7 @@ def test_a_second_start_finds_its_data(home):
 
 
 def test_two_runs_on_one_folder_are_refused(home):
-    with Stack(home.name):
+    with Stack(home.name.rpartition("-")[0]):
         second = run_in_foreground(home)
         assert second.wait(60) != 0
         assert "another Windlass" in second.stderr.read()

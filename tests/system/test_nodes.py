@@ -177,11 +177,17 @@ def test_http_that_cannot_be_done_fails_with_words(admin, effects, url):
     failed(admin.run(Flow().add("call", "http", method="GET", url=target).output(1)), "http", "call")
 
 
-@pytest.mark.parametrize("url", ["http://169.254.169.254/latest", "http://10.0.0.1/", "http://[::1]:1/", "http://192.168.0.1/",
-                                 "file:///etc/passwd", "gopher://127.0.0.1/", "http://[::ffff:10.0.0.1]/"])
-def test_http_refuses_addresses_that_are_not_allowed(admin, url):
-    error = failed(admin.run(Flow().add("call", "http", method="GET", url=url, timeout_s=5).output(1)), "http_refused", "call")
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "gopher://127.0.0.1/", "/relative"])
+def test_http_takes_http_only(admin, url):
+    error = failed(admin.run(Flow().add("call", "http", method="GET", url="{{ .inputs.url }}").output(1), {"url": url}),
+                   "input_invalid", "call")
     assert "root:" not in str(error)
+
+
+@pytest.mark.parametrize("url", ["http://169.254.169.254/latest", "http://10.0.0.1/", "http://[::1]:1/", "http://192.168.0.1/",
+                                 "http://[::ffff:10.0.0.1]/", "http://0xa000001/", "http://167772161/", "http://0.0.0.0/"])
+def test_http_refuses_addresses_that_are_not_allowed(admin, url):
+    failed(admin.run(Flow().add("call", "http", method="GET", url=url, timeout_s=5).output(1)), "http_refused", "call")
 
 
 # ---- retry, time limits, errors -----------------------------------------------------------------
