@@ -58,7 +58,7 @@ static int append_jv(struct evaluation *evaluation, jv value, struct wl_buffer *
 }
 
 /* Append a part of the context. Its text goes on as it is, once it was read strictly. */
-static int append_slice(struct evaluation *evaluation, const struct json_slice *slice, struct wl_buffer *out, bool bare)
+static int append_slice(struct evaluation *evaluation, const struct text_slice *slice, struct wl_buffer *out, bool bare)
 {
 	_wl_json_ struct wl_json *value = NULL;
 	if (!slice->start)
@@ -71,29 +71,40 @@ static int append_slice(struct evaluation *evaluation, const struct json_slice *
 	return wl_buffer_append(out, slice->start, slice->length);
 }
 
+/* Run a program over `input` (consumed) and append its value. */
+static int run_program(struct evaluation *evaluation, const char *program, size_t length, jv input, const char *path,
+		       struct wl_buffer *out, bool bare)
+{
+	jv value;
+	if (!jv_is_valid(input)) {
+		jv_free(input);
+		return wl_fail(evaluation->err, EINVAL, "the context is not JSON");
+	}
+	if (program_run(evaluation->cache, program, length, input, &value, evaluation->err) < 0)
+		return fail_at(evaluation, path);
+	return append_jv(evaluation, value, out, bare) < 0 ? fail_at(evaluation, path) : 0;
+}
+
 /* Append the value of one expression; `bare`: inside a text, where strings stand without their quotes. */
 static int evaluate_one(struct evaluation *evaluation, const struct wl_text_part *part, const char *path,
 			struct wl_buffer *out, bool bare)
 {
-	struct json_slice found;
+	struct text_slice found, rest;
 	if (!evaluation->context_json) {
 		if (program_compile(evaluation->cache, part->start, part->length, evaluation->err) < 0)
 			return fail_at(evaluation, path);
 		return 0;
 	}
-	if (plain_path_value(part->start, part->length, evaluation->context_json, evaluation->context_length, &found)) {
-		int result = append_slice(evaluation, &found, out, bare);
-		return result == -EMSGSIZE || (result == -ENOMEM && out->failed) ? 0 : result;
+	if (!plain_path_value(part->start, part->length, evaluation->context_json, evaluation->context_length, &found,
+			      &rest))
+		return run_program(evaluation, part->start, part->length, context_of(evaluation), path, out, bare);
+	if (rest.start) {
+		/* jq reads only the part of the context that the program begins with */
+		jv input = found.start ? jv_parse_sized(found.start, (int)found.length) : jv_null();
+		return run_program(evaluation, rest.start, rest.length, input, path, out, bare);
 	}
-	jv input = context_of(evaluation);
-	if (!jv_is_valid(input)) {
-		jv_free(input);
-		return wl_fail(evaluation->err, EINVAL, "the context is not JSON");
-	}
-	jv value;
-	if (program_run(evaluation->cache, part->start, part->length, input, &value, evaluation->err) < 0)
-		return fail_at(evaluation, path);
-	return append_jv(evaluation, value, out, bare) < 0 ? fail_at(evaluation, path) : 0;
+	int result = append_slice(evaluation, &found, out, bare);
+	return result == -EMSGSIZE || (result == -ENOMEM && out->failed) ? 0 : result;
 }
 
 static int unclosed(const struct evaluation *evaluation, const char *path)

@@ -200,8 +200,15 @@ static bool step(struct path *path, bool first, struct cursor *value)
 	return is_name_start(*path->at) && name(path, value);
 }
 
+/* Nothing more, or a pipe, which binds weaker than anything a path is made of (|= is another operator). */
+static bool is_path_end(const char *at, const char *end)
+{
+	at = skip_space(at, end);
+	return at == end || (*at == '|' && (at + 1 == end || at[1] != '='));
+}
+
 bool plain_path_value(const char *program, size_t length, const char *context, size_t context_length,
-		      struct json_slice *ret_value)
+		      struct text_slice *ret_value, struct text_slice *ret_rest)
 {
 	struct path path = { program, program + length };
 	struct cursor value = { skip_space(context, context + context_length), context + context_length };
@@ -211,16 +218,20 @@ bool plain_path_value(const char *program, size_t length, const char *context, s
 		path.end--;
 	if (value.at == value.end || path.at == path.end)
 		return false;
-	if (path.end - path.at == 1 && *path.at == '.')
-		path.at = path.end;
+	if (*path.at == '.' && is_path_end(path.at + 1, path.end))
+		path.at++;
 	else if (!step(&path, true, &value))
 		return false;
-	while (path.at < path.end)
+	while (!is_path_end(path.at, path.end))
 		if (!step(&path, false, &value))
 			return false;
+	path.at = skip_space(path.at, path.end);
+	*ret_rest = (struct text_slice){ NULL, 0 };
+	if (path.at < path.end)
+		*ret_rest = (struct text_slice){ path.at + 1, (size_t)(path.end - path.at - 1) };
 	const char *after = value.at ? skip_value(value.at, value.end) : NULL;
 	if (value.at && !after)
 		return false;
-	*ret_value = (struct json_slice){ value.at, value.at ? (size_t)(after - value.at) : 0 };
+	*ret_value = (struct text_slice){ value.at, value.at ? (size_t)(after - value.at) : 0 };
 	return true;
 }

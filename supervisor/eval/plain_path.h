@@ -8,8 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* A value inside a JSON text. */
-struct json_slice {
+/* A part of a text. */
+struct text_slice {
 	const char *start;
 	size_t length;
 };
@@ -17,9 +17,11 @@ struct json_slice {
 /*
  * True when `program` is such a path and jq would give a value for it: *ret_value is its text, start NULL for a null
  * that nobody wrote. False in all other cases, also where jq would raise an error: then jq is asked, and its sentence
- * told. `context` is JSON from the supervisor; one that is not yields false or some part of it, never a byte beyond.
+ * told. In "PATH | REST" the path is followed, too, and *ret_rest is the program that remains to be run over its value;
+ * else its start is NULL. `context` is JSON from the supervisor; one that is not yields false or some part of it, never
+ * a byte beyond.
  */
 bool plain_path_value(const char *program, size_t length, const char *context, size_t context_length,
-		      struct json_slice *ret_value);
+		      struct text_slice *ret_value, struct text_slice *ret_rest);
 
 #endif
