@@ -181,7 +181,8 @@ static void bad_node_fields_are_named(void **state)
 		  "nodes[1].data.cases[0].name", "letters, digits" },
 		{ FLOW(NODE("a", "switch", "\"cases\":[{\"name\":\"x\",\"when\":\"x\"}]"), ""),
 		  "nodes[1].data.cases[0].when", "one expression" },
-		{ FLOW(NODE("a", "note", "\"text\":\"x\",\"retry\":{}"), ""), "nodes[1].data", "no field 'retry'" },
+		{ FLOW(NODE("a", "note", "\"text\":\"x\",\"retry\":{}"), ""), "nodes[1].data.retry",
+		  "no field \'retry\'" },
 	};
 	expect_faults(rows, WL_COUNT_OF(rows));
 }
