@@ -42,7 +42,7 @@ static const char mongodb_question[] =
 	"\x1f\x00\x00\x00\x10"
 	"hello\x00\x01\x00\x00\x00\x02"
 	"$db\x00\x06\x00\x00\x00"
-	"admin\x00";
+	"admin\x00\x00";
 
 static bool postgres_understood(const char *answer, size_t length)
 {

@@ -73,18 +73,18 @@ int cli_execution_cancel(struct cli *cli, const char *id, char ret_status[32], s
 
 void cli_print_log(FILE *out, bool colour, const struct wl_json *line)
 {
-	const char *text = wl_json_get_string(line, "text", "");
-	size_t length = strlen(text);
-	while (length && (text[length - 1] == '\n' || text[length - 1] == '\r'))
-		length--;
+	const char *node = wl_json_get_string(line, "node_id", ""), *text = wl_json_get_string(line, "text", "");
 	_wl_buffer_ struct wl_buffer safe;
 	wl_buffer_init(&safe, 0);
-	(void)wl_buffer_append_text(&safe, cli_colour(colour, CLI_DIM));
-	const char *node = wl_json_get_string(line, "node_id", "");
-	cli_text_append_safe(&safe, node, strlen(node), true);
-	(void)wl_buffer_appendf(&safe, " |%s ", cli_colour_end(colour));
-	cli_text_append_safe(&safe, text, length, false);
-	(void)wl_buffer_append_char(&safe, '\n');
+	do { /* an event may carry several lines */
+		size_t length = strcspn(text, "\n");
+		(void)wl_buffer_append_text(&safe, cli_colour(colour, CLI_DIM));
+		cli_text_append_safe(&safe, node, strlen(node), true);
+		(void)wl_buffer_appendf(&safe, " |%s ", cli_colour_end(colour));
+		cli_text_append_safe(&safe, text, length - (length && text[length - 1] == '\r'), false);
+		(void)wl_buffer_append_char(&safe, '\n');
+		text += length + (text[length] == '\n');
+	} while (*text);
 	if (!safe.failed)
 		(void)fwrite(safe.data, 1, safe.length, out);
 }

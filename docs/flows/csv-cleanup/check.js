@@ -1,5 +1,7 @@
 // Rows to orders: each value is checked, and a bad row says what is wrong with it.
-const rows = JSON.parse(require('fs').readFileSync(0, 'utf8'));
+import { readFileSync } from 'node:fs';
+
+const rows = JSON.parse(readFileSync(0, 'utf8'));
 const seen = new Set();
 
 function faultsOf(row) {

@@ -1,5 +1,7 @@
 // Totals of invoices. Amounts are added as whole cents: binary fractions would lose some of them.
-const { invoices, currency, rates } = JSON.parse(require('fs').readFileSync(0, 'utf8'));
+import { readFileSync } from 'node:fs';
+
+const { invoices, currency, rates } = JSON.parse(readFileSync(0, 'utf8'));
 
 function rateOf(invoice) {
   const rate = invoice.currency === currency ? 1 : rates[invoice.currency];
