@@ -85,7 +85,7 @@ static void server_back(struct committer *committer)
 	struct wl_error err = { 0 };
 	committer->pause_ms = 0;
 	if (committer->away)
-		wl_log(WL_LOG_NOTICE, "the document server takes node results again, %d waited", committer->waiting);
+		wl_log(WL_LOG_NOTICE, "the document server takes node results again");
 	committer->away = false;
 	if (!committer->first && committer->spool.used > 0 && spool_clear(&committer->spool, &err) < 0)
 		wl_log(WL_LOG_ERROR, "%s", err.text);
@@ -162,11 +162,13 @@ static void bring_in_orphans(struct committer *committer)
 	struct wl_error err = { 0 };
 	int found;
 	while ((found = spool_adopt(committer->spool_folder, &spool, &err)) > 0) {
+		bool empty = spool.used == 0;
 		int result = bring_in(committer, &spool, &err);
 		spool_close(&spool);
 		if (result < 0)
 			break;
-		wl_log(WL_LOG_NOTICE, "node results that a former supervisor left were stored: %s", spool.path);
+		if (!empty)
+			wl_log(WL_LOG_NOTICE, "node results that a former supervisor left were stored: %s", spool.path);
 	}
 	if (found < 0 || err.code)
 		wl_log(WL_LOG_WARNING, "node results that a former supervisor left are kept for later: %s", err.text);

@@ -14,6 +14,8 @@
 
 #define COLLECTION "node_results"
 #define DUPLICATE_KEY 11000
+#define ERROR_AWAY ECONNREFUSED /* nothing can be said now: try again later */
+#define ERROR_DOCUMENT EIO	/* it is about what was sent: trying again does not help */
 #define SELECT_MS 3000	/* how long a call looks for the server */
 #define SOCKET_MS 20000 /* how long one answer may take */
 #define ID_SIZE (WL_UUID_TEXT + 160)
@@ -61,11 +63,24 @@ static struct session session_of(struct store *store)
 	return session;
 }
 
+/* Is a server's error code about the document itself? Anything else, such as a storage engine that is away, passes. */
+static bool document_error(int code)
+{
+	static const int codes[] = { 2 /* BadValue */,	       9 /* FailedToParse */,
+				     22 /* InvalidBSON */,     52 /* DollarPrefixedFieldName */,
+				     121 /* DocumentValidationFailure */, 10334 /* BSONObjectTooLarge */,
+				     17280 /* KeyTooLong */,   17419 /* too large after an update */ };
+	for (size_t i = 0; i < WL_COUNT_OF(codes); i++)
+		if (codes[i] == code)
+			return true;
+	return false;
+}
+
 static int driver_failed(const bson_error_t *error, struct wl_error *err)
 {
-	bool away = error->domain == MONGOC_ERROR_STREAM || error->domain == MONGOC_ERROR_SERVER_SELECTION ||
-		    error->domain == MONGOC_ERROR_CLIENT;
-	return wl_fail(err, away ? ECONNREFUSED : EIO, "document server: %s", error->message);
+	bool document = error->domain == MONGOC_ERROR_BSON || error->domain == MONGOC_ERROR_COMMAND ||
+			(error->domain == MONGOC_ERROR_SERVER && document_error((int)error->code));
+	return wl_fail(err, document ? ERROR_DOCUMENT : ERROR_AWAY, "document server: %s", error->message);
 }
 
 void wl_node_result_release(struct wl_node_result *result)
@@ -130,8 +145,25 @@ static void free_documents(bson_t **documents, int count)
 	free(documents);
 }
 
+/* Sort the errors of single documents: 0, or -ERROR_AWAY when one of them is not about its document. */
+static int read_write_errors(bson_iter_t *list, int count, bool *clash, bool *refused, struct wl_error *err)
+{
+	bson_iter_t one, field;
+	while (bson_iter_next(list)) {
+		int index = -1, code = 0;
+		if (bson_iter_recurse(list, &one) && bson_iter_find_descendant(&one, "index", &field))
+			index = (int)bson_iter_as_int64(&field);
+		if (bson_iter_recurse(list, &one) && bson_iter_find_descendant(&one, "code", &field))
+			code = (int)bson_iter_as_int64(&field);
+		if (index < 0 || index >= count || (code != DUPLICATE_KEY && !document_error(code)))
+			return wl_fail(err, ERROR_AWAY, "document server: error %d while results were stored", code);
+		(code == DUPLICATE_KEY ? clash : refused)[index] = true;
+	}
+	return 0;
+}
+
 /*
- * Insert without order. Marks in `clash` the ones whose _id was there, in `refused` those the server did not like.
+ * Insert without order. Marks in `clash` the ones whose _id was there, in `refused` those the server does not take.
  * 0, or -errno when nothing can be said.
  */
 static int insert_all(struct session *session, bson_t **documents, int count, bool *clash, bool *refused,
@@ -143,24 +175,13 @@ static int insert_all(struct session *session, bson_t **documents, int count, bo
 	bool done = mongoc_collection_insert_many(session->collection, (const bson_t **)documents, (size_t)count, options,
 						  &reply, &error);
 	int result = 0;
-	bson_iter_t list, one, field;
-	if (!done && bson_iter_init_find(&list, &reply, "writeErrors") && BSON_ITER_HOLDS_ARRAY(&list) &&
-	    bson_iter_recurse(&list, &one)) {
-		while (bson_iter_next(&one)) {
-			int index = -1, code = 0;
-			if (bson_iter_recurse(&one, &field) && bson_iter_find(&field, "index"))
-				index = (int)bson_iter_as_int64(&field);
-			if (bson_iter_recurse(&one, &field) && bson_iter_find(&field, "code"))
-				code = (int)bson_iter_as_int64(&field);
-			if (index >= 0 && index < count)
-				(code == DUPLICATE_KEY ? clash : refused)[index] = true;
-		}
-		/* an error of the connection behind those of single documents: how far it came is not known */
-		if (error.domain == MONGOC_ERROR_STREAM || error.domain == MONGOC_ERROR_SERVER_SELECTION)
-			result = driver_failed(&error, err);
-	} else if (!done) {
+	bson_iter_t at, list;
+	bool cut_off = error.domain == MONGOC_ERROR_STREAM || error.domain == MONGOC_ERROR_SERVER_SELECTION;
+	if (!done && !cut_off && bson_iter_init_find(&at, &reply, "writeErrors") && BSON_ITER_HOLDS_ARRAY(&at) &&
+	    bson_iter_recurse(&at, &list))
+		result = read_write_errors(&list, count, clash, refused, err);
+	else if (!done)
 		result = driver_failed(&error, err);
-	}
 	bson_destroy(&reply);
 	bson_destroy(options);
 	return result;
@@ -260,7 +281,7 @@ static int commit_singly(struct session *session, const struct wl_node_result *i
 {
 	for (int i = 0; i < count; i++) {
 		int result = commit_batch(session, &items[i], 1, &clash[i], &refused[i], err);
-		if (result == -ECONNREFUSED || result == -ENOMEM)
+		if (result == -ERROR_AWAY || result == -ENOMEM)
 			return result;
 		if (result < 0)
 			refused[i] = true;
@@ -279,7 +300,7 @@ static int store_commit(void *self, const struct wl_node_result *results, int co
 		return wl_fail(err, ENOMEM, "no memory for %d node results", count);
 	bool *refused = clash + count;
 	int result = commit_batch(&session, results, count, clash, refused, err);
-	if (result == -EIO)
+	if (result == -ERROR_DOCUMENT)
 		result = commit_singly(&session, results, count, clash, refused, err);
 	for (int i = 0; i < count && result == 0; i++) {
 		ret_outcomes[i] = refused[i] ? WL_COMMIT_FAILED : WL_COMMIT_STORED;
