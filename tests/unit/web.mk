@@ -1,0 +1,2 @@
+UNIT_LINK_web_core_test := $(call objects,webapp/server/core/*.c) $(OBJ)/gen/routes.o
+UNIT_LINK_web_token_test :=
