@@ -164,7 +164,8 @@ static void *finisher_main(void *context)
 int finisher_start(struct finisher *finisher, const struct wl_ledger *ledger, const struct wl_job_queue *queue,
 		   const char *supervisor, struct mailbox *answers, struct wl_error *err)
 {
-	*finisher = (struct finisher){ .ledger = *ledger, .queue = *queue, .supervisor = supervisor, .answers = answers };
+	*finisher =
+		(struct finisher){ .ledger = *ledger, .queue = *queue, .supervisor = supervisor, .answers = answers };
 	mailbox_open(&finisher->box);
 	int failed = pthread_create(&finisher->thread, NULL, finisher_main, finisher);
 	return failed ? wl_fail_errno(err, failed, "start the finisher's thread") : 0;

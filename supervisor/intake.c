@@ -46,7 +46,8 @@ static void begin(struct intake *intake, struct held_lease *held, struct wl_star
 	/* from here on the attempt is ours: the offer's time counts from before we asked */
 	lease_table_started(intake->leases, held, asked_ms + (uint64_t)intake->offer_ms,
 			    asked_ms + (uint64_t)intake->offer_ms / 3);
-	while ((result = flow_cache_get(&intake->flows, &intake->ledger, start->tenant, start->doc_hash, &flow, &err)) < 0) {
+	while ((result = flow_cache_get(&intake->flows, &intake->ledger, start->tenant, start->doc_hash, &flow, &err)) <
+	       0) {
 		if (result == -ENOENT || result == -EINVAL || atomic_load(&intake->stop))
 			break;
 		pause_ms(AWAY_MS);
@@ -189,7 +190,8 @@ static int restore_run(struct intake *intake, struct run *run, struct wl_error *
 		if (wl_node_kind_runs(graph->nodes[i].kind))
 			ids[count++] = graph->nodes[i].id;
 	/* first the seal, then the look: whatever an older attempt still brings comes too late for both */
-	int result = intake->results->seal(intake->results->self, lease->tenant, lease->eid, ids, count, lease->epoch, err);
+	int result =
+		intake->results->seal(intake->results->self, lease->tenant, lease->eid, ids, count, lease->epoch, err);
 	if (result == 0)
 		result = intake->results->load(intake->results->self, lease->tenant, lease->eid, &run->restored, err);
 	run->restored_count = result > 0 ? result : 0;

@@ -42,8 +42,8 @@ static int renew_some(struct keeper *keeper, const struct wl_lease *leases, int 
 	enum wl_renew_outcome outcomes[RENEW_BATCH];
 	struct wl_error err = { 0 };
 	uint64_t sent_ms = wl_clock_boot_ms();
-	int result = keeper->queue.renew(keeper->queue.self, keeper->supervisor, leases, count, keeper->lease_ms, outcomes,
-					 &err);
+	int result = keeper->queue.renew(keeper->queue.self, keeper->supervisor, leases, count, keeper->lease_ms,
+					 outcomes, &err);
 	if (result < 0) {
 		if (!keeper->away)
 			wl_log(WL_LOG_WARNING, "leases cannot be renewed: %s", err.text);
@@ -54,7 +54,8 @@ static int renew_some(struct keeper *keeper, const struct wl_lease *leases, int 
 	for (int i = 0; i < count; i++) {
 		uint64_t again_ms = sent_ms + (uint64_t)keeper->renew_ms;
 		bool lost = outcomes[i] == WL_RENEW_LOST;
-		lease_table_renewed(keeper->leases, &leases[i], lost ? 0 : sent_ms + (uint64_t)keeper->lease_ms, again_ms);
+		lease_table_renewed(keeper->leases, &leases[i], lost ? 0 : sent_ms + (uint64_t)keeper->lease_ms,
+				    again_ms);
 		if (lost)
 			post_notice(keeper, NOTICE_LOST, leases[i].eid, leases[i].epoch);
 		else if (outcomes[i] == WL_RENEW_CANCEL)

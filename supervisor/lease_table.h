@@ -35,7 +35,8 @@ int lease_table_open(struct lease_table *table, struct wl_error *err);
 /* Nobody may use it any more; leases still in it are freed. */
 void lease_table_release(struct lease_table *table);
 
-/* A new entry that belongs to the table's user until lease_table_remove(); NULL when that attempt is known (or no memory). */
+/* A new entry that belongs to the table's user until lease_table_remove(); NULL when that attempt is known (or no
+ * memory). */
 struct held_lease *lease_table_add(struct lease_table *table, const struct wl_lease *lease);
 /* Take it out and free it. */
 void lease_table_remove(struct lease_table *table, struct held_lease *held);

@@ -32,6 +32,6 @@ int mailbox_count(struct mailbox *box);
 struct mail *mailbox_take(struct mailbox *box, int limit, int timeout_ms, int *ret_count);
 
 /* The struct of `type` whose member `member` is at `pointer`. */
-#define container_of(pointer, type, member) ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+#define container_of(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 #endif

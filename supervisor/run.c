@@ -10,9 +10,10 @@ static int begin_context(struct run *run, const struct wl_start *start, struct w
 {
 	wl_buffer_init(&run->context, RUN_CONTEXT_MAX);
 	const char *inputs = start->inputs_json ? start->inputs_json : "{}";
-	(void)wl_buffer_appendf(&run->context,
-				"{\"execution\":{\"id\":\"%s\",\"flow_id\":\"%s\",\"attempt\":%d},\"vars\":{},\"inputs\":",
-				start->eid, start->flow_id, start->deliveries + 1);
+	(void)wl_buffer_appendf(
+		&run->context,
+		"{\"execution\":{\"id\":\"%s\",\"flow_id\":\"%s\",\"attempt\":%d},\"vars\":{},\"inputs\":", start->eid,
+		start->flow_id, start->deliveries + 1);
 	run->inputs_at = run->context.length;
 	run->inputs_length = strlen(inputs);
 	(void)wl_buffer_append(&run->context, inputs, run->inputs_length);
@@ -157,7 +158,8 @@ static void append_upstream(const struct run *run, int node, struct wl_buffer *t
 		if (shown++ > 0)
 			(void)wl_buffer_append_char(text, ',');
 		if (object) {
-			(void)wl_buffer_append_json_string(text, graph->nodes[source].id, strlen(graph->nodes[source].id));
+			(void)wl_buffer_append_json_string(text, graph->nodes[source].id,
+							   strlen(graph->nodes[source].id));
 			(void)wl_buffer_append_char(text, ':');
 		}
 		append_output(run, source, text);

@@ -34,8 +34,8 @@ struct run {
 	char *error_json; /* of the node that failed the run */
 	struct wl_node_result *restored;
 	int restored_count;
-	bool over;     /* its ending is under way */
-	bool draining; /* told so */
+	bool over;		     /* its ending is under way */
+	bool draining;		     /* told so */
 	struct run *next, *previous; /* in the loop's list */
 };
 

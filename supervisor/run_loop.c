@@ -73,7 +73,8 @@ static void fail_to_start(struct run_loop *loop, struct run *run, int node, stru
 {
 	struct walk_outcome outcome = { WALK_ERROR, NULL };
 	wl_log_run(WL_LOG_ERROR, run->held->lease.tenant, run->held->lease.eid,
-		   "node %.64s could not be started: no memory or no file descriptors", run->flow->graph.nodes[node].id);
+		   "node %.64s could not be started: no memory or no file descriptors",
+		   run->flow->graph.nodes[node].id);
 	if (!run->error_json)
 		run->error_json = node_error_text("internal", "the node could not be started",
 						  run->flow->graph.nodes[node].id, NULL);
@@ -108,8 +109,8 @@ static void stop_node(struct run *run, int node)
 	struct node_job *job = run->nodes[node].job;
 	uint64_t one = 1;
 	if (job && job->cancel_fd >= 0 && write(job->cancel_fd, &one, sizeof(one)) < 0)
-		wl_log_run(WL_LOG_ERROR, run->held->lease.tenant, run->held->lease.eid, "node %.64s could not be stopped",
-			   run->flow->graph.nodes[node].id);
+		wl_log_run(WL_LOG_ERROR, run->held->lease.tenant, run->held->lease.eid,
+			   "node %.64s could not be stopped", run->flow->graph.nodes[node].id);
 }
 
 static void store_node(struct run_loop *loop, struct run *run, int node, struct moment now)
@@ -302,9 +303,9 @@ static void take_commit(struct run_loop *loop, struct commit_item *item, struct 
 			break;
 		case WL_COMMIT_FAILED:
 			if (!run->error_json)
-				run->error_json = node_error_text("output_cap",
-								  "the document server refused the node's result",
-								  item->result.node_id, NULL);
+				run->error_json =
+					node_error_text("output_cap", "the document server refused the node's result",
+							item->result.node_id, NULL);
 			walk_store_refused(&run->walk, item->node);
 			break;
 		}

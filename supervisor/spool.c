@@ -267,7 +267,8 @@ int spool_adopt(const char *folder, struct spool *ret_spool, struct wl_error *er
 {
 	DIR *entries = opendir(folder);
 	if (!entries)
-		return errno == ENOENT ? 0 : wl_fail_errno(err, errno, "read the folder %s (setting spool_dir)", folder);
+		return errno == ENOENT ? 0
+				       : wl_fail_errno(err, errno, "read the folder %s (setting spool_dir)", folder);
 	struct spool spool = { .fd = -1, .most = SPOOL_MAX };
 	struct dirent *entry;
 	while (spool.fd < 0 && (entry = readdir(entries)))

@@ -26,7 +26,8 @@ int spool_open(const char *folder, const char *supervisor, size_t most, struct s
 /* Close it, and remove it when nothing is left in it. */
 void spool_close(struct spool *spool);
 
-/* Put results behind the others and force them to the disk. -ENOSPC when the file would be too large: nothing is written. */
+/* Put results behind the others and force them to the disk. -ENOSPC when the file would be too large: nothing is
+ * written. */
 int spool_append(struct spool *spool, const struct wl_node_result *const *results, int count, struct wl_error *err);
 /* Everything in it is stored elsewhere. */
 int spool_clear(struct spool *spool, struct wl_error *err);

@@ -283,7 +283,8 @@ static void stop_all(struct supervisor *supervisor)
 	keeper_stop(&supervisor->keeper);
 	if (!ended) {
 		/* threads may hang in calls: the leases run out and others go on from what is stored */
-		wl_log(WL_LOG_WARNING, "%d executions could not be given back in time; others take them when their leases end",
+		wl_log(WL_LOG_WARNING,
+		       "%d executions could not be given back in time; others take them when their leases end",
 		       lease_table_count(&supervisor->leases));
 		exit(0);
 	}

@@ -16,8 +16,8 @@
 #define DUPLICATE_KEY 11000
 #define ERROR_AWAY ECONNREFUSED /* nothing can be said now: try again later */
 #define ERROR_DOCUMENT EIO	/* it is about what was sent: trying again does not help */
-#define SELECT_MS 3000	/* how long a call looks for the server */
-#define SOCKET_MS 20000 /* how long one answer may take */
+#define SELECT_MS 3000		/* how long a call looks for the server */
+#define SOCKET_MS 20000		/* how long one answer may take */
 #define ID_SIZE (WL_UUID_TEXT + 160)
 
 struct store {
@@ -66,10 +66,14 @@ static struct session session_of(struct store *store)
 /* Is a server's error code about the document itself? Anything else, such as a storage engine that is away, passes. */
 static bool document_error(int code)
 {
-	static const int codes[] = { 2 /* BadValue */,	       9 /* FailedToParse */,
-				     22 /* InvalidBSON */,     52 /* DollarPrefixedFieldName */,
-				     121 /* DocumentValidationFailure */, 10334 /* BSONObjectTooLarge */,
-				     17280 /* KeyTooLong */,   17419 /* too large after an update */ };
+	static const int codes[] = { 2 /* BadValue */,
+				     9 /* FailedToParse */,
+				     22 /* InvalidBSON */,
+				     52 /* DollarPrefixedFieldName */,
+				     121 /* DocumentValidationFailure */,
+				     10334 /* BSONObjectTooLarge */,
+				     17280 /* KeyTooLong */,
+				     17419 /* too large after an update */ };
 	for (size_t i = 0; i < WL_COUNT_OF(codes); i++)
 		if (codes[i] == code)
 			return true;
@@ -172,8 +176,8 @@ static int insert_all(struct session *session, bson_t **documents, int count, bo
 	bson_t reply = BSON_INITIALIZER;
 	bson_error_t error = { 0 };
 	bson_t *options = BCON_NEW("ordered", BCON_BOOL(false));
-	bool done = mongoc_collection_insert_many(session->collection, (const bson_t **)documents, (size_t)count, options,
-						  &reply, &error);
+	bool done = mongoc_collection_insert_many(session->collection, (const bson_t **)documents, (size_t)count,
+						  options, &reply, &error);
 	int result = 0;
 	bson_iter_t at, list;
 	bool cut_off = error.domain == MONGOC_ERROR_STREAM || error.domain == MONGOC_ERROR_SERVER_SELECTION;
@@ -193,7 +197,8 @@ static int insert_all(struct session *session, bson_t **documents, int count, bo
 static int look_at(struct session *session, const char *id, int *ret_epoch, bool *ret_committed, struct wl_error *err)
 {
 	bson_t *filter = BCON_NEW("_id", BCON_UTF8(id));
-	bson_t *options = BCON_NEW("limit", BCON_INT64(1), "projection", "{", "p", BCON_INT32(1), "c", BCON_INT32(1), "}");
+	bson_t *options =
+		BCON_NEW("limit", BCON_INT64(1), "projection", "{", "p", BCON_INT32(1), "c", BCON_INT32(1), "}");
 	mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(session->collection, filter, options, NULL);
 	const bson_t *found = NULL;
 	bson_error_t error = { 0 };
@@ -216,8 +221,8 @@ static int look_at(struct session *session, const char *id, int *ret_epoch, bool
 static int replace_placeholder(struct session *session, const struct wl_node_result *item, const char *id,
 			       struct wl_error *err)
 {
-	bson_t *filter = BCON_NEW("_id", BCON_UTF8(id), "c", BCON_BOOL(false), "p", "{", "$lte",
-				  BCON_INT32(item->epoch), "}");
+	bson_t *filter =
+		BCON_NEW("_id", BCON_UTF8(id), "c", BCON_BOOL(false), "p", "{", "$lte", BCON_INT32(item->epoch), "}");
 	bson_t update = BSON_INITIALIZER, fields, reply = BSON_INITIALIZER;
 	BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &fields);
 	put_fields(&fields, item);
@@ -374,7 +379,8 @@ static int read_cursor(mongoc_cursor_t *cursor, struct wl_node_result **list, in
 	return mongoc_cursor_error(cursor, &error) ? driver_failed(&error, err) : 0;
 }
 
-static int store_load(void *self, int tenant, const char *eid, struct wl_node_result **ret_results, struct wl_error *err)
+static int store_load(void *self, int tenant, const char *eid, struct wl_node_result **ret_results,
+		      struct wl_error *err)
 {
 	_session_ struct session session = session_of(self);
 	struct wl_node_result *list = NULL;

@@ -1,4 +1,5 @@
-/* A binary min-heap of timers that lie inside other structs: insert, move and remove in O(log n), no allocation a timer. */
+/* A binary min-heap of timers that lie inside other structs: insert, move and remove in O(log n), no allocation a
+ * timer. */
 #ifndef WL_SUPERVISOR_CORE_TIMER_HEAP_H
 #define WL_SUPERVISOR_CORE_TIMER_HEAP_H
 

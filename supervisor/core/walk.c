@@ -213,8 +213,8 @@ static bool edge_is_live(const struct walk *walk, int node, int edge)
 	if (state == WL_NODE_FAILED && shape->on_error == WL_ON_ERROR_BRANCH)
 		return error_edge;
 	/* a choice that was not made takes no handle */
-	return state == WL_NODE_FAILED && shape->on_error == WL_ON_ERROR_CONTINUE &&
-	       shape->kind != WL_KIND_CONDITION && shape->kind != WL_KIND_SWITCH;
+	return state == WL_NODE_FAILED && shape->on_error == WL_ON_ERROR_CONTINUE && shape->kind != WL_KIND_CONDITION &&
+	       shape->kind != WL_KIND_SWITCH;
 }
 
 static void decide_edges(struct walk *walk, int node)
@@ -240,8 +240,7 @@ static void take_handle(struct walk *walk, int node, const char *handle)
 
 static bool fails_the_run(const struct walk *walk, int node)
 {
-	return walk->nodes[node].state == WL_NODE_FAILED &&
-	       walk->graph->nodes[node].on_error == WL_ON_ERROR_FAIL;
+	return walk->nodes[node].state == WL_NODE_FAILED && walk->graph->nodes[node].on_error == WL_ON_ERROR_FAIL;
 }
 
 /* ---- events ---------------------------------------------------------------------------------------- */

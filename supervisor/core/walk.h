@@ -25,10 +25,10 @@
 enum walk_edge_state { WALK_EDGE_OPEN, WALK_EDGE_LIVE, WALK_EDGE_DEAD };
 
 enum walk_action_kind {
-	WALK_START,   /* begin an attempt of `node` */
-	WALK_STOP,    /* end the attempt that is under way; walk_node_ended() is still to come */
-	WALK_STORE,   /* commit the node's result; walk_node_stored() is to come */
-	WALK_FINISH,  /* everything is stored: write the final state `run_state`; `node` is the one that failed, or -1 */
+	WALK_START,  /* begin an attempt of `node` */
+	WALK_STOP,   /* end the attempt that is under way; walk_node_ended() is still to come */
+	WALK_STORE,  /* commit the node's result; walk_node_stored() is to come */
+	WALK_FINISH, /* everything is stored: write the final state `run_state`; `node` is the one that failed, or -1 */
 	WALK_RELEASE, /* at a node boundary with work left: give the run back */
 	WALK_DROP     /* another attempt owns the run: forget it */
 };

@@ -50,11 +50,10 @@ static char *receipt_text(const struct sandbox_result *ended)
 				receipt->limits.memory_mb, receipt->limits.cpu_milli, receipt->limits.pids,
 				receipt->limits.wall_ms, receipt->limits.output_kb, sandbox_reason_word(ended->reason),
 				ended->exit_code, ended->signal);
-	(void)wl_buffer_appendf(&text,
-				",\"wall_us\":%llu,\"cpu_us\":%llu,\"memory_peak\":%llu,\"pids_peak\":%u,\"warm\":%s}",
-				(unsigned long long)receipt->wall_us, (unsigned long long)receipt->cpu_us,
-				(unsigned long long)receipt->memory_peak, receipt->pids_peak,
-				receipt->warm ? "true" : "false");
+	(void)wl_buffer_appendf(
+		&text, ",\"wall_us\":%llu,\"cpu_us\":%llu,\"memory_peak\":%llu,\"pids_peak\":%u,\"warm\":%s}",
+		(unsigned long long)receipt->wall_us, (unsigned long long)receipt->cpu_us,
+		(unsigned long long)receipt->memory_peak, receipt->pids_peak, receipt->warm ? "true" : "false");
 	return text.failed ? NULL : wl_buffer_steal(&text);
 }
 
@@ -129,8 +128,8 @@ static void judge(struct node_outcome *outcome, const struct node_call *call, st
  * Run it, and again where not the program but its place failed: the warden was away or had no room, or a sandbox was
  * lost with its warden. 0 or -errno.
  */
-static int run_somewhere(struct node_world *world, const struct node_call *call,
-			 const struct sandbox_request *request, struct sandbox_result *ended, struct wl_error *err)
+static int run_somewhere(struct node_world *world, const struct node_call *call, const struct sandbox_request *request,
+			 struct sandbox_result *ended, struct wl_error *err)
 {
 	uint64_t give_up_ms = wl_clock_boot_ms() + SANDBOX_WAIT_MS;
 	int lost = 0;

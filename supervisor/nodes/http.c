@@ -19,8 +19,10 @@ static void cleanup_slist(struct curl_slist **list)
 /* Header names that would break the framing of the request, or that belong to one hop only. */
 static bool framing_header(const char *name)
 {
-	static const char *const names[] = { "content-length", "transfer-encoding", "connection", "keep-alive",
-					     "te",	       "trailer",	    "upgrade",	  "proxy-connection" };
+	static const char *const names[] = {
+		"content-length", "transfer-encoding", "connection",	  "keep-alive", "te",
+		"trailer",	  "upgrade",	       "proxy-connection"
+	};
 	for (size_t i = 0; i < WL_COUNT_OF(names); i++)
 		if (strcasecmp(name, names[i]) == 0)
 			return true;

@@ -311,5 +311,6 @@ int http_client_send(struct http_client *client, const struct http_request *requ
 		free(url);
 		url = copy;
 	}
-	return url ? wl_fail(err, EIO, "more than %d redirects", HTTP_REDIRECTS_MAX) : wl_fail(err, ENOMEM, "no memory");
+	return url ? wl_fail(err, EIO, "more than %d redirects", HTTP_REDIRECTS_MAX)
+		   : wl_fail(err, ENOMEM, "no memory");
 }

@@ -16,7 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define NODE_OUTPUT_MAX (4u << 20)  /* bytes of one node's output */
+#define NODE_OUTPUT_MAX (4u << 20)   /* bytes of one node's output */
 #define NODE_INPUTS_KEPT (64u << 10) /* bytes of a node's inputs that are stored with its result */
 
 enum node_language { NODE_PYTHON, NODE_JAVASCRIPT, NODE_BASH };

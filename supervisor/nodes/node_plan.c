@@ -58,9 +58,9 @@ static uint32_t limit_of(const struct wl_json *limits, const char *name, double 
 
 static int code_template(const struct wl_json *data, struct node_plan *plan, struct wl_json **ret_template)
 {
-	static const char *const languages[] = { [NODE_PYTHON] = "python",
-						 [NODE_JAVASCRIPT] = "javascript",
-						 [NODE_BASH] = "bash" };
+	static const char *const languages[] = {
+		[NODE_PYTHON] = "python", [NODE_JAVASCRIPT] = "javascript", [NODE_BASH] = "bash"
+	};
 	const char *language = wl_json_get_string(data, "language", "");
 	int found = -1;
 	for (int i = 0; i < (int)WL_COUNT_OF(languages); i++)

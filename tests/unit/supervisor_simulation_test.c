@@ -6,8 +6,8 @@
  *   rests on was stored, nor after its result was stored · outputs are those of a run without faults · nothing is held
  */
 #include "lib/base/log.h"
-#include "supervisor/run_loop.h"
 #include "supervisor/run_events.h"
+#include "supervisor/run_loop.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -83,7 +83,8 @@ static struct row *row_of(const char *eid)
 
 /* ---- flows ------------------------------------------------------------------------------------------------- */
 
-#define NODE(id, kind, data) "{\"id\":\"" id "\",\"type\":\"" kind "\",\"position\":{\"x\":0,\"y\":0},\"data\":" data "}"
+#define NODE(id, kind, data)                                                                                           \
+	"{\"id\":\"" id "\",\"type\":\"" kind "\",\"position\":{\"x\":0,\"y\":0},\"data\":" data "}"
 #define EDGE(id, source, handle, target)                                                                               \
 	"{\"id\":\"" id "\",\"source\":\"" source "\",\"sourceHandle\":" handle ",\"target\":\"" target "\"}"
 #define FLOW(nodes, edges) "{\"nodes\":[" nodes "],\"edges\":[" edges "]}"
@@ -94,28 +95,40 @@ static const struct {
 	const char *document, *expected;
 } flows[] = {
 	/* a chain of effects with a pure node between */
-	{ FLOW(NODE("s", "start", "{}") "," NODE("a", "code", CODE) "," NODE("j", "join", "{}") "," NODE("b", "code", CODE)
-	       "," NODE("o", "output", "{\"value\":\"done\"}"),
-	       EDGE("1", "s", "null", "a") "," EDGE("2", "a", "null", "j") "," EDGE("3", "j", "null", "b") ","
-	       EDGE("4", "b", "null", "o")),
+	{ FLOW(NODE("s", "start", "{}") "," NODE("a", "code", CODE) "," NODE("j", "join", "{}") "," NODE(
+		       "b", "code", CODE) "," NODE("o", "output", "{\"value\":\"done\"}"),
+	       EDGE("1", "s", "null", "a") "," EDGE("2", "a", "null", "j") "," EDGE("3", "j", "null", "b") "," EDGE(
+		       "4", "b", "null", "o")),
 	  "\"done\"" },
 	/* parallel effects that are joined */
-	{ FLOW(NODE("s", "start", "{}") "," NODE("a", "code", CODE) "," NODE("b", "code", CODE) "," NODE("c", "code", CODE)
-	       "," NODE("j", "join", "{}") "," NODE("d", "code", CODE) "," NODE("o", "output", "{\"value\":[1]}"),
-	       EDGE("1", "s", "null", "a") "," EDGE("2", "s", "null", "b") "," EDGE("3", "s", "null", "c") ","
-	       EDGE("4", "a", "null", "j") "," EDGE("5", "b", "null", "j") "," EDGE("6", "c", "null", "j") ","
-	       EDGE("7", "j", "null", "d") "," EDGE("8", "d", "null", "o")),
+	{ FLOW(NODE("s", "start", "{}") "," NODE("a", "code", CODE) "," NODE("b", "code", CODE) "," NODE(
+		       "c", "code", CODE) "," NODE("j", "join", "{}") "," NODE("d", "code",
+									       CODE) "," NODE("o", "output",
+											      "{\"value\":[1]}"),
+	       EDGE("1", "s", "null", "a") "," EDGE("2", "s", "null", "b") "," EDGE("3", "s", "null", "c") "," EDGE(
+		       "4", "a", "null", "j") "," EDGE("5", "b", "null",
+						       "j") "," EDGE("6", "c", "null",
+								     "j") "," EDGE("7", "j", "null",
+										   "d") "," EDGE("8", "d", "null",
+												 "o")),
 	  "[1]" },
 	/* a choice, and an error that is taken care of */
-	{ FLOW(NODE("s", "start", "{}") "," NODE("c", "condition", "{\"if\":true}") "," NODE("a", "code",
-	       CODE_FAILS(",\"on_error\":\"branch\"")) "," NODE("b", "code", CODE) "," NODE("e", "code", CODE) ","
-	       NODE("o", "output", "{\"value\":7}"),
-	       EDGE("1", "s", "null", "c") "," EDGE("2", "c", "\"true\"", "a") "," EDGE("3", "c", "\"false\"", "b") ","
-	       EDGE("4", "a", "\"error\"", "e") "," EDGE("5", "e", "null", "o")),
+	{ FLOW(NODE("s", "start", "{}") "," NODE("c", "condition", "{\"if\":true}") "," NODE(
+		       "a", "code",
+		       CODE_FAILS(",\"on_error\":\"branch\"")) "," NODE("b", "code",
+									CODE) "," NODE("e", "code",
+										       CODE) "," NODE("o", "output",
+												      "{\"value\":7}"),
+	       EDGE("1", "s", "null", "c") "," EDGE("2", "c", "\"true\"", "a") "," EDGE(
+		       "3", "c", "\"false\"", "b") "," EDGE("4", "a", "\"error\"", "e") "," EDGE("5", "e", "null",
+												 "o")),
 	  "7" },
 	/* a failure that nobody takes care of, after a retry, beside another effect */
-	{ FLOW(NODE("s", "start", "{}") "," NODE("a", "code", CODE_FAILS(",\"retry\":{\"attempts\":2,\"delay_ms\":50}"))
-	       "," NODE("b", "code", CODE) "," NODE("d", "code", CODE),
+	{ FLOW(NODE("s", "start", "{}") "," NODE(
+		       "a", "code",
+		       CODE_FAILS(",\"retry\":{\"attempts\":2,\"delay_ms\":50}")) "," NODE("b", "code",
+											   CODE) "," NODE("d", "code",
+													  CODE),
 	       EDGE("1", "s", "null", "a") "," EDGE("2", "s", "null", "b") "," EDGE("3", "b", "null", "d")),
 	  NULL },
 };
@@ -496,7 +509,8 @@ static void one_step(void)
 	}
 }
 
-/* ---- one schedule ------------------------------------------------------------------------------------------------- */
+/* ---- one schedule -------------------------------------------------------------------------------------------------
+ */
 
 static bool all_over(void)
 {

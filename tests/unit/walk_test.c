@@ -92,7 +92,9 @@ static const struct play plays[] = {
 	{ "join any is skipped when no branch lives",
 	  "s:start c:condition a:transform b:transform j:join/any",
 	  "s>c c.true>a c.true>b a>j b>j",
-	  { { "begin", "start s" }, { "ok s", "store s, start c" }, { "ok c false", "store c, store a, store b, store j" } } },
+	  { { "begin", "start s" },
+	    { "ok s", "store s, start c" },
+	    { "ok c false", "store c, store a, store b, store j" } } },
 	{ "a failure stops the siblings, and they are stored after their cause",
 	  "s:start a:code b:code o:output",
 	  "s>a s>b a>o b>o",
@@ -453,7 +455,8 @@ static void test_long_chain(void **state)
 	for (int i = 0; i < WL_FLOW_MAX_NODES - 2; i++) {
 		node_used += (size_t)snprintf(nodes + node_used, sizeof(nodes) - node_used, " n%d:transform", i);
 		if (i > 0)
-			edge_used += (size_t)snprintf(edges + edge_used, sizeof(edges) - edge_used, " n%d>n%d", i - 1, i);
+			edge_used +=
+				(size_t)snprintf(edges + edge_used, sizeof(edges) - edge_used, " n%d>n%d", i - 1, i);
 	}
 	struct wl_flow_graph graph;
 	struct walk walk;
