@@ -71,6 +71,7 @@ def run_unit(program, tally, env):
         old.unlink()
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="unit-") as scratch:
+        os.chmod(scratch, 0o711)        # a test's own PostgreSQL runs as another user
         settings = dict(env, CMOCKA_MESSAGE_OUTPUT="xml", CMOCKA_XML_FILE=str(REPORTS / f"unit-{program.name}-%g.xml"),
                         TMPDIR=scratch)
         code, output = run_limited([str(program)], UNIT_LIMIT_S, env=settings, cwd=ROOT, stdout=subprocess.PIPE,
