@@ -91,7 +91,9 @@ static int report(const struct bench *bench, const char *name, uint64_t took_us)
 	if (!values)
 		return 1;
 	for (int i = 0; i < bench->count; i++) {
-		values[i] = bench->samples[i].first_us - bench->samples[i].begin_us;
+		const struct sample *sample = &bench->samples[i];
+		/* a program that writes nothing has its end for a first byte */
+		values[i] = (sample->first_us ? sample->first_us : sample->end_us) - sample->begin_us;
 		warm += bench->samples[i].warm;
 		cpu += bench->samples[i].cpu_us;
 	}
