@@ -152,10 +152,12 @@ std::string quoted_part(const std::string &text)
 	return from == std::string::npos || to <= from ? "" : text.substr(from + 1, to - from - 1);
 }
 
-/* The field that nothing allows, from the sentence about it. */
+/* The field that nothing allows, from the sentence about it; its name may hold quotes and colons of its own. */
 std::string unknown_field(const std::string &description)
 {
-	return quoted_part(description.substr(description.rfind(':')));
+	static const std::string before = "constraints: ";
+	size_t at = description.find(before);
+	return at == std::string::npos ? "" : quoted_part(description.substr(at + before.size()));
 }
 
 std::string sentence_of(const std::string &description, const Value *rules)

@@ -1,10 +1,12 @@
 #include "lib/base/cleanup.h"
 #include "lib/codec/flow_document.h"
+#include "lib/codec/json_schema.h"
 
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -347,6 +349,44 @@ static void the_canonical_text_has_one_form(void **state)
 	assert_string_equal(one, two);
 }
 
+/* specs/flow.json says for others what the reader checks: where it can speak, both agree. */
+static void the_published_schema_agrees(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		bool right;
+	} rows[] = {
+		{ whole, true },
+		{ "{}", false },
+		{ "{\"nodes\":[],\"edges\":[],\"name\":1}", false },
+		{ FLOW(NODE("a", "agent", ""), EDGE("s", "a")), false },
+		{ FLOW(NODE("a b", "join", ""), EDGE("s", "a b")), false },
+		{ FLOW("{\"id\":\"a\",\"type\":\"join\",\"colour\":1}", EDGE("s", "a")), false },
+		{ FLOW(VALUE("a", "1"), "{\"source\":\"s\"}"), false },
+		{ FLOW(VALUE("a", "1"), EDGE("s", "a")), true },
+	};
+	static char text[65536];
+	struct wl_json_schema *schema = NULL;
+	struct wl_error err = { 0 };
+	_wl_fclose_ FILE *file = fopen("specs/flow.json", "re");
+	assert_non_null(file);
+	if (wl_json_schema_compile(text, fread(text, 1, sizeof(text), file), &schema, &err) < 0)
+		fail_msg("%s", err.text);
+	for (size_t i = 0; i < WL_COUNT_OF(rows); i++) {
+		struct wl_flow_graph graph;
+		faults.count = faults.skipped = 0;
+		int found = wl_json_schema_check(schema, rows[i].text, strlen(rows[i].text), "", &faults, &err);
+		bool read = read_text(rows[i].text, &graph, &err) == 0;
+		if (read)
+			wl_flow_graph_release(&graph);
+		if ((found == 0) != rows[i].right || read != rows[i].right)
+			fail_msg("%s: the schema finds %d faults, the reader %s it", rows[i].text, found,
+				 read ? "takes" : "refuses");
+	}
+	wl_json_schema_free(schema);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -359,6 +399,7 @@ int main(void)
 		cmocka_unit_test(faults_beyond_a_hundred_are_counted),
 		cmocka_unit_test(size_is_bounded),
 		cmocka_unit_test(the_canonical_text_has_one_form),
+		cmocka_unit_test(the_published_schema_agrees),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
