@@ -9,7 +9,6 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "scheduler/core/dispatch_plan.h"
-#include "scheduler/core/upkeep_plan.h"
 #include "scheduler/scheduler.h"
 
 #include <errno.h>

@@ -4,6 +4,7 @@
  * The order is what keeps it safe: first the ledger fences the attempt (whether it had started or not), then the
  * queue frees its slot. The other way round, the attempt could still start or finish beside its successor.
  */
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "scheduler/scheduler.h"
 
@@ -37,36 +38,64 @@ static int give_up(struct upkeep *upkeep, int shard, int64_t gen, const struct w
 	return 0;
 }
 
+/*
+ * Fence a batch; when the ledger refuses it, one by one, so that a row that cannot be ended (its tenant's tables are
+ * damaged, say) holds up no other. What was not fenced stays "newer" and keeps its lease until the next look.
+ */
+static int fence_items(struct upkeep *upkeep, struct wl_fence *items, int count, bool *ret_fenced, struct wl_error *err)
+{
+	int most = (int)upkeep->scheduler->settings->max_deliveries;
+	int r = upkeep->ledger.fence(upkeep->ledger.self, items, count, most, err);
+	for (int i = 0; i < count; i++)
+		ret_fenced[i] = r == 0;
+	if (r != -EIO || count == 1)
+		return r;
+	for (int i = 0; i < count; i++) {
+		r = upkeep->ledger.fence(upkeep->ledger.self, &items[i], 1, most, err);
+		ret_fenced[i] = r == 0;
+		if (r < 0 && r != -EIO)
+			return r;
+		if (r < 0 && upkeep_due(&upkeep->complaint, wl_clock_boot_ms()))
+			wl_log(WL_LOG_ERROR, "execution %s cannot be given up: %s", items[i].eid, err->text);
+	}
+	return 0;
+}
+
 static int reap_shard(struct upkeep *upkeep, int shard, int64_t gen, struct wl_error *err)
 {
 	struct wl_fence items[BATCH];
-	int total = 0, count = BATCH;
-	while (count == BATCH) {
-		count = upkeep->queue.expired(upkeep->queue.self, shard, gen, items, BATCH, err);
+	bool fenced[BATCH];
+	int total = 0, done = BATCH;
+	while (done == BATCH) {
+		int count = upkeep->queue.expired(upkeep->queue.self, shard, gen, items, BATCH, err);
 		if (count <= 0)
 			return count < 0 ? count : total;
-		int r = upkeep->ledger.fence(upkeep->ledger.self, items, count,
-					     (int)upkeep->scheduler->settings->max_deliveries, err);
-		for (int i = 0; r == 0 && i < count; i++)
-			r = give_up(upkeep, shard, gen, &items[i], err);
+		int r = fence_items(upkeep, items, count, fenced, err);
+		done = 0;
+		for (int i = 0; r == 0 && i < count; i++) {
+			r = fenced[i] ? give_up(upkeep, shard, gen, &items[i], err) : 0;
+			done += fenced[i];
+		}
 		if (r < 0)
 			return r;
-		total += count;
+		total += done;
 	}
 	return total;
 }
 
 int reap_leases(struct upkeep *upkeep, struct wl_error *err)
 {
-	int total = 0;
+	int total = 0, failed = 0;
 	for (int shard = 0; shard < WL_SHARDS; shard++) {
 		int64_t gen = atomic_load(&upkeep->scheduler->gens[shard]);
 		int r = gen ? reap_shard(upkeep, shard, gen, err) : 0;
-		if (r < 0 && r != -EAGAIN)
+		if (scheduler_is_away(r))
 			return r;
+		if (r < 0 && r != -EAGAIN)
+			failed = r;
 		total += r > 0 ? r : 0;
 	}
-	return total;
+	return failed < 0 ? failed : total;
 }
 
 int reap_overdue(struct upkeep *upkeep, struct wl_error *err)

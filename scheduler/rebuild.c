@@ -9,7 +9,6 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
-#include "scheduler/core/upkeep_plan.h"
 #include "scheduler/scheduler.h"
 
 #include <errno.h>
@@ -128,11 +127,24 @@ static int rebuild_shard(struct upkeep *upkeep, int shard, struct wl_error *err)
 	return r;
 }
 
+static int guard_shard(struct upkeep *upkeep, const struct wl_shard_row *row, const char *run_id, struct wl_error *err)
+{
+	int r = upkeep->queue.touch(upkeep->queue.self, row->id, row->gen, err);
+	if (r < 0 && r != -EAGAIN)
+		return r;
+	if (shard_judge(row->redis_run_id, run_id, r == 0) == SHARD_READY) {
+		atomic_store(&upkeep->scheduler->gens[row->id], row->gen);
+		return 0;
+	}
+	atomic_store(&upkeep->scheduler->gens[row->id], 0);
+	return rebuild_shard(upkeep, row->id, err);
+}
+
 int guard_shards(struct upkeep *upkeep, struct wl_error *err)
 {
 	struct wl_shard_row rows[WL_SHARDS];
 	char run_id[64];
-	int r = upkeep->ledger.shards(upkeep->ledger.self, rows, err);
+	int failed = 0, r = upkeep->ledger.shards(upkeep->ledger.self, rows, err);
 	if (r < 0) {
 		/* without the ledger nobody can begin another gen: what is known stays right */
 		struct wl_error ignored = { 0 };
@@ -140,18 +152,14 @@ int guard_shards(struct upkeep *upkeep, struct wl_error *err)
 		return r;
 	}
 	r = upkeep->queue.run_id(upkeep->queue.self, run_id, err);
-	for (int shard = 0; r == 0 && shard < WL_SHARDS; shard++) {
-		r = upkeep->queue.touch(upkeep->queue.self, shard, rows[shard].gen, err);
-		if (r < 0 && r != -EAGAIN)
+	if (r < 0)
+		return r;
+	for (int shard = 0; shard < WL_SHARDS; shard++) {
+		r = guard_shard(upkeep, &rows[shard], run_id, err);
+		if (scheduler_is_away(r))
 			return r;
-		if (shard_judge(rows[shard].redis_run_id, run_id, r == 0) == SHARD_READY) {
-			atomic_store(&upkeep->scheduler->gens[shard], rows[shard].gen);
-			continue;
-		}
-		atomic_store(&upkeep->scheduler->gens[shard], 0);
-		r = rebuild_shard(upkeep, shard, err);
-		if (r == -EAGAIN) /* the server is still loading, or another one builds: the next look decides */
-			r = 0;
+		if (r < 0 && r != -EAGAIN) /* while the server loads, or another one builds: the next look decides */
+			failed = r;
 	}
-	return r;
+	return failed;
 }

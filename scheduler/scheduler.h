@@ -14,7 +14,9 @@
 #include "lib/base/settings.h"
 #include "lib/ports/job_queue.h"
 #include "lib/ports/ledger.h"
+#include "scheduler/core/upkeep_plan.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -58,6 +60,12 @@ void scheduler_stop(struct scheduler *scheduler);
 bool scheduler_stopping(struct scheduler *scheduler);
 /* Sleep until the time is over or the program is to stop. */
 void scheduler_pause(struct scheduler *scheduler, uint64_t ms);
+/* True for an error that says a server is away: then nothing else will work either. */
+static inline bool scheduler_is_away(int r)
+{
+	return r == -ECONNREFUSED || r == -EPIPE || r == -ETIMEDOUT;
+}
+
 /* Note the outcome of a step: 0 or more is well. Logs changes only. */
 void outage_note(struct outage *outage, int r, const struct wl_error *err);
 
@@ -71,6 +79,7 @@ struct upkeep {
 	struct scheduler *scheduler;
 	struct wl_job_queue queue;
 	struct wl_ledger ledger;
+	struct upkeep_timer complaint; /* bounds the log lines about rows that cannot be ended */
 };
 
 void *dispatch_main(void *context);
@@ -85,7 +94,6 @@ int reap_leases(struct upkeep *upkeep, struct wl_error *err);
 int reap_overdue(struct upkeep *upkeep, struct wl_error *err);
 
 /* sweeper.c */
-struct sweep_cursor;
 /* Enqueue what the queue has lost, from the cursor on; how many, or -errno. */
 int sweep_ledger(struct upkeep *upkeep, struct sweep_cursor *cursor, struct wl_error *err);
 /* The shares that were copied last, by shard. */

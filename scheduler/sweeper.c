@@ -4,7 +4,6 @@
  */
 #include "lib/base/cleanup.h"
 #include "lib/base/log.h"
-#include "scheduler/core/upkeep_plan.h"
 #include "scheduler/scheduler.h"
 
 #include <errno.h>

@@ -2,13 +2,13 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
-#include "scheduler/core/upkeep_plan.h"
 #include "scheduler/scheduler.h"
 
 #define GUARD_MS 1000
 #define SHARES_MS 2000
 #define REPORT_MS 5000
 #define JANITOR_MS 3600000
+#define COMPLAINT_MS 60000
 
 struct keeper {
 	struct upkeep *upkeep;
@@ -62,25 +62,35 @@ static int (*const steps[STEPS])(struct keeper *, struct wl_error *) = {
 	[STEP_SHARES] = step_shares, [STEP_REPORT] = step_report, [STEP_JANITOR] = step_janitor,
 };
 
-/* Every step that is due; the first failure ends the round, since its server is most likely away for all. */
+/*
+ * Every step that is due. A server that is away ends the round; another failure of one step (a damaged row, say) must
+ * not keep the others from their work.
+ */
 static int upkeep_round(struct keeper *keeper, struct upkeep_timer timers[STEPS], struct wl_error *err)
 {
+	int failed = 0;
 	for (int i = 0; i < STEPS && !scheduler_stopping(keeper->upkeep->scheduler); i++) {
+		struct wl_error own = { 0 };
 		if (!upkeep_due(&timers[i], wl_clock_boot_ms()))
 			continue;
-		int r = steps[i](keeper, err);
-		if (r < 0) {
+		int r = steps[i](keeper, &own);
+		if (r >= 0)
+			continue;
+		*err = own;
+		failed = r;
+		if (scheduler_is_away(r)) {
 			timers[i].due_ms = 0;
-			return r;
+			break;
 		}
 	}
-	return 0;
+	return failed;
 }
 
 void *upkeep_main(void *context)
 {
 	struct upkeep *upkeep = context;
 	struct keeper keeper = { .upkeep = upkeep };
+	upkeep->complaint.period_ms = COMPLAINT_MS;
 	struct outage outage = { .thread = "upkeep" };
 	const struct wl_settings *settings = upkeep->scheduler->settings;
 	struct upkeep_timer timers[STEPS] = {

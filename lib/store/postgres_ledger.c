@@ -11,6 +11,8 @@
 
 #define NUMBER_TEXT 24
 #define REBUILD_LOCK "7202" /* first key of the advisory locks of rebuilds; 7201 is the shards' */
+/* a scheduler that is stopped in the middle of a rebuild loses its session, and with it the lock, after so long */
+#define REBUILD_PATIENCE "'5s'"
 
 /* X(NAME, parameters, sql) */
 #define STATEMENTS(X)                                                                                                  \
@@ -24,8 +26,12 @@
 	X(OVERDUE, 2, "SELECT eid, tenant, shard, epoch FROM control.expire_overdue($1, $2)")                          \
 	X(SHARDS, 0, "SELECT id, gen, redis_run_id FROM control.shards()")                                             \
 	X(SHARD_RENEW, 2, "SELECT control.shard_renew($1, $2)")                                                        \
-	X(REBUILD_LOCK_TRY, 1, "SELECT pg_try_advisory_lock(" REBUILD_LOCK ", $1)")                                    \
-	X(REBUILD_UNLOCK, 1, "SELECT pg_advisory_unlock(" REBUILD_LOCK ", $1)")                                        \
+	X(REBUILD_LOCK_TRY, 1,                                                                                         \
+	  "SELECT CASE WHEN pg_try_advisory_lock(" REBUILD_LOCK ", $1) "                                               \
+	  "THEN set_config('idle_session_timeout', " REBUILD_PATIENCE ", false) IS NOT NULL ELSE false END")           \
+	X(REBUILD_UNLOCK, 1,                                                                                           \
+	  "SELECT pg_advisory_unlock(" REBUILD_LOCK ", $1) "                                                           \
+	  "AND set_config('idle_session_timeout', '0', false) IS NOT NULL")                                            \
 	X(PAGE, 4,                                                                                                     \
 	  "SELECT eid, tenant, state, epoch, sup, seq, cancel, delay_ms "                                              \
 	  "FROM control.dispatch_page($1, $2, $3, $4)")                                                                \

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct servers servers;
 static PGconn *admin;
@@ -381,6 +382,27 @@ static void only_one_session_rebuilds_a_shard(void **state)
 	other.close(other.self);
 }
 
+static void who_says_nothing_loses_the_rebuild(void **state)
+{
+	(void)state;
+	struct wl_error err = { 0 };
+	struct wl_ledger silent;
+	struct wl_shard_row rows[WL_SHARDS];
+	uint64_t end = wl_clock_boot_ms() + 30000;
+	assert_int_equal(wl_postgres_ledger_open(servers.postgres_url, &silent, &err), 0);
+	assert_int_equal(silent.rebuild_lock(silent.self, 9, &err), 1);
+	int locked = ledger.rebuild_lock(ledger.self, 9, &err);
+	assert_int_equal(locked, 0);
+	while ((locked = ledger.rebuild_lock(ledger.self, 9, &err)) == 0) {
+		assert_true(wl_clock_boot_ms() < end);
+		(void)usleep(20000);
+	}
+	assert_int_equal(locked, 1);
+	assert_int_equal(silent.shards(silent.self, rows, &err), -EPIPE);
+	assert_int_equal(ledger.rebuild_unlock(ledger.self, 9, &err), 1);
+	silent.close(silent.self);
+}
+
 static void shares_name_the_shards_tenants(void **state)
 {
 	(void)state;
@@ -541,6 +563,7 @@ int main(void)
 		cmocka_unit_test(deadlines_end_waiting_runs_at_once_and_running_ones_after_the_grace),
 		cmocka_unit_test(pages_follow_the_order_of_acceptance),
 		cmocka_unit_test(only_one_session_rebuilds_a_shard),
+		cmocka_unit_test(who_says_nothing_loses_the_rebuild),
 		cmocka_unit_test(shares_name_the_shards_tenants),
 		cmocka_unit_test(a_quota_is_exact_under_parallel_accepts),
 		cmocka_unit_test(one_key_makes_one_execution),

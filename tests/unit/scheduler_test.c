@@ -315,6 +315,40 @@ static void a_run_that_kills_its_supervisors_is_poison(void **state)
 	await_no_entry(accepted.shard, accepted.eid);
 }
 
+static void run_sql(const char *fmt, ...)
+{
+	char sql[512], value[256];
+	va_list args;
+	va_start(args, fmt);
+	(void)vsnprintf(sql, sizeof(sql), fmt, args);
+	va_end(args);
+	(void)kit_value(admin, value, sql);
+}
+
+static void a_damaged_tenant_holds_up_no_other(void **state)
+{
+	(void)state;
+	int damaged = tenants[3], healthy = tenants[2];
+	struct kit_accept bad = accept_for(damaged, 60000), good = accept_for(healthy, 60000);
+	run_sql("UPDATE control.dispatch SET shard = %d WHERE eid = '%s'", bad.shard, good.eid);
+	good.shard = bad.shard;
+	enqueue(&bad, damaged);
+	struct wl_lease lease = await_lease("S1", bad.eid);
+	assert_int_equal(start("S1", &lease), WL_START_STARTED);
+	/* to give this one up means to end it, and its terminal row cannot be written */
+	run_sql("UPDATE control.dispatch SET cancel = true WHERE eid = '%s'", bad.eid);
+	run_sql("ALTER TABLE t_%d.executions RENAME TO hidden", damaged);
+	enqueue(&good, healthy);
+	lease = await_lease("S1", good.eid);
+	assert_int_equal(start("S1", &lease), WL_START_STARTED);
+	lease = await_lease("S1", good.eid);
+	assert_int_equal(start("S1", &lease), WL_START_STARTED);
+	assert_true(finish("S1", &lease));
+	run_sql("ALTER TABLE t_%d.hidden RENAME TO executions", damaged);
+	await_status(damaged, bad.eid, "cancelled");
+	await_no_entry(bad.shard, bad.eid);
+}
+
 static void a_deadline_ends_what_waits_and_frees_its_place(void **state)
 {
 	(void)state;
@@ -451,6 +485,7 @@ int main(void)
 		cmocka_unit_test(a_lost_attempt_is_fenced_and_runs_again),
 		cmocka_unit_test(a_claim_that_never_starts_comes_again),
 		cmocka_unit_test(a_run_that_kills_its_supervisors_is_poison),
+		cmocka_unit_test(a_damaged_tenant_holds_up_no_other),
 		cmocka_unit_test(a_deadline_ends_what_waits_and_frees_its_place),
 		cmocka_unit_test(an_emptied_queue_is_rebuilt_as_the_ledger_says),
 		cmocka_unit_test(a_new_redis_is_noticed_and_filled),
