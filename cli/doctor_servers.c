@@ -72,8 +72,8 @@ static bool take_path(struct address *address, const char *path)
 	return snprintf(address->path, sizeof(address->path), "%s", path) < (int)sizeof(address->path);
 }
 
-/* The value of one query member of a URL, %-decoded; false when it has none. */
-static bool query_member(const char *query, const char *name, char *value, size_t size)
+/* The value of one query member of a URL, %-decoded: 1; 0 when it has none; -1 when it does not fit. */
+static int query_member(const char *query, const char *name, char *value, size_t size)
 {
 	size_t length = strlen(name);
 	for (const char *at = query; at && *at; at = strchr(at, '&') ? strchr(at, '&') + 1 : NULL) {
@@ -86,12 +86,12 @@ static bool query_member(const char *query, const char *name, char *value, size_
 		if (fits)
 			strcpy(value, decoded);
 		curl_free(decoded);
-		return fits;
+		return fits ? 1 : -1;
 	}
-	return false;
+	return 0;
 }
 
-/* Host, port and path out of the parsed URL. A host that is a %-encoded path names a socket, as MongoDB's do. */
+/* Host and port out of the parsed URL; libpq's `host` in the query may name the folder of a socket. */
 static bool take_parts(CURLU *url, const char *standard_port, struct address *address)
 {
 	char *host = NULL, *port = NULL, *query = NULL;
@@ -99,15 +99,15 @@ static bool take_parts(CURLU *url, const char *standard_port, struct address *ad
 	(void)curl_url_get(url, CURLUPART_HOST, &host, CURLU_URLDECODE);
 	(void)curl_url_get(url, CURLUPART_PORT, &port, 0);
 	(void)curl_url_get(url, CURLUPART_QUERY, &query, 0);
-	bool good = true;
 	(void)snprintf(address->port, sizeof(address->port), "%s", port ? port : standard_port);
-	if (query_member(query, "port", given_port, sizeof(given_port)))
+	int has_port = query_member(query, "port", given_port, sizeof(given_port));
+	int has_folder = query_member(query, "host", folder, sizeof(folder));
+	bool good = has_port >= 0 && has_folder >= 0;
+	if (has_port > 0)
 		strcpy(address->port, given_port);
-	if (query_member(query, "host", folder, sizeof(folder)) && folder[0] == '/')
-		good = snprintf(address->path, sizeof(address->path), "%s/.s.PGSQL.%s", folder, address->port) <
-		       (int)sizeof(address->path);
-	else if (host && host[0] == '/')
-		good = take_path(address, host);
+	if (has_folder > 0 && folder[0] == '/')
+		good &= snprintf(address->path, sizeof(address->path), "%s/.s.PGSQL.%s", folder, address->port) <
+			(int)sizeof(address->path);
 	else
 		(void)snprintf(address->host, sizeof(address->host), "%s", host && *host ? host : "127.0.0.1");
 	curl_free(host);
@@ -116,30 +116,41 @@ static bool take_parts(CURLU *url, const char *standard_port, struct address *ad
 	return good;
 }
 
-/* A server's URL as an address; false when it is not understood. */
+/* A %-encoded path up to one of the characters in `end`. */
+static bool take_encoded_path(struct address *address, const char *text, const char *end)
+{
+	char *path = curl_easy_unescape(NULL, text, (int)strcspn(text, end), NULL);
+	bool good = path && take_path(address, path);
+	curl_free(path);
+	return good;
+}
+
+/*
+ * A server's URL as an address; false when it is not understood. The user is left out first (libpq takes one without
+ * a host, which is no URL to others), and of several hosts the first one counts.
+ */
 static bool parse_address(const char *text, const char *standard_port, struct address *address)
 {
 	*address = (struct address){ 0 };
-	if (strncmp(text, "unix://", 7) == 0) {
-		char *path = curl_easy_unescape(NULL, text + 7, (int)strcspn(text + 7, "?"), NULL);
-		bool good = path && take_path(address, path);
-		curl_free(path);
-		return good;
-	}
-	const char *host = strstr(text, "://");
-	const char *at = host ? strchr(host, '@') : NULL;
-	const char *first = at ? at + 1 : host ? host + 3 : text;
-	if (strncasecmp(first, "%2f", 3) == 0) { /* a socket as MongoDB writes it; no host name for a URL parser */
-		char *path = curl_easy_unescape(NULL, first, (int)strcspn(first, "/?,"), NULL);
-		bool good = path && take_path(address, path);
-		curl_free(path);
-		return good;
-	}
+	if (strncmp(text, "unix://", 7) == 0)
+		return take_encoded_path(address, text + 7, "?");
+	const char *authority = strstr(text, "://");
+	if (!authority)
+		return false;
+	authority += 3;
+	size_t length = strcspn(authority, "/?");
+	const char *at = memrchr(authority, '@', length);
+	const char *host = at ? at + 1 : authority, *rest = authority + length;
+	if (strncasecmp(host, "%2f", 3) == 0) /* a socket as MongoDB writes it */
+		return take_encoded_path(address, host, "/?,");
+	char plain[2048];
+	int host_length = (int)strcspn(host, ",/?");
+	int used = snprintf(plain, sizeof(plain), "server://%.*s%s%s", host_length ? host_length : 9,
+			    host_length ? host : "127.0.0.1", *rest == '/' ? "" : "/", rest);
 	CURLU *url = curl_url();
-	bool good =
-		url &&
-		curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME | CURLU_NO_AUTHORITY) == CURLUE_OK &&
-		take_parts(url, standard_port, address);
+	bool good = url && used < (int)sizeof(plain) &&
+		    curl_url_set(url, CURLUPART_URL, plain, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
+		    take_parts(url, standard_port, address);
 	curl_url_cleanup(url);
 	return good;
 }

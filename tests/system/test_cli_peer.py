@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import threading
 
@@ -556,8 +557,8 @@ def findings(visitor, code=0, **env):
     return {row["name"]: row for row in answer["findings"]}
 
 
-def one_shot(answer):
-    """A TCP server that answers the first bytes of each connection with `answer`; (port, socket)."""
+def one_shot(answer, question):
+    """A TCP server that answers `question` with `answer`, and nothing else; (port, socket)."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve():
@@ -567,7 +568,7 @@ def one_shot(answer):
             except OSError:
                 return
             with client:
-                if client.recv(4096):
+                if client.recv(4096) == question:
                     client.sendall(answer)
     threading.Thread(target=serve, daemon=True).start()
     return listener.getsockname()[1], listener
@@ -581,16 +582,19 @@ def end_listening(listener):
 
 def test_doctor_knows_servers_by_their_protocol(visitor):
     hello = b"\x26\0\0\0\x01\0\0\0\x01\0\0\0\xdd\x07\0\0" + b"\0" * 22
-    kinds = {"PostgreSQL": ("POSTGRES", "postgresql://u:p@{}/d", b"N"), "Redis": ("REDIS", "redis://{}", b"+PONG\r\n"),
-             "document server": ("MONGODB", "mongodb://{}/w", hello)}
-    for name, (variable, url, answer) in kinds.items():
-        port, listener = one_shot(answer)
+    asked = b"\x10hello\0\1\0\0\0\x02$db\0\6\0\0\0admin\0\0"
+    asked = struct.pack("<iiiiiBi", 25 + len(asked), 1, 0, 2013, 0, 0, 4 + len(asked)) + asked
+    kinds = {"PostgreSQL": ("POSTGRES", "postgresql://u:p@{}/d", struct.pack(">ii", 8, 80877103), b"N"),
+             "Redis": ("REDIS", "redis://{}", b"PING\r\n", b"+PONG\r\n"),
+             "document server": ("MONGODB", "mongodb://{}/w", asked, hello)}
+    for name, (variable, url, question, answer) in kinds.items():
+        port, listener = one_shot(answer, question)
         setting = {f"WINDLASS_{variable}_URL": url.format(f"127.0.0.1:{port}")}
         assert findings(visitor, **setting)[name]["health"] == "ok"
         end_listening(listener)
         row = findings(visitor, 1, **setting)[name]
         assert row["health"] == "missing" and f"WINDLASS_{variable}_URL" in row["advice"] + row["text"]
-        port, listener = one_shot(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        port, listener = one_shot(b"HTTP/1.1 400 Bad Request\r\n\r\n", question)
         setting = {f"WINDLASS_{variable}_URL": url.format(f"127.0.0.1:{port}")}
         assert "another protocol" in findings(visitor, 1, **setting)[name]["text"]
         end_listening(listener)
@@ -601,6 +605,10 @@ def test_doctor_names_what_is_missing(visitor):
     assert row["health"] == "missing" and "crun" in row["advice"]
     row = findings(visitor, 1, WINDLASS_POSTGRES_URL="postgresql:///w?host=/nonexistent&port=5433")["PostgreSQL"]
     assert "/nonexistent/.s.PGSQL.5433" in row["text"]
+    for url in ("postgresql://u:p%40@/w?port=5433&host=%2Fnonexistent", "postgresql://u@?host=/nonexistent&port=5433"):
+        assert "/nonexistent/.s.PGSQL.5433" in findings(visitor, 1, WINDLASS_POSTGRES_URL=url)["PostgreSQL"]["text"]
+    for url in ("no url", "postgresql://[", "postgresql://h:99999999/w", "postgresql:///w?host=/" + "x" * 200):
+        assert "is no URL" in findings(visitor, 1, WINDLASS_POSTGRES_URL=url)["PostgreSQL"]["text"]
     row = findings(visitor, 1, WINDLASS_REDIS_URL="unix:///nonexistent/redis.sock")["Redis"]
     assert "/nonexistent/redis.sock" in row["text"]
     row = findings(visitor, 1, WINDLASS_MONGODB_URL="mongodb://%2Fnonexistent%2Fm.sock/w")["document server"]
