@@ -296,6 +296,49 @@ static void the_environment_is_not_there(void **state)
 	gives("\"{{ input_filename }}\"", "null");
 }
 
+/* True when /proc shows each process of the server sealed: filter, no new privileges, no processes of its own. */
+static bool all_sealed(void)
+{
+	char path[64], text[8192];
+	int children = 0, child;
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)server, (int)server);
+	_wl_fclose_ FILE *list = fopen(path, "re");
+	assert_non_null(list);
+	while (fscanf(list, "%d", &child) == 1) {
+		(void)snprintf(path, sizeof(path), "/proc/%d/status", child);
+		_wl_fclose_ FILE *status = fopen(path, "re");
+		if (!status)
+			return false;
+		text[fread(text, 1, sizeof(text) - 1, status)] = '\0';
+		(void)snprintf(path, sizeof(path), "/proc/%d/limits", child);
+		_wl_fclose_ FILE *limits = fopen(path, "re");
+		char bounds[8192];
+		if (!limits || !strstr(text, "NoNewPrivs:\t1"))
+			return false;
+		bounds[fread(bounds, 1, sizeof(bounds) - 1, limits)] = '\0';
+		if (!strstr(bounds, "Max processes             0 ") || !strstr(bounds, "Max open files            8 "))
+			return false;
+#ifndef WL_SANITIZED
+		if (!strstr(text, "Seccomp:\t2"))
+			return false;
+#endif
+		children++;
+	}
+	return children > 0;
+}
+
+static void every_process_is_sealed(void **state)
+{
+	(void)state;
+	gives("\"{{ 1 }}\"", "1");
+	/* a process that was forked just now needs a moment: wait for the state, with an end */
+	uint64_t last = wl_clock_boot_ms() + 10000;
+	while (!all_sealed()) {
+		assert_true(wl_clock_boot_ms() < last);
+		(void)poll(NULL, 0, 5);
+	}
+}
+
 /* A request that ends its process fails alone: the next one works. */
 static void endless_and_huge_ones_fail_alone(void **state)
 {
@@ -501,6 +544,7 @@ int main(void)
 		cmocka_unit_test(long_lists_and_wide_objects_are_sorted),
 		cmocka_unit_test(wrong_expressions_are_explained),
 		cmocka_unit_test(the_environment_is_not_there),
+		cmocka_unit_test(every_process_is_sealed),
 		cmocka_unit_test(endless_and_huge_ones_fail_alone),
 		cmocka_unit_test(time_is_bounded_by_the_server_too),
 		cmocka_unit_test(templates_are_checked_without_running),
