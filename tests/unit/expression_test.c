@@ -171,70 +171,72 @@ static void values_keep_their_types(void **state)
 		gives(rows[i][0], rows[i][1]);
 }
 
+static const char *const plain_paths[] = {
+	".",
+	".inputs",
+	".inputs.a",
+	".inputs.a.b",
+	".inputs.n.x",
+	".inputs.n[0]",
+	".inputs.list[0]",
+	".inputs.list[-3]",
+	".inputs.list[-4]",
+	".inputs.list[3]",
+	".inputs[\\\"s\\\"]",
+	".inputs.\\\"odd key\\\"",
+	".[\\\"inputs\\\"].list[1]",
+	".nodes[\\\"n-1\\\"]",
+	".inputs.s",
+	".missing",
+	".inputs.list",
+	/* a path and a program behind it */
+	".inputs.list | length",
+	".inputs.a|.b",
+	".|.inputs.a.b",
+	".inputs.s | ascii_upcase | length",
+	".inputs.a |= 1",
+	".inputs.list | .[0] as $x | $x + 1",
+	".missing | length",
+	".inputs.n | type",
+	".inputs.a | def f: .b; f",
+	".inputs.list[1] // 5",
+	".inputs.list | map(. + 1) | add",
+	".inputs.list | ",
+	".inputs.a.b || 1",
+	".inputs.s | error",
+	".inputs.list | .[]",
+	/* and what jq refuses */
+	".inputs.s.x",
+	".inputs.a[0]",
+	".inputs.list.x",
+	".inputs.a.b.c",
+	".inputs.list[\\\"x\\\"]",
+	".inputs.",
+	".inputs.list[",
+	".inputs..a",
+	"..[0]",
+	".[",
+	".1",
+	".inputs.a b",
+	".inputs.list[1",
+	".inputs.list[--1]",
+	".inputs.list[]x",
+	".inputs.[\\\"a\\\"]",
+};
+
 static void plain_paths_mean_what_jq_means(void **state)
 {
 	(void)state;
-	static const char *const paths[] = {
-		".",
-		".inputs",
-		".inputs.a",
-		".inputs.a.b",
-		".inputs.n.x",
-		".inputs.n[0]",
-		".inputs.list[0]",
-		".inputs.list[-3]",
-		".inputs.list[-4]",
-		".inputs.list[3]",
-		".inputs[\\\"s\\\"]",
-		".inputs.\\\"odd key\\\"",
-		".[\\\"inputs\\\"].list[1]",
-		".nodes[\\\"n-1\\\"]",
-		".inputs.s",
-		".missing",
-		".inputs.list",
-		/* a path and a program behind it */
-		".inputs.list | length",
-		".inputs.a|.b",
-		".|.inputs.a.b",
-		".inputs.s | ascii_upcase | length",
-		".inputs.a |= 1",
-		".inputs.list | .[0] as $x | $x + 1",
-		".missing | length",
-		".inputs.n | type",
-		".inputs.a | def f: .b; f",
-		".inputs.list[1] // 5",
-		".inputs.list | map(. + 1) | add",
-		".inputs.list | ",
-		".inputs.a.b || 1",
-		".inputs.s | error",
-		".inputs.list | .[]",
-		/* and what jq refuses */
-		".inputs.s.x",
-		".inputs.a[0]",
-		".inputs.list.x",
-		".inputs.a.b.c",
-		".inputs.list[\\\"x\\\"]",
-		".inputs.",
-		".inputs.list[",
-		".inputs..a",
-		"..[0]",
-		".[",
-		".1",
-		".inputs.a b",
-		".inputs.list[1",
-		".inputs.list[--1]",
-		".inputs.list[]x",
-		".inputs.[\\\"a\\\"]",
-	};
-	for (size_t i = 0; i < WL_COUNT_OF(paths); i++) {
+	for (size_t i = 0; i < WL_COUNT_OF(plain_paths); i++) {
 		char plain[256], through_jq[256];
 		struct wl_error err_plain = { 0 }, err_jq = { 0 };
 		_wl_free_ char *one = NULL, *two = NULL;
-		(void)snprintf(plain, sizeof(plain), "\"{{ %s }}\"", paths[i]);
-		(void)snprintf(through_jq, sizeof(through_jq), "\"{{ ((%s)) }}\"", paths[i]);
+		(void)snprintf(plain, sizeof(plain), "\"{{ %s }}\"", plain_paths[i]);
+		(void)snprintf(through_jq, sizeof(through_jq), "\"{{ ((%s)) }}\"", plain_paths[i]);
 		int first = evaluate(plain, &one, &err_plain), second = evaluate(through_jq, &two, &err_jq);
 		if (first != second)
-			fail_msg("%s: %d '%s', in jq %d '%s'", paths[i], first, err_plain.text, second, err_jq.text);
+			fail_msg("%s: %d '%s', in jq %d '%s'", plain_paths[i], first, err_plain.text, second,
+				 err_jq.text);
 		/* jq rounds the one large number of the context */
 		if (first == 0 && !strstr(one, "9007199254740993"))
 			assert_string_equal(one, two);
