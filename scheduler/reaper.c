@@ -11,7 +11,8 @@
 #include <errno.h>
 
 #define BATCH 128
-#define OVERDUE_GRACE_MS 10000 /* for a supervisor to end its own overdue run */
+#define MOST_OVERDUE_BATCHES 16 /* of one round: the shards want to be kept alive meanwhile */
+#define OVERDUE_GRACE_MS 10000	/* for a supervisor to end its own overdue run */
 
 /* The ledger has no such row any more. */
 static bool is_over(enum wl_fence_outcome outcome)
@@ -29,7 +30,7 @@ static int give_up(struct upkeep *upkeep, int shard, int64_t gen, const struct w
 		return r;
 	if (item->outcome == WL_FENCE_REQUEUE && r == 1) {
 		atomic_fetch_add(&upkeep->scheduler->counters.requeued, 1);
-		wl_log(WL_LOG_NOTICE, "execution %s waits again: supervisor %s lost its attempt %d", item->eid,
+		wl_log(WL_LOG_INFO, "execution %s waits again: supervisor %s lost its attempt %d", item->eid,
 		       item->supervisor, item->epoch);
 	} else if (item->outcome == WL_FENCE_POISON) {
 		atomic_fetch_add(&upkeep->scheduler->counters.poisoned, 1);
@@ -95,17 +96,19 @@ int reap_leases(struct upkeep *upkeep, struct wl_error *err)
 			failed = r;
 		total += r > 0 ? r : 0;
 	}
+	if (total > 0)
+		wl_log(WL_LOG_NOTICE, "%d leases ran out and were given up", total);
 	return failed < 0 ? failed : total;
 }
 
-int reap_overdue(struct upkeep *upkeep, struct wl_error *err)
+static int end_overdue(struct upkeep *upkeep, struct wl_error *err)
 {
 	struct wl_expired items[BATCH];
 	int count = upkeep->ledger.expire_overdue(upkeep->ledger.self, OVERDUE_GRACE_MS, items, BATCH, err);
 	for (int i = 0; i < count; i++) {
 		int64_t gen = atomic_load(&upkeep->scheduler->gens[items[i].shard]);
 		atomic_fetch_add(&upkeep->scheduler->counters.overdue, 1);
-		wl_log_run(WL_LOG_NOTICE, items[i].tenant, items[i].eid, "ended: its deadline has passed");
+		wl_log_run(WL_LOG_INFO, items[i].tenant, items[i].eid, "ended: its deadline has passed");
 		/* a shard that is not ready is being rebuilt from a ledger that has no such row any more */
 		int r = upkeep->queue.requeue(upkeep->queue.self, items[i].shard, gen, items[i].eid, items[i].epoch,
 					      true, err);
@@ -113,4 +116,18 @@ int reap_overdue(struct upkeep *upkeep, struct wl_error *err)
 			return r;
 	}
 	return count;
+}
+
+int reap_overdue(struct upkeep *upkeep, struct wl_error *err)
+{
+	int total = 0, count = BATCH;
+	for (int i = 0; i < MOST_OVERDUE_BATCHES && count == BATCH; i++) {
+		count = end_overdue(upkeep, err);
+		if (count < 0)
+			return count;
+		total += count;
+	}
+	if (total > 0)
+		wl_log(WL_LOG_NOTICE, "%d executions ended at their deadlines", total);
+	return total;
 }
