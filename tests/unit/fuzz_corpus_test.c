@@ -31,6 +31,11 @@
 #undef FUZZ_ASSERT
 #define LLVMFuzzerTestOneInput fuzz_eval_frame
 #include "tests/fuzz/eval_frame_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_plain_path
+#include "tests/fuzz/plain_path_fuzz.c"
 
 static int run_folder(const char *name, int (*target)(const uint8_t *, size_t))
 {
@@ -66,6 +71,7 @@ static void the_corpus_holds(void **state)
 	assert_true(run_folder("flow_document", fuzz_flow_document) > 0);
 	assert_true(run_folder("expression_text", fuzz_expression_text) > 0);
 	assert_true(run_folder("eval_frame", fuzz_eval_frame) > 0);
+	assert_true(run_folder("plain_path", fuzz_plain_path) > 0);
 }
 
 int main(void)
