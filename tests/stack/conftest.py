@@ -61,10 +61,44 @@ def doubles():
     shutil.rmtree(folder)
 
 
-@pytest.fixture
-def home():
-    """A state folder of the test's own."""
-    folder = tempfile.mkdtemp(prefix="wl-")
-    os.chmod(folder, 0o755)
-    yield pathlib.Path(folder)
+@pytest.fixture(scope="session")
+def first_home():
+    """A state folder that the tests use one after the other, so that not each has to make a cluster."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="wl-"))
+    folder.chmod(0o755)
+    yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def home(first_home):
+    """The common state folder; one of the test's own when a failed test has left something running there."""
+    if not members(first_home):
+        yield first_home
+        return
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="wl-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def members(folder):
+    """Processes that name this state folder in their arguments or environment."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and int(entry.name) != os.getpid():
+                text = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+                if os.fsencode(folder) in text and alive(entry.name):
+                    found.append(int(entry.name))
+        except OSError:
+            continue
+    return found

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 import redis
 
+from conftest import alive, members
 from stack import ROOT, Stack, StackFailed
 
 SECONDS = 20
@@ -27,30 +28,8 @@ def until(condition, what):
         time.sleep(0.02)
 
 
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def children(pid):
     return [int(word) for word in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def members(home):
-    """Processes that name this state folder in their arguments or environment."""
-    found = []
-    for entry in pathlib.Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and int(entry.name) != os.getpid():
-                text = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
-                if os.fsencode(home) in text and alive(entry.name):
-                    found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
 
 
 def ask_web(stack):
@@ -73,7 +52,7 @@ def test_stack_starts_serves_and_ends_with_nothing_left(home, doubles):
 def test_data_is_found_again(home):
     with Stack(home, servers_only=True) as stack:
         with psycopg.connect(stack.urls["postgres_admin"]) as connection:
-            connection.execute("CREATE TABLE public.kept AS SELECT 7 AS n")
+            connection.execute("CREATE TABLE IF NOT EXISTS public.kept AS SELECT 7 AS n")
         keys = {path.name: path.read_text() for path in (home / "keys").iterdir()}
     with Stack(home, servers_only=True) as stack:
         with psycopg.connect(stack.urls["postgres_admin"]) as connection:

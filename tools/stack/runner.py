@@ -23,7 +23,7 @@ from process import Process
 from programs import Programs, port_is_free
 from services import DATABASE, DOCUMENTS, DocumentServer, PrivatePostgres, redis_program, redis_url, secret
 
-START_S = 60
+START_S = 120
 BACKOFF_S = (0.2, 5.0)
 CALM_S = 30
 KEPT_LOGS = 5
