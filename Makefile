@@ -61,6 +61,7 @@ PROGRAMS := $(BIN)/windlass-scheduler $(BIN)/windlass-supervisor $(BIN)/windlass
 build: setup-build ## compile everything
 	@$(MAKE) --no-print-directory -j$(JOBS) compile docserver
 compile: $(PROGRAMS)
+	@:
 
 $(OBJ)/%.o: %.c
 	@mkdir -p $(@D)

@@ -21,6 +21,7 @@ $(foreach name,$(UNIT_NAMES),$(eval $(call unit_program,$(name))))
 
 .PHONY: unit test check check-asan format
 unit: $(UNIT_PROGRAMS)
+	@:
 
 test: setup-test ## set up, build, run every kind of test
 	@$(MAKE) --no-print-directory -j$(JOBS) WERROR=-Werror compile docserver unit sandbox-tools
