@@ -34,6 +34,7 @@ struct maker {
 	struct maker_product *products;
 	struct maker_product *last_product;
 	unsigned long made;
+	int in_hand;
 	bool ending;
 	pthread_t threads[THREADS_MAX + 1];
 	int thread_count;
@@ -113,10 +114,12 @@ static void *maker_thread(void *argument)
 			continue;
 		}
 		unsigned long number = ++maker->made;
+		maker->in_hand++;
 		(void)pthread_mutex_unlock(&maker->lock);
 		(void)snprintf(product->name, sizeof(product->name), "s%lu", number);
 		(void)make(maker, product);
 		(void)pthread_mutex_lock(&maker->lock);
+		maker->in_hand--;
 		deliver(maker, product);
 	}
 	(void)pthread_mutex_unlock(&maker->lock);
@@ -151,6 +154,14 @@ struct maker_product *maker_take(struct maker *maker)
 	}
 	(void)pthread_mutex_unlock(&maker->lock);
 	return product;
+}
+
+bool maker_is_idle(struct maker *maker)
+{
+	(void)pthread_mutex_lock(&maker->lock);
+	bool idle = maker->in_hand == 0 && !maker->urgent.head && !maker->orders.head && !maker->products;
+	(void)pthread_mutex_unlock(&maker->lock);
+	return idle;
 }
 
 /* ---- the cleaner ------------------------------------------------------------------------------- */

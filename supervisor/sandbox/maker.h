@@ -40,6 +40,9 @@ int maker_order(struct maker *maker, const struct maker_order *order);
 /* The next product, which the caller frees, or NULL. */
 struct maker_product *maker_take(struct maker *maker);
 
+/* True when nothing is being made and all products were taken. */
+bool maker_is_idle(struct maker *maker);
+
 /* Remove cgroups and crun's state of a sandbox whose init has been waited for. */
 void maker_remove(struct maker *maker, const char *name);
 

@@ -71,6 +71,7 @@ int warden_loop(struct warden *warden, struct wl_error *err)
 		/* only now: one event of a round may end what a later one points to */
 		clients_sweep(warden);
 		sandboxes_sweep(warden);
+		sandboxes_reap_strangers(warden);
 		if (count == 0)
 			parking_keep(warden);
 	}

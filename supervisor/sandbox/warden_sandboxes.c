@@ -210,6 +210,7 @@ void sandbox_take_products(struct warden *warden)
 		}
 		wl_log(WL_LOG_ERROR, "a sandbox for tenant %u was not made: %s", product->order.tenant,
 		       product->err.text);
+		warden->strangers = true;
 		if (key)
 			key->used_ms = 0; /* not tried again until somebody asks */
 		refuse_oldest(warden, product);
@@ -402,6 +403,36 @@ void sandboxes_sweep(struct warden *warden)
 		*at = sandbox->next;
 		free(sandbox);
 	}
+}
+
+static bool is_sandbox(const struct warden *warden, pid_t pid)
+{
+	for (const struct sandbox *sandbox = warden->sandboxes; sandbox; sandbox = sandbox->next)
+		if (sandbox->child.pid == pid)
+			return true;
+	return false;
+}
+
+/*
+ * crun that fails half-way kills what it had started, but the children of that come to us, since we are their
+ * subreaper. Orphans are given to the first thread, which is this one, while each crun is a child of the maker that
+ * forked it: so with __WNOTHREAD (wait(2)) only orphans are seen, and while nothing is being made all orphans but
+ * these strangers are in our list.
+ */
+void sandboxes_reap_strangers(struct warden *warden)
+{
+	if (!warden->strangers || !maker_is_idle(warden->maker))
+		return;
+	for (;;) {
+		siginfo_t info = { 0 };
+		int result = waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WNOTHREAD);
+		if (result < 0 || info.si_pid == 0)
+			break;
+		if (is_sandbox(warden, info.si_pid))
+			return; /* its own event comes first; then we look again */
+		(void)waitpid(info.si_pid, NULL, WNOHANG | __WNOTHREAD);
+	}
+	warden->strangers = false;
 }
 
 void sandboxes_close(struct warden *warden)

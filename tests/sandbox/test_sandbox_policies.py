@@ -1,11 +1,14 @@
 """The policies are what their schemas say, and the warden and the schemas agree on what is wrong."""
 
 import copy
+import errno
 import json
 import pathlib
 
 import jsonschema_rs
 import pytest
+
+from sandbox_kit import wait_until
 
 POLICIES = pathlib.Path(__file__).resolve().parents[2] / "policies"
 KINDS = {"sandbox": "profile.schema.json", "seccomp": "list.schema.json"}
@@ -62,6 +65,27 @@ def test_a_folder_the_host_lacks_is_named(new_warden, tmp_path):
     (tmp_path / "sandbox/host.json").write_text(json.dumps(profile))
     with pytest.raises(AssertionError, match="/no/such/folder, which this host lacks"):
         new_warden(policies_dir=str(tmp_path))
+
+
+def test_a_sandbox_that_cannot_be_made_is_refused_and_leaves_nothing(new_warden, tmp_path):
+    profile = json.loads((POLICIES / "sandbox/host.json").read_text())
+    profile["tmpfs"].append({"path": "/usr/no-such-folder", "size_kb": 64})
+    for kind in KINDS:
+        (tmp_path / kind).mkdir()
+    (tmp_path / "seccomp/default.json").write_text((POLICIES / "seccomp/default.json").read_text())
+    (tmp_path / "sandbox/host.json").write_text(json.dumps(profile))
+    warden = new_warden(policies_dir=str(tmp_path))
+    for _ in range(3):
+        result = warden.run(["/bin/true"])
+        assert result["error"] == errno.EPROTO and "crun could not make a sandbox: mkdir" in result["text"]
+    wait_until(lambda: not warden.sandboxes() and not children(warden.pid))
+    assert warden.stop() == 0
+
+
+def children(pid):
+    """All child processes, the dead that were not waited for included."""
+    tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
+    return [child for task in tasks for child in (task / "children").read_text().split()]
 
 
 def test_a_profile_with_a_root_of_its_own_shows_that_tree(new_warden, tmp_path):
