@@ -97,8 +97,8 @@ static void on_interrupt(int number)
 	(void)number; /* only so that read() returns */
 }
 
-/* One line of the terminal, or the errno; EINTR on Ctrl-C, which is let through only while it is waited for. */
-static int read_line(int terminal, char *line, size_t size, size_t *ret_length)
+/* Put the question and read a line, or the errno; EINTR on Ctrl-C, which is let through only while it is waited for. */
+static int read_line(int terminal, const char *question, char *line, size_t size, size_t *ret_length)
 {
 	struct sigaction catch = { .sa_handler = on_interrupt }, kept;
 	sigset_t interrupt, before;
@@ -107,6 +107,7 @@ static int read_line(int terminal, char *line, size_t size, size_t *ret_length)
 	(void)sigaddset(&interrupt, SIGINT);
 	(void)sigprocmask(SIG_BLOCK, &interrupt, &before);
 	(void)sigaction(SIGINT, &catch, &kept);
+	(void)dprintf(terminal, "%s: ", question);
 	int code = ppoll(&ready, 1, NULL, &before) < 0 ? errno : 0;
 	ssize_t got = code ? 0 : read(terminal, line, size);
 	if (got < 0)
@@ -126,10 +127,9 @@ static int ask(int terminal, const char *question, char password[CLI_PASSWORD_MA
 	silent = before;
 	silent.c_lflag &= ~(tcflag_t)ECHO;
 	(void)tcsetattr(terminal, TCSAFLUSH, &silent);
-	(void)dprintf(terminal, "%s: ", question);
 	char line[CLI_PASSWORD_MAX + 2];
 	size_t length = 0;
-	int code = read_line(terminal, line, sizeof(line), &length);
+	int code = read_line(terminal, question, line, sizeof(line), &length);
 	(void)tcsetattr(terminal, TCSAFLUSH, &before);
 	(void)dprintf(terminal, "\n");
 	if (code)
