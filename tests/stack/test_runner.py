@@ -14,7 +14,9 @@ import psycopg
 import pytest
 import redis
 
+import migrate
 from conftest import alive, members
+from place import StackError
 from stack import ROOT, Stack, StackFailed
 
 SECONDS = 20
@@ -177,6 +179,48 @@ def test_a_missing_server_is_named_with_its_variable(home, variable, url, words)
     with pytest.raises(StackFailed, match=f"(?s){words}.*{variable}"):
         Stack(home, servers_only=True, env={variable: url}).start()
     assert members(home) == []
+
+
+def test_given_servers_are_used_instead_of_private_ones(home, doubles, tmp_path):
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.name.startswith("pytest"):
+            folder.chmod(0o755)
+    with Stack(home, servers_only=True) as servers:
+        given = {"WINDLASS_POSTGRES_URL": servers.urls["postgres"], "WINDLASS_REDIS_URL": servers.urls["redis"],
+                 "WINDLASS_POSTGRES_ADMIN_URL": servers.urls["postgres_admin"],
+                 "WINDLASS_MONGODB_URL": servers.urls["mongodb"]}
+        with Stack(tmp_path / "other", bin_dir=doubles, schedulers=1, supervisors=1, env=given) as stack:
+            assert list(stack.pids()) == ["eval", "warden", "scheduler-1", "supervisor-1", "web"]
+            environment = pathlib.Path(f"/proc/{stack.pid('supervisor-1')}/environ").read_text().split("\0")
+        for name in ("WINDLASS_POSTGRES_URL", "WINDLASS_REDIS_URL", "WINDLASS_MONGODB_URL"):
+            assert f"{name}={given[name]}" in environment
+        assert not any(line.startswith("WINDLASS_POSTGRES_ADMIN_URL") for line in environment)
+        assert redis.from_url(servers.urls["redis"]).ping()             # and they outlive the stack
+
+
+def test_a_changed_migration_is_refused(home, tmp_path):
+    copy = tmp_path / "sql"
+    shutil.copytree(ROOT / "specs" / "sql", copy)
+    first = sorted(copy.iterdir())[0]
+    first.write_text(first.read_text() + "-- another word\n")
+    with Stack(home, servers_only=True) as stack:
+        database = migrate.Database(stack.urls["postgres_admin"])
+        assert migrate.migrate(database, ROOT / "specs" / "sql", pytest.fail) == 0
+        with pytest.raises(StackError, match=f"{first.name} was changed after it had been applied"):
+            migrate.migrate(database, copy, pytest.fail)
+
+
+def test_a_failing_migration_leaves_nothing(home, tmp_path):
+    copy = tmp_path / "sql"
+    shutil.copytree(ROOT / "specs" / "sql", copy)
+    name = f"{len(list(copy.iterdir())) + 1:04}_bad.sql"
+    (copy / name).write_text("CREATE TABLE public.half_done (n int);\nSELECT 1 / 0;\n")
+    with Stack(home, servers_only=True) as stack:
+        database = migrate.Database(stack.urls["postgres_admin"])
+        with pytest.raises(StackError, match=f"(?s)migration {name} failed: .*division by zero"):
+            migrate.migrate(database, copy, lambda text: None)
+        assert database.run("SELECT to_regclass('public.half_done') IS NULL;") == "t"
+        assert migrate.migrate(database, ROOT / "specs" / "sql", pytest.fail) == 0
 
 
 def test_a_program_that_is_not_built_is_named(home, doubles):

@@ -96,7 +96,7 @@ class Programs:
     def env(self, program, **more):
         """The environment of one program: what the user set, and of our values only those it needs."""
         ours = self.values()
-        hidden = {f"WINDLASS_{name}" for name in ours}
+        hidden = {f"WINDLASS_{name}" for name in (*ours, "POSTGRES_ADMIN_URL", "PASSWORD")}
         env = dict(LANGUAGE, **{name: value for name, value in self.passed_on.items() if name not in hidden})
         env.update({f"WINDLASS_{name}": ours[name] for name in NEEDS[program] if ours[name]})
         env.update(more)
