@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -136,32 +137,75 @@ def throw_away(home):
 
 def alive(pid):
     """Whether a process runs; a zombie does not."""
+    return (stat_fields(pid) or "Z")[0] not in "ZX"
+
+
+class Family:
+    """The processes below one, and whoever shares its mount namespace when it has one of its own.
+
+    Take it while they live; `left` then tells which of them outlived their end.
+    """
+
+    def __init__(self, root):
+        self.members = {pid: started(pid) for pid in descendants(root)}
+        self.namespace = namespace_of(root)
+
+    def left(self):
+        found = [pid for pid, start in self.members.items() if alive(pid) and started(pid) == start]
+        if self.namespace != namespace_of(os.getpid()):
+            found += [pid for pid in all_pids() if namespace_of(pid) == self.namespace and alive(pid)]
+        return sorted(set(found))
+
+
+def traces():
+    """What dead stacks left on the host: control groups of wardens that are gone, and mounts."""
+    groups = set()
+    for folder, names, _ in os.walk("/sys/fs/cgroup"):
+        for name in names:
+            owner = re.match(r"warden-(\d+)-", name)
+            if owner and not alive(int(owner[1])):
+                groups.add(os.path.join(folder, name))
+    mounts = {line for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines() if "windlass" in line}
+    return groups | mounts
+
+
+def all_pids():
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+
+
+def stat_fields(pid):
+    """/proc/<pid>/stat from the state on; [] when there is no such process."""
     try:
-        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in "ZX"
+        return []
 
 
-def processes_of(home):
-    """The pids of all processes that carry `home` as their WINDLASS_HOME or name it in their arguments."""
-    found, wanted = [], os.fsencode(str(home))
-    for entry in pathlib.Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        try:
-            arguments = (entry / "cmdline").read_bytes()
-            environment = (entry / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if wanted in arguments or b"WINDLASS_HOME=" + wanted in environment:
-            found.append(int(entry.name))
-    return [pid for pid in found if alive(pid)]
+def started(pid):
+    """When it started, in clock ticks since boot: tells a process from a later one with its number."""
+    return next(iter(stat_fields(pid)[19:20]), None)
+
+
+def namespace_of(pid):
+    try:
+        return os.readlink(f"/proc/{pid}/ns/mnt")
+    except OSError:
+        return None
+
+
+def descendants(root):
+    """root and every process below it."""
+    parents = {pid: int(fields[1]) for pid in all_pids() if (fields := stat_fields(pid))}
+    found, new = set(), {root}
+    while new:
+        found |= new
+        new = {pid for pid, parent in parents.items() if parent in found} - found
+    return found
 
 
 def run_in_foreground(home, env=None, arguments=("run",), port=0):
     """`make run`'s own program as a child with its output captured, for tests of its manners."""
-    merged = dict(os.environ, WINDLASS_HOME=str(home), WINDLASS_PORT=str(port), **COMMON, **(env or {}))
+    merged = {**os.environ, "WINDLASS_HOME": str(home), "WINDLASS_PORT": str(port), **COMMON, **(env or {})}
     return subprocess.Popen(["/usr/bin/python3", str(ROOT / "tools" / "stack" / "stack.py"), *arguments], env=merged,
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                             start_new_session=True, preexec_fn=die_with_us)
