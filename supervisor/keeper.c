@@ -8,12 +8,14 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define ANNOUNCE_MS 1000
 #define TICK_MS 250
 #define RENEW_BATCH 128
 #define WAIT_CANCEL_MS 500
 #define OWNED_MAX 4096
+#define DRAIN_TOLD_MS 600
 
 /* Sleep until the next turn; false when it is time to end. */
 static bool next_turn(struct keeper *keeper, int ms)
@@ -84,11 +86,11 @@ static void announce(struct keeper *keeper)
 	bool full = atomic_load(&keeper->draining) || atomic_load(keeper->pressed);
 	int capacity = full ? 0 : keeper->capacity;
 	uint64_t now_ms = wl_clock_boot_ms();
-	if (capacity == keeper->announced && now_ms < keeper->announce_at_ms)
+	if (capacity == atomic_load(&keeper->announced) && now_ms < keeper->announce_at_ms)
 		return;
 	if (keeper->queue.announce(keeper->queue.self, keeper->supervisor, capacity, 3 * ANNOUNCE_MS, &err) < 0)
 		return;
-	keeper->announced = capacity;
+	atomic_store(&keeper->announced, capacity);
 	keeper->announce_at_ms = now_ms + ANNOUNCE_MS;
 }
 
@@ -154,7 +156,7 @@ static void *control_main(void *context)
 
 int keeper_start(struct keeper *keeper, struct wl_error *err)
 {
-	keeper->announced = -1;
+	atomic_store(&keeper->announced, -1);
 	mailbox_open(&keeper->bell);
 	int failed = pthread_create(&keeper->thread, NULL, keeper_main, keeper);
 	if (!failed)
@@ -164,9 +166,10 @@ int keeper_start(struct keeper *keeper, struct wl_error *err)
 
 void keeper_drain(struct keeper *keeper)
 {
-	static struct mail wake; /* posted once: a process drains once */
 	atomic_store(&keeper->draining, true);
-	mailbox_post(&keeper->bell, &wake);
+	/* whatever is claimed before they hear of it still comes into the inbox, and is given back from there */
+	for (int waited = 0; waited < DRAIN_TOLD_MS && atomic_load(&keeper->announced) != 0; waited += 10)
+		(void)nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
 }
 
 void keeper_stop(struct keeper *keeper)

@@ -18,8 +18,8 @@ struct keeper {
 	int lease_ms, renew_ms, offer_ms, capacity;
 	const atomic_bool *pressed; /* take nothing new while it is set */
 	atomic_bool draining;
-	struct mailbox bell; /* closed to stop both threads at once */
-	int announced;	     /* capacity that was told last */
+	struct mailbox bell;  /* closed to stop both threads at once */
+	atomic_int announced; /* capacity that was told last, -1 before */
 	uint64_t announce_at_ms;
 	bool away, control_away;
 	pthread_t thread, control;
@@ -27,7 +27,7 @@ struct keeper {
 
 /* Takes over both queues. */
 int keeper_start(struct keeper *keeper, struct wl_error *err);
-/* Take no new work from now on. */
+/* Take no new work from now on; waits a moment for the schedulers to be told. */
 void keeper_drain(struct keeper *keeper);
 /* Leave the list of supervisors and end both threads. */
 void keeper_stop(struct keeper *keeper);
