@@ -30,10 +30,16 @@ class Guard:
         os.close(reader)
 
     def watch(self, group):
-        os.write(self.pipe, f"+{group}\n".encode())
+        self.tell(f"+{group}\n")
 
     def forget(self, group):
-        os.write(self.pipe, f"-{group}\n".encode())
+        self.tell(f"-{group}\n")
+
+    def tell(self, line):
+        try:
+            os.write(self.pipe, line.encode())
+        except BrokenPipeError:
+            pass                        # somebody killed the guard; the stack itself is well
 
     def close(self):
         """End the guard; what it still knows of is ended first."""
