@@ -101,6 +101,17 @@ def test_a_killed_program_is_started_again(home, doubles, name):
     assert members(home) == []
 
 
+def test_a_program_that_cannot_be_started_for_a_moment_does_not_end_the_stack(home, doubles):
+    program, away = ROOT / doubles / "windlass-eval", ROOT / doubles / "away"
+    with Stack(home, bin_dir=doubles) as stack:
+        program.rename(away)                                # as while it is linked anew
+        stack.kill("eval", signal.SIGKILL)
+        until(lambda: "eval" not in stack.pids(), "the end of eval")
+        away.rename(program)
+        until(lambda: stack.pid("eval"), "eval again")
+        assert ask_web(stack)["uid"] >= 0
+
+
 def test_a_worker_does_not_outlive_its_killed_parent(home, doubles):
     with Stack(home, bin_dir=doubles) as stack:
         parent = stack.pid("web")

@@ -12,6 +12,7 @@ import os
 import selectors
 import signal
 import socket
+import subprocess
 import sys
 import time
 from urllib.parse import unquote
@@ -217,14 +218,22 @@ class Runner:
             gone = slot.process.gone() if slot.process else None
             if gone:
                 self.bury(slot)
-                slot.failures = 1 if now - slot.started > CALM_S else slot.failures + 1
-                delay = min(BACKOFF_S[0] * 2 ** (slot.failures - 1), BACKOFF_S[1])
-                slot.due = None if slot.held else now + delay
-                self.warn(f"{slot.program.name} {gone}" + ("" if slot.held else f"; starting it again in {delay:.1f} s"))
+                if now - slot.started > CALM_S:
+                    slot.failures = 0
+                self.plan_restart(slot, gone)
             if slot.due and now >= slot.due:
-                self.launch(slot)
+                try:
+                    self.launch(slot)
+                except (OSError, subprocess.SubprocessError) as error:      # being rebuilt at this moment, say
+                    self.plan_restart(slot, f"cannot be started: {error}")
         times = [slot.due - now for slot in self.slots.values() if slot.due]
         return max(0.0, min(times)) if times else None
+
+    def plan_restart(self, slot, why):
+        delay = min(BACKOFF_S[0] * 2 ** min(slot.failures, 10), BACKOFF_S[1])
+        slot.failures += 1
+        slot.due = None if slot.held else time.monotonic() + delay
+        self.warn(f"{slot.program.name} {why}" + ("" if slot.held else f"; starting it again in {delay:.1f} s"))
 
     def bury(self, slot):
         """A program has ended: so do its workers."""
@@ -276,7 +285,7 @@ class Runner:
             return
         try:
             answer = {"ok": self.obey(json.loads(line))}
-        except (StackError, OSError) as error:
+        except (StackError, OSError, subprocess.SubprocessError) as error:
             answer = {"error": str(error)}
         self.tell(answer)
 
@@ -332,7 +341,7 @@ class Runner:
             self.start_all()
             self.announce()
             self.loop(wake)
-        except StackError as error:
+        except (StackError, OSError, subprocess.SubprocessError) as error:
             code = 0 if self.stopping else 1
             self.tell({"failed": str(error)})
             self.warn(str(error))
