@@ -109,15 +109,16 @@ def test_more_runs_than_slots_wait_and_all_finish(new_warden):
 
 def test_a_quiet_tenant_does_not_wait_behind_a_noisy_one(new_warden):
     warden = new_warden(sandbox_slots=1)
-    noisy = []
-    for _ in range(8):
-        sock = talk(warden)
-        sock.send(request(tenant=1))
-        noisy.append(sock)
+    noisy = [talk(warden)]
+    noisy[0].send(request(tenant=1))
     kind, _, fds = answer(noisy[0])  # holds the only slot
     assert kind == STARTED
+    for _ in range(7):
+        noisy.append(talk(warden))
+        noisy[-1].send(request(tenant=1))
     quiet = talk(warden)
     quiet.send(request(tenant=2))
+    all_were_read(warden)
     for fd in fds:
         os.close(fd)  # its control pipe is closed: the sandbox ends
     assert answer(noisy[0])[0] == ENDED
@@ -128,6 +129,13 @@ def test_a_quiet_tenant_does_not_wait_behind_a_noisy_one(new_warden):
         os.close(fd)
     for sock in [*noisy, quiet]:
         sock.close()
+
+
+def all_were_read(warden):
+    """A request that is refused at once, made last: when its answer is there, those before it were taken up."""
+    with talk(warden) as last:
+        last.send(request(profile=b"nothing"))
+        assert answer(last)[0] == REFUSED
 
 
 def readable(sock):
