@@ -3,6 +3,7 @@
 #include "lib/base/cleanup.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -33,6 +34,7 @@ struct run *run_new(struct held_lease *held, const struct wl_start *start, struc
 	}
 	run->message.kind = MESSAGE_RUN;
 	run->timer.due_ms = UINT64_MAX;
+	run->kept_last = &run->kept_commits;
 	run->held = held;
 	run->deadline_wall_ms = start->deadline_ms;
 	run->nodes = calloc((size_t)flow->graph.node_count + 1, sizeof(*run->nodes));
@@ -57,6 +59,11 @@ void run_free(struct run *run)
 			node_job_free(run->nodes[i].last);
 	for (int i = 0; i < run->restored_count; i++)
 		wl_node_result_release(&run->restored[i]);
+	while (run->kept_commits) {
+		struct commit_item *item = container_of(run->kept_commits, struct commit_item, message.mail);
+		run->kept_commits = run->kept_commits->next;
+		commit_item_free(item);
+	}
 	free(run->restored);
 	walk_release(&run->walk);
 	flow_release(run->flow);

@@ -34,9 +34,10 @@ struct run {
 	char *error_json; /* of the node that failed the run */
 	struct wl_node_result *restored;
 	int restored_count;
-	bool over;		     /* its ending is under way */
-	bool draining;		     /* told so */
-	struct run *next, *previous; /* in the loop's list */
+	struct mail *kept_commits, **kept_last; /* results that go to the committer with the next ones */
+	int pure_jobs;				/* attempts of pure nodes on node threads */
+	bool over;				/* its ending is under way */
+	struct run *next, *previous;		/* in the loop's list */
 };
 
 /*

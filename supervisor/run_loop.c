@@ -49,6 +49,8 @@ static void node_ended(struct run_loop *loop, struct run *run, struct node_job *
 	int node = job->node;
 	struct run_node *at = &run->nodes[node];
 	const struct wl_flow_node *shape = &run->flow->graph.nodes[node];
+	if (at->job)
+		run->pure_jobs -= wl_node_kind_pure(shape->kind);
 	at->job = NULL;
 	at->start_ms = job->start_ms;
 	at->end_ms = job->end_ms;
@@ -101,6 +103,7 @@ static void start_node(struct run_loop *loop, struct run *run, int node, struct 
 		publish(loop, event_node_running(run->held->lease.eid, shape->id, job->attempt, now.wall_ms));
 	job->publisher = loop->publisher;
 	run->nodes[node].job = job;
+	run->pure_jobs += wl_node_kind_pure(shape->kind);
 	loop->sink.node(loop->sink.self, job);
 }
 
@@ -125,7 +128,26 @@ static void store_node(struct run_loop *loop, struct run *run, int node, struct 
 	item->node = node;
 	run_fill_result(run, node, now.wall_ms, &item->result);
 	publish(loop, event_node(&item->result, now.wall_ms));
-	loop->sink.commit(loop->sink.self, item);
+	item->message.mail.next = NULL;
+	*run->kept_last = &item->message.mail;
+	run->kept_last = &item->message.mail.next;
+}
+
+/*
+ * Results of pure nodes wait for those that follow at once, so that a chain of them is one write instead of many. Not
+ * so when something waits for the store: a node with effects, its own result, or the end of the run.
+ */
+static void send_commits(struct run_loop *loop, struct run *run)
+{
+	if (run->pure_jobs > 0 && run->walk.mode == WALK_GOING && !walk_waits_for_store(&run->walk))
+		return;
+	struct mail *list = run->kept_commits;
+	run->kept_commits = NULL;
+	run->kept_last = &run->kept_commits;
+	for (struct mail *next; list; list = next) {
+		next = list->next;
+		loop->sink.commit(loop->sink.self, container_of(list, struct commit_item, message.mail));
+	}
 }
 
 /* ---- the end of a run ---------------------------------------------------------------------------------- */
@@ -223,6 +245,7 @@ static void settle_run(struct run_loop *loop, struct run *run, struct moment now
 	struct walk_action action;
 	while (walk_next_action(&run->walk, &action))
 		act(loop, run, &action, now);
+	send_commits(loop, run);
 	set_timer(loop, run, now);
 }
 

@@ -383,6 +383,17 @@ uint64_t walk_due_ms(const struct walk *walk)
 	return due;
 }
 
+bool walk_waits_for_store(const struct walk *walk)
+{
+	for (int i = 0; i < walk->graph->node_count; i++) {
+		const struct walk_node *at = &walk->nodes[i];
+		bool acts = !wl_node_kind_pure(walk->graph->nodes[i].kind);
+		if (acts && (at->ready || (at->storing && !at->decided)))
+			return true;
+	}
+	return false;
+}
+
 void walk_hold(struct walk *walk, bool held)
 {
 	walk->held = held;

@@ -117,6 +117,9 @@ void walk_interrupt(struct walk *walk);
 /* Another attempt owns the run: stop everything and store nothing more. */
 void walk_drop(struct walk *walk);
 
+/* True while a node cannot start, or its edges cannot be decided, before results are stored. */
+bool walk_waits_for_store(const struct walk *walk);
+
 /* Take the next action; false when there is none. */
 bool walk_next_action(struct walk *walk, struct walk_action *ret_action);
 

@@ -88,6 +88,7 @@ static struct row *row_of(const char *eid)
 #define EDGE(id, source, handle, target)                                                                               \
 	"{\"id\":\"" id "\",\"source\":\"" source "\",\"sourceHandle\":" handle ",\"target\":\"" target "\"}"
 #define FLOW(nodes, edges) "{\"nodes\":[" nodes "],\"edges\":[" edges "]}"
+#define EXPRESSION "{\"value\":\"{{ .inputs }}\"}"
 #define CODE "{\"language\":\"bash\",\"source\":\"x\"}"
 #define CODE_FAILS(rest) "{\"language\":\"bash\",\"source\":\"fails\"" rest "}"
 
@@ -100,6 +101,23 @@ static const struct {
 	       EDGE("1", "s", "null", "a") "," EDGE("2", "a", "null", "j") "," EDGE("3", "j", "null", "b") "," EDGE(
 		       "4", "b", "null", "o")),
 	  "\"done\"" },
+	/* expressions side by side and in a row, between effects */
+	{ FLOW(NODE("s", "start", "{}") "," NODE("p", "transform", EXPRESSION) "," NODE(
+		       "q", "transform",
+		       EXPRESSION) "," NODE("r", "transform",
+					    EXPRESSION) "," NODE("a", "code",
+								 CODE) "," NODE("j", "join",
+										"{}") "," NODE("b", "code",
+											       CODE) "," NODE("o",
+													      "output",
+													      EXPRESSION),
+	       EDGE("1", "s", "null", "p") "," EDGE("2", "p", "null", "q") "," EDGE("3", "s", "null", "a") "," EDGE(
+		       "4", "q", "null", "j") "," EDGE("5", "a", "null",
+						       "j") "," EDGE("6", "j", "null",
+								     "b") "," EDGE("7", "s", "null",
+										   "r") "," EDGE("8", "b", "null",
+												 "o")),
+	  "\"computed\"" },
 	/* parallel effects that are joined */
 	{ FLOW(NODE("s", "start", "{}") "," NODE("a", "code", CODE) "," NODE("b", "code", CODE) "," NODE(
 		       "c", "code", CODE) "," NODE("j", "join", "{}") "," NODE("d", "code",
@@ -367,11 +385,23 @@ static void run_effect(struct supervisor *at, struct node_job *job)
 	tell(at, &job->message);
 }
 
+/* An expression: computing it again changes nothing. */
+static void run_pure(struct supervisor *at, struct node_job *job)
+{
+	node_give(&job->outcome, &job->call, strdup("\"computed\""));
+	tell(at, &job->message);
+}
+
 static void some_job(struct supervisor *at)
 {
 	struct message *message = take_message(&at->jobs);
-	if (message)
-		run_effect(at, container_of(message, struct node_job, message));
+	if (!message)
+		return;
+	struct node_job *job = container_of(message, struct node_job, message);
+	if (wl_node_kind_pure(job->call.node->kind))
+		run_pure(at, job);
+	else
+		run_effect(at, job);
 }
 
 static void some_commit(struct supervisor *at)
