@@ -4,32 +4,37 @@
 #include <stdio.h>
 #include <string.h>
 
-int wl_fail(struct wl_error *err, int errnum, const char *fmt, ...)
+/* Never report success by accident: what is no errno becomes EIO. */
+static int fill(struct wl_error *err, int errnum, const char *fmt, va_list args)
 {
 	int code = errnum > 0 ? errnum : EIO;
-	if (!err)
-		return -code;
+	if (err) {
+		(void)vsnprintf(err->text, sizeof(err->text), fmt, args);
+		err->code = code;
+	}
+	return -code;
+}
+
+int wl_fail(struct wl_error *err, int errnum, const char *fmt, ...)
+{
 	va_list args;
 	va_start(args, fmt);
-	(void)vsnprintf(err->text, sizeof(err->text), fmt, args);
+	int result = fill(err, errnum, fmt, args);
 	va_end(args);
-	err->code = code;
-	return -code;
+	return result;
 }
 
 int wl_fail_errno(struct wl_error *err, int errnum, const char *fmt, ...)
 {
-	int code = errnum > 0 ? errnum : EIO;
-	if (!err)
-		return -code;
 	va_list args;
 	va_start(args, fmt);
-	(void)vsnprintf(err->text, sizeof(err->text), fmt, args);
+	int result = fill(err, errnum, fmt, args);
 	va_end(args);
-	err->code = code;
-	size_t used = strlen(err->text);
-	(void)snprintf(err->text + used, sizeof(err->text) - used, ": %s", strerror(code));
-	return -code;
+	if (err) {
+		size_t used = strlen(err->text);
+		(void)snprintf(err->text + used, sizeof(err->text) - used, ": %s", strerror(-result));
+	}
+	return result;
 }
 
 int wl_fail_within(struct wl_error *err, const char *fmt, ...)
