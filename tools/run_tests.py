@@ -10,6 +10,7 @@ executed and nothing failed: a program that crashed, hung or reported nothing co
 """
 
 import argparse
+import concurrent.futures
 import os
 import pathlib
 import signal
@@ -21,6 +22,7 @@ import xml.etree.ElementTree as xml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 REPORTS = pathlib.Path(os.environ.get("WINDLASS_REPORTS") or ROOT / "build" / "reports")
+UNIT_JOBS = 2
 UNIT_LIMIT_S = int(os.environ.get("WINDLASS_UNIT_LIMIT_S", "120"))
 PYTEST_LIMIT_S = int(os.environ.get("WINDLASS_PYTEST_LIMIT_S", "1200"))
 
@@ -42,6 +44,11 @@ class Tally:
             else:
                 self.passed += 1
         return failures
+
+    def take(self, other):
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
 
     def executed(self):
         return self.passed + self.failed
@@ -65,33 +72,40 @@ def ending(code, seconds):
     return f"ended by signal {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
-def run_unit(program, tally, env):
-    """Run one cmocka program and count its tests."""
-    for old in REPORTS.glob(f"unit-{program.name}*.xml"):
+def run_unit(program, env):
+    """Run one cmocka program; (its tally, the lines to show)."""
+    for old in REPORTS.glob(f"unit-{program.name}-*.xml"):
         old.unlink()
-    begun = time.monotonic()
+    begun, tally, failures = time.monotonic(), Tally(), []
     with tempfile.TemporaryDirectory(prefix="unit-") as scratch:
         os.chmod(scratch, 0o711)        # a test's own PostgreSQL runs as another user
         settings = dict(env, CMOCKA_MESSAGE_OUTPUT="xml", CMOCKA_XML_FILE=str(REPORTS / f"unit-{program.name}-%g.xml"),
                         TMPDIR=scratch)
         code, output = run_limited([str(program)], UNIT_LIMIT_S, env=settings, cwd=ROOT, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, text=True, errors="replace")
-    before, failures = tally.executed() + tally.skipped, []
     try:
         for report in REPORTS.glob(f"unit-{program.name}-*.xml"):
             failures += tally.add(report)
     except xml.ParseError as error:
         failures.append(("report", str(error)))
         tally.failed += 1
-    count = tally.executed() + tally.skipped - before
+    count = tally.executed() + tally.skipped
     if (code != 0 and not failures) or count == 0:
         tally.failed += 1
         failures.append((program.name, f"{ending(code, UNIT_LIMIT_S)}, {count} tests reported"))
-    print(f"  {'FAIL' if failures else 'ok  '}  {program.name}: {count} tests, {time.monotonic() - begun:.1f} s", flush=True)
-    for name, text in failures:
-        print(f"        {name}: {text}")
+    lines = [f"  {'FAIL' if failures else 'ok  '}  {program.name}: {count} tests, {time.monotonic() - begun:.1f} s"]
+    lines += [f"        {name}: {text}" for name, text in failures]
     if failures and output:
-        print("\n".join(f"        | {line}" for line in output.splitlines()[-40:]), flush=True)
+        lines += [f"        | {line}" for line in output.splitlines()[-40:]]
+    return tally, lines
+
+
+def run_programs(programs, tally, env):
+    """Run the unit programs, two at a time: most of them wait for servers of their own."""
+    with concurrent.futures.ThreadPoolExecutor(UNIT_JOBS) as pool:
+        for one, lines in pool.map(lambda program: run_unit(program, env), programs):
+            tally.take(one)
+            print("\n".join(lines), flush=True)
 
 
 def server_env(stack):
@@ -105,16 +119,14 @@ def run_units(folder, tally, with_servers):
     env = {name: value for name, value in os.environ.items() if not name.startswith("WINDLASS_")}
     print(f"unit tests: {len(programs)} programs", flush=True)
     if not with_servers:
-        for program in programs:
-            run_unit(program, tally, env)
+        run_programs(programs, tally, env)
         return
     sys.path.insert(0, str(ROOT / "tools" / "stack"))
     from stack import Stack, StackFailed
     with tempfile.TemporaryDirectory(prefix="wl-") as home:
         try:
             with Stack(home, servers_only=True) as stack:
-                for program in programs:
-                    run_unit(program, tally, dict(env, **server_env(stack)))
+                run_programs(programs, tally, dict(env, **server_env(stack)))
         except StackFailed as error:
             tally.failed += 1
             print(f"  FAIL  the servers for the unit tests: {error}", flush=True)
