@@ -75,6 +75,8 @@ static void finish_until_done(struct finisher *finisher, struct ending **items, 
 	struct wl_error err = { 0 };
 	int pause_ms = 0, refused = 0, result;
 	while ((result = finish_once(finisher, items, count, &err)) < 0) {
+		for (int i = 0; i < count; i++)
+			items[i]->unsure = items[i]->unsure || result == -EPIPE || result == -ETIMEDOUT;
 		if (server_away(result) || refused > 1) {
 			if (!pause_before_retry(finisher, &pause_ms, "the end of runs", &err))
 				return;

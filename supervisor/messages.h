@@ -38,6 +38,7 @@ struct node_job {
 	struct node_call call;
 	char *context, *upstream; /* what call points to */
 	int cancel_fd;		  /* an eventfd, -1 for pure nodes; written to stop the attempt */
+	atomic_bool stop;	  /* set with it, and for pure nodes as well */
 	int64_t start_ms, end_ms; /* wall clock */
 	struct node_outcome outcome;
 	struct log_tail logs;
@@ -71,7 +72,8 @@ struct ending {
 	struct wl_lease lease;
 	enum wl_run_state state;
 	char *outputs_json, *error_json;
-	bool done; /* out: it was ours to end */
+	bool done;   /* out: it was ours to end */
+	bool unsure; /* out: an answer of the ledger was lost, so `done` may have been said then */
 };
 
 void ending_free(struct ending *ending);

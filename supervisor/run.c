@@ -210,7 +210,8 @@ struct node_job *run_make_job(struct run *run, int node, int64_t wall_ms)
 					.eid = run->held->lease.eid,
 					.node = shape,
 					.plan = &run->flow->plans[node],
-					.cancel_fd = job->cancel_fd };
+					.cancel_fd = job->cancel_fd,
+					.stop = &job->stop };
 	if ((job->cancel_fd < 0 && !wl_node_kind_pure(shape->kind)) || fill_texts(run, job, job->call.plan) < 0) {
 		node_job_free(job);
 		return NULL;

@@ -106,6 +106,14 @@ struct event_item *event_end(const struct ending *ending, int64_t wall_ms)
 	return event_new(ending->lease.eid, "end", &data);
 }
 
+struct event_item *event_reset(const char *eid)
+{
+	struct wl_buffer data;
+	wl_buffer_init(&data, 0);
+	(void)wl_buffer_append_text(&data, "{}");
+	return event_new(eid, "reset", &data);
+}
+
 void event_item_free(struct event_item *event)
 {
 	free(event->data_json);

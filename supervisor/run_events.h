@@ -14,6 +14,8 @@ struct event_item *event_node_running(const char *eid, const char *node_id, int 
 struct event_item *event_node(const struct wl_node_result *result, int64_t wall_ms);
 struct event_item *event_log(const char *eid, const char *node_id, const char *piece_json);
 struct event_item *event_end(const struct ending *ending, int64_t wall_ms);
+/* Nobody knows for sure what became of the run: whoever watches has to read it again. */
+struct event_item *event_reset(const char *eid);
 void event_item_free(struct event_item *event);
 
 #endif

@@ -111,6 +111,8 @@ static void stop_node(struct run *run, int node)
 {
 	struct node_job *job = run->nodes[node].job;
 	uint64_t one = 1;
+	if (job)
+		atomic_store(&job->stop, true);
 	if (job && job->cancel_fd >= 0 && write(job->cancel_fd, &one, sizeof(one)) < 0)
 		wl_log_run(WL_LOG_ERROR, run->held->lease.tenant, run->held->lease.eid,
 			   "node %.64s could not be stopped", run->flow->graph.nodes[node].id);
@@ -145,8 +147,15 @@ static void send_commits(struct run_loop *loop, struct run *run)
 	run->kept_commits = NULL;
 	run->kept_last = &run->kept_commits;
 	for (struct mail *next; list; list = next) {
+		struct commit_item *item = container_of(list, struct commit_item, message.mail);
 		next = list->next;
-		loop->sink.commit(loop->sink.self, container_of(list, struct commit_item, message.mail));
+		if (run->walk.mode != WALK_DROPPING) {
+			loop->sink.commit(loop->sink.self, item);
+			continue;
+		}
+		/* the run is another attempt's by now: this one writes nothing more */
+		walk_node_stored(&run->walk, item->node);
+		commit_item_free(item);
 	}
 }
 
@@ -243,9 +252,11 @@ static void set_timer(struct run_loop *loop, struct run *run, struct moment now)
 static void settle_run(struct run_loop *loop, struct run *run, struct moment now)
 {
 	struct walk_action action;
-	while (walk_next_action(&run->walk, &action))
-		act(loop, run, &action, now);
-	send_commits(loop, run);
+	do {
+		while (walk_next_action(&run->walk, &action))
+			act(loop, run, &action, now);
+		send_commits(loop, run);
+	} while (walk_has_action(&run->walk));
 	set_timer(loop, run, now);
 }
 
@@ -342,6 +353,8 @@ static void take_ending(struct run_loop *loop, struct ending *ending, struct mom
 	if (ending->kind == ENDING_FINISH && ending->done) {
 		publish(loop, event_execution(ending->lease.eid, ending->state, now.wall_ms));
 		publish(loop, event_end(ending, now.wall_ms));
+	} else if (ending->kind == ENDING_FINISH && ending->unsure) {
+		publish(loop, event_reset(ending->lease.eid));
 	}
 	if (ending->run)
 		forget_run(loop, ending->run);

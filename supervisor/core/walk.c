@@ -35,6 +35,11 @@ bool walk_next_action(struct walk *walk, struct walk_action *ret_action)
 	return true;
 }
 
+bool walk_has_action(const struct walk *walk)
+{
+	return walk->action_next < walk->action_count;
+}
+
 /* ---- the end --------------------------------------------------------------------------------------- */
 
 static void store(struct walk *walk, int node)

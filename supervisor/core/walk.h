@@ -122,6 +122,7 @@ bool walk_waits_for_store(const struct walk *walk);
 
 /* Take the next action; false when there is none. */
 bool walk_next_action(struct walk *walk, struct walk_action *ret_action);
+bool walk_has_action(const struct walk *walk);
 
 /* Delay before the attempt after `attempt` (1 is the first). Exponential backoff has full jitter. */
 uint64_t walk_retry_delay_ms(const struct wl_retry *retry, int attempt, uint32_t random);

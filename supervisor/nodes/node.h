@@ -63,7 +63,8 @@ struct node_call {
 	size_t context_length;
 	const char *upstream; /* JSON: the output of the one live predecessor, or an object of several by node id */
 	size_t upstream_length;
-	int cancel_fd; /* becomes readable when the attempt is to stop; -1 for pure nodes */
+	int cancel_fd;		 /* becomes readable when the attempt is to stop; -1 for pure nodes */
+	const atomic_bool *stop; /* set when the attempt is to stop; may be NULL */
 	void (*on_log)(void *context, const char *stream, const char *text, size_t length);
 	void *log_context;
 };

@@ -82,7 +82,7 @@ void node_give(struct node_outcome *outcome, const struct node_call *call, char 
 bool node_pause(const struct node_call *call, int ms)
 {
 	struct pollfd stop = { .fd = call->cancel_fd, .events = POLLIN };
-	return poll(&stop, call->cancel_fd >= 0 ? 1 : 0, ms) > 0;
+	return poll(&stop, call->cancel_fd >= 0 ? 1 : 0, ms) > 0 || (call->stop && atomic_load(call->stop));
 }
 
 static void evaluation_failed(struct node_outcome *outcome, const struct node_call *call, int result,
