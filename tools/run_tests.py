@@ -139,7 +139,8 @@ def run_pytest(folder, tally):
     print(f"{folder.name} tests:", flush=True)
     argv = [str(ROOT / "build" / "pytest" / "bin" / "python"), "-m", "pytest", "-q", "-ra", "--tb=short",
             "-o", f"cache_dir={ROOT / 'build' / 'pytest_cache'}", f"--junitxml={report}", str(folder)]
-    env = dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "tools" / "stack")]))
+    env = dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "tools" / "stack")]),
+               HYPOTHESIS_STORAGE_DIRECTORY=str(ROOT / "build" / "hypothesis"))
     code, _ = run_limited(argv, PYTEST_LIMIT_S, cwd=ROOT, env=env)
     before, failures = tally.executed(), []
     try:
