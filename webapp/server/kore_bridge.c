@@ -237,8 +237,10 @@ static enum web_method method_of(const struct http_request *req)
 		return WEB_PATCH;
 	case HTTP_METHOD_DELETE:
 		return WEB_DELETE;
-	default:
+	case HTTP_METHOD_OPTIONS:
 		return WEB_OPTIONS;
+	default:
+		return WEB_OTHER;
 	}
 }
 

@@ -28,20 +28,6 @@ struct web_worker web;
 
 /* ---- one request ------------------------------------------------------------------------------------------ */
 
-static bool framing_refused(struct web_request *request)
-{
-	struct web_header headers[HEADERS_MOST];
-	int status;
-	size_t count = web_exchange_headers(request->exchange, headers, HEADERS_MOST);
-	const char *wrong =
-		web_guard_framing(request->method, web_exchange_host(request->exchange), headers, count, &status);
-	if (!wrong)
-		return false;
-	web_exchange_close_after(request->exchange);
-	web_answer_problem(request, status, "%s", wrong);
-	return true;
-}
-
 static bool find_route(struct web_request *request)
 {
 	unsigned allowed = 0;
@@ -62,6 +48,22 @@ static bool find_route(struct web_request *request)
 	else
 		web_answer_problem(request, 405, "this path does not take %s", web_method_name(request->method));
 	return false;
+}
+
+/* What follows on the connection may be a body: so it is closed, whatever is wrong with the request besides. */
+static bool framing_refused(struct web_request *request)
+{
+	struct web_header headers[HEADERS_MOST];
+	int status;
+	size_t count = web_exchange_headers(request->exchange, headers, HEADERS_MOST);
+	const char *wrong =
+		web_guard_framing(request->method, web_exchange_host(request->exchange), headers, count, &status);
+	if (!wrong)
+		return false;
+	web_exchange_close_after(request->exchange);
+	if (find_route(request))
+		web_answer_problem(request, status, "%s", wrong);
+	return true;
 }
 
 static bool body_refused(struct web_request *request)

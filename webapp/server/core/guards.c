@@ -5,7 +5,7 @@
 
 static bool body_expected(enum web_method method)
 {
-	return method == WEB_POST || method == WEB_PUT || method == WEB_PATCH;
+	return method == WEB_POST || method == WEB_PUT || method == WEB_PATCH || method == WEB_OTHER;
 }
 
 /* host[:port], a registered name or an address (RFC 9110 §7.2). */

@@ -73,7 +73,7 @@ const char *web_method_name(enum web_method method)
 	for (size_t i = 0; i < sizeof(method_names) / sizeof(method_names[0]); i++)
 		if (method_names[i].method == method)
 			return method_names[i].name;
-	return "?";
+	return "this method";
 }
 
 static const char *const role_names[] = { "", "viewer", "executor", "editor", "admin" };

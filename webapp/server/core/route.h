@@ -19,7 +19,8 @@ enum web_method {
 	WEB_PUT = 8,
 	WEB_PATCH = 16,
 	WEB_DELETE = 32,
-	WEB_OPTIONS = 64
+	WEB_OPTIONS = 64,
+	WEB_OTHER = 128 /* TRACE, or none that anybody knows: no route has it */
 };
 
 /* Each may do what those before it may. */
