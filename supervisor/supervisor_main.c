@@ -34,6 +34,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define LAST_MS 5000 /* after the drain: for giving back what could not be ended */
 
@@ -286,7 +287,7 @@ static void stop_all(struct supervisor *supervisor)
 		wl_log(WL_LOG_WARNING,
 		       "%d executions could not be given back in time; others take them when their leases end",
 		       lease_table_count(&supervisor->leases));
-		exit(0);
+		_exit(0); /* no handlers: the other threads still use what they would take down */
 	}
 	node_pool_stop(&supervisor->pure);
 	node_pool_stop(&supervisor->effects);
