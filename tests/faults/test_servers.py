@@ -33,6 +33,15 @@ def test_redis_away_for_a_while_accept_goes_on(stack, effects):
         stack.resume("redis")
 
 
+def test_redis_out_of_memory_accepts_go_on(stack, effects):
+    """No function stops half-way when Redis refuses to write; what was accepted meanwhile runs afterwards."""
+    server = stack.redis()
+    with under_load(stack, effects) as load:
+        server.config_set("maxmemory", server.info("memory")["used_memory"])
+        load.await_accepted(30)
+        server.config_set("maxmemory", 0)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT], ids=["fast", "immediate"])
 def test_postgresql_restarted(stack, effects, number):
     old = stack.pid("postgres")
