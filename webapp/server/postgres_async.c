@@ -41,7 +41,6 @@ struct connection {
 	struct pg_pool *pool;
 	PGconn *conn;
 	struct web_watch *watch;
-	int watched_fd;
 	enum connection_state state;
 	uint64_t since_ms; /* when the present state began */
 	int retry_ms;
@@ -452,14 +451,9 @@ static void connect_on(struct connection *connection)
 		connection_lost(connection, PQerrorMessage(connection->conn));
 		return;
 	}
-	if (connection->watch && connection->watched_fd != fd) {
-		web_watch_free(connection->watch);
-		connection->watch = NULL;
-	}
-	if (!connection->watch) {
-		connection->watch = web_watch_new(fd, connection_event, connection);
-		connection->watched_fd = fd;
-	}
+	/* libpq may have closed its socket for another one of the same number, which nobody watches then */
+	web_watch_free(connection->watch);
+	connection->watch = web_watch_new(fd, connection_event, connection);
 	if (!connection->watch) {
 		connection_lost(connection, "no memory");
 		return;
