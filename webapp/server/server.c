@@ -19,7 +19,7 @@
 #include <sys/socket.h>
 
 #define HEADERS_MOST 104
-#define TOKENS_CACHED 20000
+#define TOKENS_CACHED 5000
 #define PASSWORDS_WAITING 32
 #define TASKS_WAITING 256
 #define EXPRESSION_CONNECTIONS 2
