@@ -35,7 +35,7 @@ def ready_url(process):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_run_says_ready_and_a_signal_ends_all_of_it(home, number):
     before = traces()
-    process = run_in_foreground(home)
+    process = run_in_foreground(home, env={"WINDLASS_DRAIN_MS": "1000"})
     try:
         api = Api(ready_url(process)).register()
         assert api.run(Flow().code("c", "print(1)").output(1))["execution"]["status"] == "succeeded"
@@ -66,7 +66,7 @@ def test_a_killed_runner_takes_everything_with_it(home):
 
 def test_a_second_start_finds_its_data(home):
     name = home.name.rpartition("-")[0]
-    with Stack(name, keep=True) as stack:
+    with Stack(name, keep=True, env={"WINDLASS_DRAIN_MS": "500"}) as stack:
         first = stack.tenant()
         flow_id = first.create(noop())
         eid = first.start(flow_id, {"kept": True})

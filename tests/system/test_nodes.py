@@ -141,9 +141,11 @@ def test_a_wide_and_a_deep_flow(admin):
     flow.add("all", "join", after=[f"w{number}" for number in range(200)]).output(ex(of("all") + " | add"))
     assert ok(admin.run(flow)) == sum(range(200))
     deep = Flow().transform("d0", 0)
-    for number in range(1, 200):
+    for number in range(1, 60):
         deep.transform(f"d{number}", ex(of(f"d{number - 1}") + " + 1"))
-    assert ok(admin.run(deep.output(ex(of("d199"))))) == 199
+    for number in range(60, 500):
+        deep.transform(f"d{number}", ex(of(f"d{number - 1}")))
+    assert ok(admin.run(deep.output(ex(of("d499"))))) == 59
 
 
 # ---- http ------------------------------------------------------------------------------------------
