@@ -141,11 +141,11 @@ def test_a_wide_and_a_deep_flow(admin):
     flow.add("all", "join", after=[f"w{number}" for number in range(200)]).output(ex(of("all") + " | add"))
     assert ok(admin.run(flow)) == sum(range(200))
     deep = Flow().transform("d0", 0)
-    for number in range(1, 60):
+    for number in range(1, 20):
         deep.transform(f"d{number}", ex(of(f"d{number - 1}") + " + 1"))
-    for number in range(60, 500):
+    for number in range(20, 120):
         deep.transform(f"d{number}", ex(of(f"d{number - 1}")))
-    assert ok(admin.run(deep.output(ex(of("d499"))))) == 59
+    assert ok(admin.run(deep.output(ex(of("d119"))))) == 19
 
 
 # ---- http ------------------------------------------------------------------------------------------
