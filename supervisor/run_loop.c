@@ -310,7 +310,7 @@ static void begin_run(struct run_loop *loop, struct run *run, struct moment now)
 	judge_lease(run, now);
 	if (loop->draining)
 		walk_drain(&run->walk);
-	walk_begin(&run->walk);
+	walk_begin(&run->walk, now.boot_ms);
 	walk_tick(&run->walk, now.boot_ms);
 	if (cancel)
 		walk_cancel(&run->walk);

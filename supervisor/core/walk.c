@@ -60,7 +60,7 @@ static bool something_waits(const struct walk *walk)
 /* Called after each event: has the run come to its end, or to a place where it can be given back? */
 static void look_for_end(struct walk *walk)
 {
-	if (walk->mode == WALK_OVER || walk->active || walk->storing)
+	if (!walk->begun || walk->mode == WALK_OVER || walk->active || walk->storing)
 		return;
 	if (walk->mode == WALK_DROPPING) {
 		push(walk, WALK_DROP, -1);
@@ -475,8 +475,8 @@ void walk_restore(struct walk *walk, int node, enum wl_node_state state, const c
 	take_handle(walk, node, handle);
 }
 
-/* An earlier attempt may have stored the beginning of the run's end. */
-static void resume_end(struct walk *walk)
+/* An earlier attempt may have stored the beginning of the run's end; its reason is found again. */
+static void resume_end(struct walk *walk, uint64_t now_ms)
 {
 	bool cancelled = false;
 	for (int i = 0; i < walk->graph->node_count; i++) {
@@ -487,12 +487,13 @@ static void resume_end(struct walk *walk)
 		cancelled = cancelled || walk->nodes[i].state == WL_NODE_CANCELLED;
 	}
 	if (cancelled)
-		end_early(walk, WL_RUN_CANCELLED, -1);
+		end_early(walk, now_ms >= walk->deadline_ms ? WL_RUN_TIMEOUT : WL_RUN_CANCELLED, -1);
 }
 
-void walk_begin(struct walk *walk)
+void walk_begin(struct walk *walk, uint64_t now_ms)
 {
-	resume_end(walk);
+	walk->begun = true;
+	resume_end(walk, now_ms);
 	for (int i = 0; i < walk->graph->node_count && walk->mode == WALK_GOING; i++)
 		if (walk->nodes[i].stored) {
 			decide_edges(walk, i);

@@ -74,7 +74,8 @@ struct walk {
 	enum walk_mode mode;
 	enum wl_run_state end_state; /* while ending */
 	int cause;		     /* the failed node behind the end, or -1 */
-	bool held;		     /* no effect may start */
+	bool begun;
+	bool held; /* no effect may start */
 	bool draining;
 	uint64_t deadline_ms;
 	struct walk_action *actions; /* a queue: [action_next, action_count) */
@@ -90,7 +91,8 @@ void walk_release(struct walk *walk);
 
 /* Before walk_begin(): a result that an earlier attempt of the run has stored; it never runs again. */
 void walk_restore(struct walk *walk, int node, enum wl_node_state state, const char *handle);
-void walk_begin(struct walk *walk);
+/* Start what can start. Other events may have come before it; the run ends after it only. */
+void walk_begin(struct walk *walk, uint64_t now_ms);
 
 /*
  * An attempt has ended. `random`: 32 random bits for the jitter of a retry. The node's state tells the caller

@@ -21,8 +21,8 @@ struct play {
 	} steps[STEPS];
 };
 
-/* Events: begin · ok N [handle] · err N · bad N (not to be tried again) · stopped N · stored N · refused N · cancel ·
- * tick MS · hold · unhold · drain · interrupt · drop · restored N state [handle] */
+/* Events: begin [MS] · ok N [handle] · err N · bad N (not to be tried again) · stopped N · stored N · refused N ·
+ * cancel · tick MS · hold · unhold · drain · interrupt · drop · restored N state [handle] */
 static const struct play plays[] = {
 	{ "a pure chain runs ahead of its commits, the end waits for them",
 	  "s:start t:transform o:output",
@@ -303,6 +303,17 @@ static const struct play plays[] = {
 	  "s:start a:code b:code",
 	  "s>a s>b",
 	  { { "restored s succeeded", "" }, { "restored a cancelled", "" }, { "begin", "finish cancelled" } } },
+	{ "resume: a stored failure, and the supervisor drains",
+	  "s:start a:code",
+	  "s>a",
+	  { { "restored s succeeded", "" },
+	    { "restored a failed", "" },
+	    { "drain", "" },
+	    { "begin", "finish failed a" } } },
+	{ "resume: what a passed deadline cancelled",
+	  "s:start a:code b:code",
+	  "s>a s>b",
+	  { { "restored s succeeded", "" }, { "restored a cancelled", "" }, { "begin 100000", "finish timeout" } } },
 	{ "resume: an error branch that was taken",
 	  "s:start x:code/branch o:output e:output",
 	  "s>x x>o x.error>e",
@@ -343,7 +354,7 @@ static void end_node(struct walk *walk, int node, const char *how, const char *h
 static void event_without_node(struct walk *walk, const char *verb, uint64_t now)
 {
 	if (strcmp(verb, "begin") == 0)
-		walk_begin(walk);
+		walk_begin(walk, now);
 	else if (strcmp(verb, "cancel") == 0)
 		walk_cancel(walk);
 	else if (strcmp(verb, "tick") == 0)
@@ -365,7 +376,7 @@ static void event(struct walk *walk, const char *text, uint64_t *now)
 	char verb[32] = "", name[32] = "", third[32] = "", fourth[32] = "";
 	(void)sscanf(text, "%31s %31s %31s %31s", verb, name, third, fourth);
 	int node = wl_flow_graph_find(walk->graph, name);
-	if (strcmp(verb, "tick") == 0)
+	if (strcmp(verb, "tick") == 0 || (strcmp(verb, "begin") == 0 && name[0]))
 		*now = strtoull(name, NULL, 10);
 	if (strcmp(verb, "restored") == 0)
 		walk_restore(walk, node, (enum wl_node_state)wl_node_state_of(third), fourth[0] ? fourth : NULL);
