@@ -16,8 +16,11 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
 DECLARE
 	v_id int;
 BEGIN
-	INSERT INTO control.tenant (slug, name) VALUES (p_slug, p_name)
-	ON CONFLICT (slug) DO NOTHING RETURNING id INTO v_id;
+	-- looked for first: an insert that conflicts uses up a tenant number, and those end at 32000 (see the warden)
+	IF NOT EXISTS (SELECT FROM control.tenant WHERE slug = p_slug) THEN
+		INSERT INTO control.tenant (slug, name) VALUES (p_slug, p_name)
+		ON CONFLICT (slug) DO NOTHING RETURNING id INTO v_id;
+	END IF;
 	IF v_id IS NULL THEN
 		RAISE EXCEPTION 'this tenant_slug is taken' USING ERRCODE = 'WL409';
 	END IF;
@@ -37,7 +40,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
 	       CASE WHEN t.state <> 'active' THEN t.state ELSE u.state END
 	FROM control.app_user u JOIN control.tenant t ON t.id = u.tenant
 	WHERE lower(u.email) = lower(p_email) AND (p_slug IS NULL OR t.slug = p_slug)
-	LIMIT 20
+	ORDER BY u.created_at, u.id LIMIT 20
 $$;
 
 CREATE FUNCTION control.session_open(p_user uuid, p_family uuid, p_hash bytea, p_seconds int) RETURNS void
@@ -45,6 +48,13 @@ LANGUAGE sql SECURITY DEFINER SET search_path = control, pg_temp AS $$
 	UPDATE control.app_user SET last_login = now() WHERE id = p_user;
 	INSERT INTO control.refresh_token (hash, family, user_id, expires_at)
 	VALUES (p_hash, p_family, p_user, now() + make_interval(secs => p_seconds));
+$$;
+
+-- Let one transaction at a time change the family of a token. The statements after it see what the one before it did:
+-- without this, a log-out would not see the token that a refresh under way is about to add.
+CREATE FUNCTION control.session_lock(p_hash bytea) RETURNS void
+LANGUAGE sql AS $$
+	SELECT pg_advisory_xact_lock(hashtextextended(family::text, 7202)) FROM control.refresh_token WHERE hash = p_hash
 $$;
 
 -- Change a refresh token for a new one. outcome: ok, unknown, expired, disabled, or reused: then the whole family
@@ -58,6 +68,7 @@ DECLARE
 	v_user  control.app_user;
 	v_slug  text;
 BEGIN
+	PERFORM control.session_lock(p_old);
 	SELECT * INTO v_token FROM control.refresh_token WHERE hash = p_old FOR UPDATE;
 	IF NOT FOUND THEN
 		RETURN QUERY SELECT 'unknown', NULL::uuid, NULL::int, NULL::text, NULL::text, NULL::text;
@@ -84,12 +95,13 @@ END $$;
 
 -- Log out: revoke the family of a refresh token. True when the token was known.
 CREATE FUNCTION control.session_close(p_hash bytea) RETURNS boolean
-LANGUAGE sql SECURITY DEFINER SET search_path = control, pg_temp AS $$
-	WITH gone AS (
-		UPDATE control.refresh_token SET revoked_at = coalesce(revoked_at, now())
-		WHERE family = (SELECT family FROM control.refresh_token WHERE hash = p_hash) RETURNING 1)
-	SELECT EXISTS (SELECT FROM gone)
-$$;
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+BEGIN
+	PERFORM control.session_lock(p_hash);
+	UPDATE control.refresh_token SET revoked_at = coalesce(revoked_at, now())
+	WHERE family = (SELECT family FROM control.refresh_token WHERE hash = p_hash);
+	RETURN FOUND;
+END $$;
 
 -- False once the login behind an access token is over (its family revoked) or its user or tenant is disabled.
 CREATE FUNCTION control.session_alive(p_family uuid) RETURNS boolean

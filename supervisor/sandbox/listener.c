@@ -49,7 +49,9 @@ static int bind_socket(const char *path, const struct listener *listener, struct
 	mode_t before = umask(0177); /* not open to others for a moment either */
 	int result = bind(fd, (const struct sockaddr *)&address, sizeof(address));
 	(void)umask(before);
-	if (result < 0 || fchownat(listener->folder_fd, listener->name, listener->client_uid, (gid_t)-1, 0) < 0 ||
+	/* the folder is the client's: it may have put a link in the socket's place by now */
+	if (result < 0 ||
+	    fchownat(listener->folder_fd, listener->name, listener->client_uid, (gid_t)-1, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    listen(fd, BACKLOG) < 0)
 		return wl_fail_errno(err, errno, "cannot listen on %s", path);
 	return wl_steal_fd(&fd);

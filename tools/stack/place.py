@@ -62,6 +62,36 @@ def open_to_all(path):
                 os.chmod(file, mode | (0o555 if mode & 0o100 else 0o444))
 
 
+def write_for(path, text, ids):
+    """Write a file, mode 0600, in a folder of another account, whose it becomes (ids None: stays ours).
+
+    That account may have put a link in its place, so the file is always a new one and reached by its
+    descriptor: root must not give away what the link points to.
+    """
+    path.unlink(missing_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "w") as file:
+        if ids:
+            os.fchown(file.fileno(), *ids)
+        file.write(text)
+
+
+def folder_for(path, ids):
+    """Make a folder, mode 0700, in a folder of another account, with the same care."""
+    path.mkdir(exist_ok=True, mode=0o700)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise StackError(f"{path} is not a folder: {error.strerror}; move it away") from None
+    try:
+        if ids and os.fstat(fd).st_uid not in (0, ids[0]):
+            raise StackError(f"{path} belongs to somebody else; move it away")
+        if ids and os.fstat(fd).st_uid == 0:
+            os.fchown(fd, *ids)
+    finally:
+        os.close(fd)
+
+
 class Place:
     """Paths and ids of one stack.
 

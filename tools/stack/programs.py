@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 
-from place import StackError
+from place import StackError, folder_for
 from process import Program
 from services import LANGUAGE, ask_socket, redis_members, remove_socket, secret
 
@@ -141,9 +141,7 @@ class Programs:
 
     def supervisor(self, number):
         spool = self.place.home / "spool" / f"supervisor-{number}"
-        spool.mkdir(exist_ok=True, mode=0o700)
-        if self.place.is_root:
-            os.chown(spool, *self.place.service)
+        folder_for(spool, self.place.service if self.place.is_root else None)
         env = self.env("windlass-supervisor", WINDLASS_SPOOL_DIR=str(spool))
         return self.program("windlass-supervisor", name=f"supervisor-{number}", env=env, stop_s=20,
                             **self.registers("wl:sups"))

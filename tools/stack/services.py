@@ -8,7 +8,7 @@ import socket
 import subprocess
 from urllib.parse import quote
 
-from place import SERVICE_ID, StackError
+from place import SERVICE_ID, StackError, write_for
 from process import Program
 
 POSTGRES_BIN = "/usr/lib/postgresql/15/bin"
@@ -82,11 +82,7 @@ class PrivatePostgres:
         files = {"hba.conf": "local all postgres peer map=admin\nlocal all all scram-sha-256\n",
                  "ident.conf": "".join(f"admin {name} postgres\n" for name in sorted(accounts))}
         for name, text in files.items():
-            path = self.folder / name
-            path.write_text(text)
-            os.chmod(path, 0o600)
-            if self.place.is_root:
-                os.chown(path, *self.place.postgres)
+            write_for(self.folder / name, text, self.place.postgres if self.place.is_root else None)
 
     def initialise(self):
         """Make the cluster on the first start; a half-made one of an interrupted start is thrown away."""
