@@ -13,6 +13,7 @@ void flow_release(struct flow *flow)
 	for (int i = 0; flow->plans && i < flow->graph.node_count; i++)
 		node_plan_release(&flow->plans[i]);
 	free(flow->plans);
+	free(flow->output_schema);
 	wl_flow_graph_release(&flow->graph);
 	free(flow);
 }
@@ -30,7 +31,17 @@ static int make_plans(struct flow *flow, struct wl_error *err)
 	return 0;
 }
 
-static int read_graph(const char *json, size_t length, struct wl_flow_graph *graph, struct wl_error *err)
+/* An object without members allows everything. */
+static int keep_output_schema(struct flow *flow, const struct wl_json *document, struct wl_error *err)
+{
+	const struct wl_json *schema = wl_json_get(document, "output_schema");
+	if (!wl_json_is(schema, WL_JSON_OBJECT) || wl_json_count(schema) == 0)
+		return 0;
+	flow->output_schema = wl_json_print(schema);
+	return flow->output_schema ? 0 : wl_fail(err, ENOMEM, "no memory for a flow");
+}
+
+static int read_document(const char *json, size_t length, struct flow *flow, struct wl_error *err)
 {
 	_wl_json_ struct wl_json *document = NULL;
 	_wl_free_ struct wl_flow_faults *faults = calloc(1, sizeof(*faults));
@@ -38,10 +49,10 @@ static int read_graph(const char *json, size_t length, struct wl_flow_graph *gra
 		return wl_fail(err, ENOMEM, "no memory for a flow");
 	if (wl_json_parse(json, length, &document, err) < 0)
 		return -err->code;
-	int result = wl_flow_document_read(document, graph, faults, err);
+	int result = wl_flow_document_read(document, &flow->graph, faults, err);
 	if (result == -EINVAL && faults->count > 0)
 		return wl_fail(err, EINVAL, "%s: %s", faults->items[0].path, faults->items[0].text);
-	return result;
+	return result < 0 ? result : keep_output_schema(flow, document, err);
 }
 
 int flow_make(const char *json, size_t length, struct flow **ret_flow, struct wl_error *err)
@@ -51,7 +62,7 @@ int flow_make(const char *json, size_t length, struct flow **ret_flow, struct wl
 		return wl_fail(err, ENOMEM, "no memory for a flow");
 	atomic_init(&flow->users, 1);
 	flow->weight = length + 4096;
-	int result = read_graph(json, length, &flow->graph, err);
+	int result = read_document(json, length, flow, err);
 	if (result == 0)
 		result = make_plans(flow, err);
 	if (result < 0) {

@@ -15,8 +15,9 @@ struct flow {
 	unsigned char hash[WL_HASH_BYTES];
 	struct wl_flow_graph graph;
 	struct node_plan *plans;
-	int output_count; /* output nodes */
-	size_t weight;	  /* bytes of its document */
+	int output_count;    /* output nodes */
+	char *output_schema; /* NULL when it says nothing */
+	size_t weight;	     /* bytes of its document */
 	struct flow *next_in_bucket, *newer, *older;
 };
 

@@ -28,12 +28,12 @@ struct message {
 	enum message_kind kind;
 };
 
-/* One attempt of a node. */
+/* One attempt of a node, or the check of a run's outputs. */
 struct node_job {
 	struct message message; /* first */
 	struct run *run;
 	struct publisher *publisher;
-	int node;
+	int node; /* -1: the check */
 	int attempt;
 	struct node_call call;
 	char *context, *upstream; /* what call points to */

@@ -108,6 +108,7 @@ int run_begin(struct run *run, uint64_t boot_ms, int64_t wall_ms, struct wl_erro
 	uint64_t deadline = run->deadline_wall_ms <= 0 ? UINT64_MAX : boot_ms + (left > 0 ? (uint64_t)left : 0);
 	if (walk_open(&run->walk, &run->flow->graph, deadline, err) < 0)
 		return -err->code;
+	run->walk.check_due = run->flow->output_schema != NULL;
 	return restore(run, err);
 }
 
@@ -216,6 +217,30 @@ struct node_job *run_make_job(struct run *run, int node, int64_t wall_ms)
 		node_job_free(job);
 		return NULL;
 	}
+	return job;
+}
+
+struct node_job *run_make_check(struct run *run)
+{
+	struct node_job *job = calloc(1, sizeof(*job));
+	if (!job)
+		return NULL;
+	job->message.kind = MESSAGE_NODE;
+	job->run = run;
+	job->node = -1;
+	job->cancel_fd = -1;
+	job->upstream = run_outputs(run);
+	if (!job->upstream) {
+		node_job_free(job);
+		return NULL;
+	}
+	job->call = (struct node_call){ .tenant = run->held->lease.tenant,
+					.eid = run->held->lease.eid,
+					.schema = run->flow->output_schema,
+					.upstream = job->upstream,
+					.upstream_length = strlen(job->upstream),
+					.cancel_fd = -1,
+					.stop = &job->stop };
 	return job;
 }
 

@@ -36,6 +36,7 @@ struct run {
 	int restored_count;
 	struct mail *kept_commits, **kept_last; /* results that go to the committer with the next ones */
 	int pure_jobs;				/* attempts of pure nodes on node threads */
+	struct node_job *check;			/* of the outputs, under way */
 	bool over;				/* its ending is under way */
 	struct run *next, *previous;		/* in the loop's list */
 };
@@ -55,6 +56,9 @@ int run_keep_output(struct run *run, int node, const char *json, struct wl_error
 
 /* A job for the next attempt of a node. NULL without memory. */
 struct node_job *run_make_job(struct run *run, int node, int64_t wall_ms);
+
+/* A job that checks the outputs of the run against the flow's output_schema. NULL without memory. */
+struct node_job *run_make_check(struct run *run);
 
 /* The result of a node that is in a final state, as it goes to the store. Takes what the last job left. */
 void run_fill_result(struct run *run, int node, int64_t wall_ms, struct wl_node_result *result);

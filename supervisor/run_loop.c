@@ -107,15 +107,39 @@ static void start_node(struct run_loop *loop, struct run *run, int node, struct 
 	loop->sink.node(loop->sink.self, job);
 }
 
-static void stop_node(struct run *run, int node)
+static void stop_job(struct run *run, struct node_job *job)
 {
-	struct node_job *job = run->nodes[node].job;
 	uint64_t one = 1;
 	if (job)
 		atomic_store(&job->stop, true);
 	if (job && job->cancel_fd >= 0 && write(job->cancel_fd, &one, sizeof(one)) < 0)
 		wl_log_run(WL_LOG_ERROR, run->held->lease.tenant, run->held->lease.eid,
-			   "node %.64s could not be stopped", run->flow->graph.nodes[node].id);
+			   "node %.64s could not be stopped", job->call.node->id);
+}
+
+/* ---- the check of the outputs --------------------------------------------------------------------------- */
+
+static void start_check(struct run_loop *loop, struct run *run)
+{
+	struct node_job *job = run_make_check(run);
+	if (job) {
+		job->publisher = loop->publisher;
+		run->check = job;
+		loop->sink.node(loop->sink.self, job);
+		return;
+	}
+	if (!run->error_json)
+		run->error_json = node_error_text("internal", "no memory to check the outputs", NULL, NULL);
+	walk_checked(&run->walk, WALK_ERROR);
+}
+
+static void check_ended(struct run *run, struct node_job *job)
+{
+	run->check = NULL;
+	if (job->outcome.result != NODE_OK && job->outcome.result != NODE_STOPPED && !run->error_json)
+		run->error_json = wl_steal(job->outcome.error_json);
+	walk_checked(&run->walk, walk_result_of(job->outcome.result));
+	node_job_free(job);
 }
 
 static void store_node(struct run_loop *loop, struct run *run, int node, struct moment now)
@@ -214,10 +238,13 @@ static void act(struct run_loop *loop, struct run *run, const struct walk_action
 		start_node(loop, run, action->node, now);
 		break;
 	case WALK_STOP:
-		stop_node(run, action->node);
+		stop_job(run, action->node < 0 ? run->check : run->nodes[action->node].job);
 		break;
 	case WALK_STORE:
 		store_node(loop, run, action->node, now);
+		break;
+	case WALK_CHECK:
+		start_check(loop, run);
 		break;
 	case WALK_FINISH:
 		end_run(loop, run, ENDING_FINISH, action->run_state);
@@ -386,7 +413,10 @@ static void take_node(struct run_loop *loop, struct node_job *job, struct moment
 {
 	struct run *run = job->run;
 	judge_lease(run, now);
-	node_ended(loop, run, job, now);
+	if (job->node < 0)
+		check_ended(run, job);
+	else
+		node_ended(loop, run, job, now);
 	settle_run(loop, run, now);
 }
 

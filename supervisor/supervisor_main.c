@@ -62,7 +62,7 @@ struct supervisor {
 static void to_nodes(void *self, struct node_job *job)
 {
 	struct supervisor *supervisor = self;
-	bool pure = wl_node_kind_pure(job->call.node->kind);
+	bool pure = job->cancel_fd < 0;
 	node_pool_run(pure ? &supervisor->pure : &supervisor->effects, job);
 }
 

@@ -11,7 +11,7 @@ static void try_start(struct walk *walk, int node);
 
 /*
  * Room for the longest queue there can be is made when the walk is opened: per node at most one START or STOP, one
- * STORE, and one end for the run can be waiting at once. So an event never fails for want of memory.
+ * STORE, and the run's CHECK, its STOP and one end can be waiting at once. So an event never fails for want of memory.
  */
 static void push(struct walk *walk, enum walk_action_kind kind, int node)
 {
@@ -57,6 +57,13 @@ static bool something_waits(const struct walk *walk)
 	return false;
 }
 
+static void begin_check(struct walk *walk)
+{
+	walk->checking = true;
+	walk->active++;
+	push(walk, WALK_CHECK, -1);
+}
+
 /* Called after each event: has the run come to its end, or to a place where it can be given back? */
 static void look_for_end(struct walk *walk)
 {
@@ -66,7 +73,10 @@ static void look_for_end(struct walk *walk)
 		push(walk, WALK_DROP, -1);
 	} else if (walk->mode == WALK_ENDING) {
 		push(walk, WALK_FINISH, walk->cause);
-	} else if (walk->unfinished == 0) {
+	} else if (walk->unfinished == 0 && walk->check_due && walk->mode == WALK_GOING) {
+		begin_check(walk);
+		return;
+	} else if (walk->unfinished == 0 && !walk->check_due) {
 		walk->end_state = WL_RUN_SUCCEEDED;
 		push(walk, WALK_FINISH, -1);
 	} else if (walk->mode == WALK_RELEASING || walk->draining) {
@@ -98,6 +108,8 @@ static void stop_active(struct walk *walk)
 	for (int i = 0; i < walk->graph->node_count; i++)
 		if (walk->nodes[i].active)
 			push(walk, WALK_STOP, i);
+	if (walk->checking)
+		push(walk, WALK_STOP, -1);
 }
 
 static void end_early(struct walk *walk, enum wl_run_state state, int cause)
@@ -316,6 +328,18 @@ void walk_node_ended(struct walk *walk, int node, const struct walk_outcome *out
 	look_for_end(walk);
 }
 
+void walk_checked(struct walk *walk, enum walk_result result)
+{
+	if (!walk->checking)
+		return;
+	walk->checking = false;
+	walk->active--;
+	walk->check_due = result == WALK_STOPPED;
+	if (result == WALK_ERROR || result == WALK_ERROR_FOR_GOOD)
+		end_early(walk, WL_RUN_FAILED, -1);
+	look_for_end(walk);
+}
+
 static void store_what_waited(struct walk *walk)
 {
 	for (int i = 0; i < walk->graph->node_count; i++)
@@ -436,7 +460,7 @@ void walk_drop(struct walk *walk)
 int walk_open(struct walk *walk, const struct wl_flow_graph *graph, uint64_t deadline_ms, struct wl_error *err)
 {
 	*walk = (struct walk){ .graph = graph, .deadline_ms = deadline_ms, .cause = -1 };
-	walk->action_capacity = graph->node_count * 3 + 2;
+	walk->action_capacity = graph->node_count * 3 + 4;
 	walk->nodes = calloc((size_t)graph->node_count + 1, sizeof(*walk->nodes));
 	walk->edges = calloc((size_t)graph->edge_count + 1, 1);
 	walk->handles_taken = calloc((size_t)graph->edge_count + 1, 1);

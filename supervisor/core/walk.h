@@ -9,6 +9,7 @@
  *   is stored, and it starts only after all it rests on is stored ("settled"): so nobody can ever see an effect
  *   whose cause was lost, and a lost pure node is simply computed again.
  *   Every end of a node asks for one STORE. The run finishes when nothing is under way and nothing waits for a store.
+ *   A run whose outputs are to be checked is checked after that, like a last pure node without a result of its own.
  *   When a run ends early its attempts are stopped; nodes that were on their way become cancelled, and are stored only
  *   after the failed node that caused it: a later attempt of the run then finds the cause as well.
  */
@@ -26,8 +27,9 @@ enum walk_edge_state { WALK_EDGE_OPEN, WALK_EDGE_LIVE, WALK_EDGE_DEAD };
 
 enum walk_action_kind {
 	WALK_START,  /* begin an attempt of `node` */
-	WALK_STOP,   /* end the attempt that is under way; walk_node_ended() is still to come */
+	WALK_STOP,   /* end the attempt (node -1: the check) that is under way; its end is still to come */
 	WALK_STORE,  /* commit the node's result; walk_node_stored() is to come */
+	WALK_CHECK,  /* all nodes have ended well: check the run's outputs; walk_checked() is to come */
 	WALK_FINISH, /* everything is stored: write the final state `run_state`; `node` is the one that failed, or -1 */
 	WALK_RELEASE, /* at a node boundary with work left: give the run back */
 	WALK_DROP     /* another attempt owns the run: forget it */
@@ -75,7 +77,9 @@ struct walk {
 	enum wl_run_state end_state; /* while ending */
 	int cause;		     /* the failed node behind the end, or -1 */
 	bool begun;
-	bool held; /* no effect may start */
+	bool check_due; /* set after walk_open(): the outputs are to be checked before the run has succeeded */
+	bool checking;	/* counts as active */
+	bool held;	/* no effect may start */
 	bool draining;
 	uint64_t deadline_ms;
 	struct walk_action *actions; /* a queue: [action_next, action_count) */
@@ -99,6 +103,8 @@ void walk_begin(struct walk *walk, uint64_t now_ms);
  * afterwards what became of it; while it is still running, another attempt is due.
  */
 void walk_node_ended(struct walk *walk, int node, const struct walk_outcome *outcome, uint64_t now_ms, uint32_t random);
+/* The check of the outputs has ended. WALK_STOPPED: without an answer; what is no success fails the run. */
+void walk_checked(struct walk *walk, enum walk_result result);
 /* The store has the node's result. */
 void walk_node_stored(struct walk *walk, int node);
 /* The store refused the node's result for good: the run fails with it. */

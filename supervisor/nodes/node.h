@@ -16,7 +16,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define NODE_OUTPUT_MAX (4u << 20)   /* bytes of one node's output */
+#define NODE_OUTPUT_MAX (4u << 20) /* bytes of one node's output */
+/* The expression server is started anew when it dies; so long a node waits for it. */
+#define NODE_EVAL_AWAY_MS 15000
 #define NODE_INPUTS_KEPT (64u << 10) /* bytes of a node's inputs that are stored with its result */
 
 enum node_language { NODE_PYTHON, NODE_JAVASCRIPT, NODE_BASH };
@@ -57,8 +59,9 @@ struct node_world {
 struct node_call {
 	int tenant;
 	const char *eid;
-	const struct wl_flow_node *node;
+	const struct wl_flow_node *node; /* NULL: no node, but a check of `upstream` against `schema` */
 	const struct node_plan *plan;
+	const char *schema;
 	const char *context; /* {"inputs","nodes","vars","execution"} as JSON text */
 	size_t context_length;
 	const char *upstream; /* JSON: the output of the one live predecessor, or an object of several by node id */
@@ -92,7 +95,7 @@ void node_world_release(struct node_world *world);
 
 /* ---- for the node kinds ---------------------------------------------------------------------------- */
 
-/* A failure as {"code","message","node_id"}; detail_json (may be NULL) becomes "detail". */
+/* A failure as {"code","message","node_id"?}; detail_json (may be NULL) becomes "detail". */
 void node_fail(struct node_outcome *outcome, const struct node_call *call, enum node_result result, const char *code,
 	       const char *detail_json, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 /* The text {"code","message","node_id"?,"detail"?}; node_id and detail may be NULL. NULL without memory. */
@@ -107,6 +110,11 @@ void node_give(struct node_outcome *outcome, const struct node_call *call, char 
 /* Wait for up to `ms`; true when the attempt is to stop. */
 bool node_pause(const struct node_call *call, int ms);
 
+/* Wait for the expression server after it was away; false: it is given up, or the attempt is to stop. */
+bool node_wait_for_eval(const struct node_call *call, struct node_outcome *outcome, int result, uint64_t give_up_ms,
+			const struct wl_error *err);
+
+void node_run_output_check(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);
 void node_run_condition(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);
 void node_run_switch(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);
 void node_run_code(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);

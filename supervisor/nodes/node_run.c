@@ -7,9 +7,6 @@
 #include <poll.h>
 #include <string.h>
 
-/* The expression server is started anew when it dies; so long a node waits for it. */
-#define EVAL_AWAY_MS 15000
-
 void node_outcome_release(struct node_outcome *outcome)
 {
 	free(outcome->handle);
@@ -48,7 +45,7 @@ void node_fail(struct node_outcome *outcome, const struct node_call *call, enum 
 	va_end(args);
 	free(outcome->error_json);
 	outcome->result = result;
-	outcome->error_json = node_error_text(code, message, call->node->id, detail_json);
+	outcome->error_json = node_error_text(code, message, call->node ? call->node->id : NULL, detail_json);
 }
 
 void node_keep_inputs(struct node_outcome *outcome, const char *json, size_t length)
@@ -103,6 +100,19 @@ static void evaluation_failed(struct node_outcome *outcome, const struct node_ca
 	}
 }
 
+bool node_wait_for_eval(const struct node_call *call, struct node_outcome *outcome, int result, uint64_t give_up_ms,
+			const struct wl_error *err)
+{
+	if (result != -EIO || wl_clock_boot_ms() > give_up_ms) {
+		evaluation_failed(outcome, call, result, err);
+		return false;
+	}
+	if (!node_pause(call, 100))
+		return true;
+	node_fail(outcome, call, NODE_STOPPED, "cancelled", NULL, "stopped before it ran");
+	return false;
+}
+
 bool node_evaluate(struct node_world *world, const struct node_call *call, struct node_outcome *outcome,
 		   char **ret_text)
 {
@@ -114,7 +124,7 @@ bool node_evaluate(struct node_world *world, const struct node_call *call, struc
 			node_fail(outcome, call, NODE_FAILED, "internal", NULL, "no memory for the node's input");
 		return *ret_text != NULL;
 	}
-	uint64_t give_up_ms = wl_clock_boot_ms() + EVAL_AWAY_MS;
+	uint64_t give_up_ms = wl_clock_boot_ms() + NODE_EVAL_AWAY_MS;
 	int timeout_ms = world->eval_ms;
 	if (call->node->timeout_ms > 0 && call->node->timeout_ms < timeout_ms)
 		timeout_ms = (int)call->node->timeout_ms;
@@ -124,14 +134,8 @@ bool node_evaluate(struct node_world *world, const struct node_call *call, struc
 						call->context, call->context_length, timeout_ms, ret_text, &err);
 		if (result == 0)
 			return true;
-		if (result != -EIO || wl_clock_boot_ms() > give_up_ms) {
-			evaluation_failed(outcome, call, result, &err);
+		if (!node_wait_for_eval(call, outcome, result, give_up_ms, &err))
 			return false;
-		}
-		if (node_pause(call, 100)) {
-			node_fail(outcome, call, NODE_STOPPED, "cancelled", NULL, "stopped before it ran");
-			return false;
-		}
 	}
 }
 
@@ -151,6 +155,10 @@ static void run_value(struct node_world *world, const struct node_call *call, st
 void node_run(struct node_world *world, const struct node_call *call, struct node_outcome *outcome)
 {
 	*outcome = (struct node_outcome){ 0 };
+	if (!call->node) {
+		node_run_output_check(world, call, outcome);
+		return;
+	}
 	switch (call->node->kind) {
 	case WL_KIND_CODE:
 		node_run_code(world, call, outcome);

@@ -88,6 +88,7 @@ static struct row *row_of(const char *eid)
 #define EDGE(id, source, handle, target)                                                                               \
 	"{\"id\":\"" id "\",\"source\":\"" source "\",\"sourceHandle\":" handle ",\"target\":\"" target "\"}"
 #define FLOW(nodes, edges) "{\"nodes\":[" nodes "],\"edges\":[" edges "]}"
+#define FLOW_CHECKED(nodes, edges, schema) "{\"nodes\":[" nodes "],\"edges\":[" edges "],\"output_schema\":" schema "}"
 #define EXPRESSION "{\"value\":\"{{ .inputs }}\"}"
 #define CODE "{\"language\":\"bash\",\"source\":\"x\"}"
 #define CODE_FAILS(rest) "{\"language\":\"bash\",\"source\":\"fails\"" rest "}"
@@ -141,6 +142,14 @@ static const struct {
 		       "3", "c", "\"false\"", "b") "," EDGE("4", "a", "\"error\"", "e") "," EDGE("5", "e", "null",
 												 "o")),
 	  "7" },
+	/* outputs that fit their schema, behind an effect, and outputs that do not */
+	{ FLOW_CHECKED(
+		  NODE("s", "start", "{}") "," NODE("a", "code", CODE) "," NODE("o", "output", "{\"value\":\"x\"}"),
+		  EDGE("1", "s", "null", "a") "," EDGE("2", "a", "null", "o"), "{\"type\":\"string\"}"),
+	  "\"x\"" },
+	{ FLOW_CHECKED(NODE("s", "start", "{}") "," NODE("o", "output", "{\"value\":1}"), EDGE("1", "s", "null", "o"),
+		       "{\"type\":\"string\"}"),
+	  NULL },
 	/* a failure that nobody takes care of, after a retry, beside another effect */
 	{ FLOW(NODE("s", "start", "{}") "," NODE(
 		       "a", "code",
@@ -392,13 +401,29 @@ static void run_pure(struct supervisor *at, struct node_job *job)
 	tell(at, &job->message);
 }
 
+/* The one schema of these flows allows strings. */
+static void run_check(struct supervisor *at, struct node_job *job)
+{
+	const struct row *row = row_of(job->call.eid);
+	for (int i = 0; i < row->flow->graph.node_count; i++)
+		if (row->epoch == job->run->held->lease.epoch && !row->results[i].committed)
+			fail_msg("schedule %lu: outputs were checked before all was stored", schedule);
+	if (atomic_load(&job->stop))
+		job->outcome.result = NODE_STOPPED;
+	else if (job->call.upstream[0] != '"')
+		node_fail(&job->outcome, &job->call, NODE_FAILED_FOR_GOOD, "output_invalid", NULL, "it does not fit");
+	tell(at, &job->message);
+}
+
 static void some_job(struct supervisor *at)
 {
 	struct message *message = take_message(&at->jobs);
 	if (!message)
 		return;
 	struct node_job *job = container_of(message, struct node_job, message);
-	if (wl_node_kind_pure(job->call.node->kind))
+	if (!job->call.node)
+		run_check(at, job);
+	else if (wl_node_kind_pure(job->call.node->kind))
 		run_pure(at, job);
 	else
 		run_effect(at, job);

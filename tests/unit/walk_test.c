@@ -22,7 +22,8 @@ struct play {
 };
 
 /* Events: begin [MS] · ok N [handle] · err N · bad N (not to be tried again) · stopped N · stored N · refused N ·
- * cancel · tick MS · hold · unhold · drain · interrupt · drop · restored N state [handle] */
+ * cancel · tick MS · check (outputs are to be) · checked HOW · hold · unhold · drain · interrupt · drop · restored N
+ * state [handle] */
 static const struct play plays[] = {
 	{ "a pure chain runs ahead of its commits, the end waits for them",
 	  "s:start t:transform o:output",
@@ -318,6 +319,85 @@ static const struct play plays[] = {
 	  "s:start x:code/branch o:output e:output",
 	  "s>x x>o x.error>e",
 	  { { "restored s succeeded", "" }, { "restored x failed error", "" }, { "begin", "store o, start e" } } },
+	{ "the outputs are checked after the last result is stored",
+	  "s:start t:transform",
+	  "s>t",
+	  { { "check", "" },
+	    { "begin", "start s" },
+	    { "ok s", "store s, start t" },
+	    { "ok t", "store t" },
+	    { "stored s", "" },
+	    { "stored t", "check" },
+	    { "tick 10", "" },
+	    { "hold", "" },
+	    { "drain", "" },
+	    { "checked ok", "finish succeeded" } } },
+	{ "outputs that do not fit fail the run",
+	  "s:start",
+	  "",
+	  { { "check", "" },
+	    { "begin", "start s" },
+	    { "ok s", "store s" },
+	    { "stored s", "check" },
+	    { "checked err", "finish failed" } } },
+	{ "a run that failed is not checked",
+	  "s:start a:code",
+	  "s>a",
+	  { { "check", "" },
+	    { "begin", "start s" },
+	    { "ok s", "store s" },
+	    { "stored s", "start a" },
+	    { "err a", "store a" },
+	    { "stored a", "finish failed a" } } },
+	{ "cancel during the check",
+	  "s:start",
+	  "",
+	  { { "check", "" },
+	    { "begin", "start s" },
+	    { "ok s", "store s" },
+	    { "stored s", "check" },
+	    { "cancel", "stop" },
+	    { "checked ok", "finish cancelled" } } },
+	{ "the deadline passes during the check",
+	  "s:start",
+	  "",
+	  { { "check", "" },
+	    { "restored s succeeded", "" },
+	    { "begin", "check" },
+	    { "tick 100000", "stop" },
+	    { "checked err", "finish timeout" } } },
+	{ "the lease is lost during the check",
+	  "s:start",
+	  "",
+	  { { "check", "" },
+	    { "restored s succeeded", "" },
+	    { "begin", "check" },
+	    { "drop", "stop" },
+	    { "checked ok", "drop" } } },
+	{ "interrupt during the check: the next owner checks again",
+	  "s:start",
+	  "",
+	  { { "check", "" },
+	    { "restored s succeeded", "" },
+	    { "begin", "check" },
+	    { "interrupt", "stop" },
+	    { "checked stopped", "release" } } },
+	{ "interrupt, but the check had just ended",
+	  "s:start",
+	  "",
+	  { { "check", "" },
+	    { "restored s succeeded", "" },
+	    { "begin", "check" },
+	    { "interrupt", "stop" },
+	    { "checked ok", "finish succeeded" } } },
+	{ "interrupt before the check",
+	  "s:start",
+	  "",
+	  { { "check", "" },
+	    { "begin", "start s" },
+	    { "ok s", "store s" },
+	    { "interrupt", "" },
+	    { "stored s", "release" } } },
 	{ "notes are not run and keep nothing waiting",
 	  "s:start n:note t:transform",
 	  "s>t",
@@ -330,7 +410,7 @@ static const struct play plays[] = {
 
 static void print_action(const struct wl_flow_graph *graph, const struct walk_action *action, char *out, size_t size)
 {
-	static const char *const verbs[] = { "start", "stop", "store", "finish", "release", "drop" };
+	static const char *const verbs[] = { "start", "stop", "store", "check", "finish", "release", "drop" };
 	size_t used = strlen(out);
 	used += (size_t)snprintf(out + used, size - used, "%s%s", used ? ", " : "", verbs[action->kind]);
 	if (action->kind == WALK_FINISH)
@@ -339,15 +419,18 @@ static void print_action(const struct wl_flow_graph *graph, const struct walk_ac
 		(void)snprintf(out + used, size - used, " %s", graph->nodes[action->node].id);
 }
 
+static enum walk_result result_of(const char *how)
+{
+	if (strcmp(how, "err") == 0)
+		return WALK_ERROR;
+	if (strcmp(how, "bad") == 0)
+		return WALK_ERROR_FOR_GOOD;
+	return strcmp(how, "stopped") == 0 ? WALK_STOPPED : WALK_SUCCEEDED;
+}
+
 static void end_node(struct walk *walk, int node, const char *how, const char *handle, uint64_t now)
 {
-	struct walk_outcome outcome = { WALK_SUCCEEDED, handle };
-	if (strcmp(how, "err") == 0)
-		outcome.result = WALK_ERROR;
-	else if (strcmp(how, "bad") == 0)
-		outcome.result = WALK_ERROR_FOR_GOOD;
-	else if (strcmp(how, "stopped") == 0)
-		outcome.result = WALK_STOPPED;
+	struct walk_outcome outcome = { result_of(how), handle };
 	walk_node_ended(walk, node, &outcome, now, 12345);
 }
 
@@ -355,6 +438,8 @@ static void event_without_node(struct walk *walk, const char *verb, uint64_t now
 {
 	if (strcmp(verb, "begin") == 0)
 		walk_begin(walk, now);
+	else if (strcmp(verb, "check") == 0)
+		walk->check_due = true;
 	else if (strcmp(verb, "cancel") == 0)
 		walk_cancel(walk);
 	else if (strcmp(verb, "tick") == 0)
@@ -382,6 +467,8 @@ static void event(struct walk *walk, const char *text, uint64_t *now)
 		walk_restore(walk, node, (enum wl_node_state)wl_node_state_of(third), fourth[0] ? fourth : NULL);
 	else if (strcmp(verb, "stored") == 0)
 		walk_node_stored(walk, node);
+	else if (strcmp(verb, "checked") == 0)
+		walk_checked(walk, result_of(name));
 	else if (strcmp(verb, "refused") == 0)
 		walk_store_refused(walk, node);
 	else if (node >= 0)
