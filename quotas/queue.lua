@@ -448,13 +448,14 @@ end
 
 -- ---- live events ------------------------------------------------------------------------------------------
 
--- KEYS[1] is the stream of one execution; it is also the name of the channel.
+-- KEYS[1] is the stream of one execution; it is also the name of the channel. A stream whose `end` never comes (its
+-- supervisor died, Redis was full) goes as well, this long after its last event.
+local QUIET_S = 86400
+
 local function event(keys, args)
 	local stream, kind, data = keys[1], args[1], args[2]
 	local id = redis.call('XADD', stream, 'MAXLEN', '~', args[3], '*', 'type', kind, 'data', data)
-	if kind == 'end' then
-		redis.call('EXPIRE', stream, args[4])
-	end
+	redis.call('EXPIRE', stream, kind == 'end' and args[4] or QUIET_S)
 	redis.call('PUBLISH', stream, id .. ' ' .. kind .. ' ' .. data)
 	return id
 end
