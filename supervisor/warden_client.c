@@ -500,7 +500,8 @@ static int connect_warden(const struct warden_client *client, struct wl_error *e
 	if (connect(fd, (const struct sockaddr *)&client->address, sizeof(client->address)) < 0) {
 		int errnum = errno;
 		(void)wl_fail_errno(err, errnum, "the sandbox warden does not answer on %s", client->address.sun_path);
-		err->code = errnum == EACCES || errnum == EPERM ? EACCES : EIO;
+		/* whatever the reason: nothing was begun */
+		err->code = errnum == EACCES || errnum == EPERM ? EACCES : ECONNREFUSED;
 		return -err->code;
 	}
 	return wl_steal_fd(&fd);

@@ -129,7 +129,8 @@ struct sandbox_port {
 	 * Run it and wait. Returns 0 when the program was started, whatever became of it: see `reason`. Fails with
 	 * EINVAL (a request out of bounds, a limit above the profile's), ENOENT (no such profile or interpreter),
 	 * EBUSY (too many wait for a sandbox), ECANCELED (cancelled while it waited), EPERM (the host cannot apply a
-	 * limit), EIO (the warden went away; the run may be tried again), and then leaves ret_result untouched.
+	 * limit), EIO (the warden went away; the run may be tried again), ECONNREFUSED (it does not
+	 * answer; nothing was begun), and then leaves ret_result untouched.
 	 */
 	int (*run)(void *self, const struct sandbox_request *request, struct sandbox_result *ret_result,
 		   struct wl_error *err);

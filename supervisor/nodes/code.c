@@ -12,9 +12,8 @@
 
 /* A host that is full, or whose warden is being started anew, is waited for so long. */
 #define SANDBOX_WAIT_MS 60000
-/* A sandbox that was lost with its warden is tried again so often; a call that failed faster never got that far. */
+/* A sandbox that was lost with its warden is tried again so often. */
 #define SANDBOX_LOST_TRIES 3
-#define SANDBOX_LOST_MS 50
 
 static const char *const python_argv[] = { SANDBOX_PYTHON, "-B", "-E", "-s", "-X", "utf8", "/work/main.py", NULL };
 static const char *const javascript_argv[] = { SANDBOX_NODE, "/work/main.mjs", NULL };
@@ -135,13 +134,10 @@ static int run_somewhere(struct node_world *world, const struct node_call *call,
 	uint64_t give_up_ms = wl_clock_boot_ms() + SANDBOX_WAIT_MS;
 	int lost = 0;
 	for (;;) {
-		uint64_t from_ms = wl_clock_boot_ms();
 		int result = sandbox_run(world->sandbox, request, ended, err);
 		bool away = result == -EBUSY || result == -ECONNREFUSED;
-		if (result == -EIO) {
-			lost += wl_clock_boot_ms() - from_ms >= SANDBOX_LOST_MS;
-			away = lost < SANDBOX_LOST_TRIES;
-		}
+		if (result == -EIO)
+			away = ++lost < SANDBOX_LOST_TRIES;
 		if (!away || wl_clock_boot_ms() > give_up_ms)
 			return result;
 		if (node_pause(call, 200))

@@ -37,6 +37,7 @@ def test_a_stop_leaves_nothing(new_warden):
     assert cgroup_folders(pid) == [] and alive(processes) == set()
     assert host_mounts() == mounts and devices() == nodes
     assert not os.path.exists(warden.socket)
+    assert warden.run(["/bin/true"])["error"] == errno.ECONNREFUSED
 
 
 def test_a_killed_warden_is_cleaned_up_after_by_the_next(new_warden):
