@@ -40,6 +40,7 @@ class Stack(runner.Stack):
 
     def __init__(self, name, env=None, schedulers=1, supervisors=1, keep=False, **more):
         self.keep = keep
+        more.setdefault("bin_dir", os.environ.get("TEST_BIN_DIR", "build/bin"))
         super().__init__(state_folder(name), env={**COMMON, **(env or {})}, schedulers=schedulers, supervisors=supervisors, **more)
         self.order_lock = threading.Lock()
         self.apis, self.watched = [], None
