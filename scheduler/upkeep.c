@@ -28,8 +28,14 @@ static int step_reap(struct keeper *keeper, struct wl_error *err)
 
 static int step_sweep(struct keeper *keeper, struct wl_error *err)
 {
-	int r = reap_overdue(keeper->upkeep, err);
-	return r < 0 ? r : sweep_ledger(keeper->upkeep, &keeper->cursor, err);
+	struct wl_error own = { 0 };
+	int overdue = reap_overdue(keeper->upkeep, err);
+	if (scheduler_is_away(overdue))
+		return overdue;
+	int swept = sweep_ledger(keeper->upkeep, &keeper->cursor, &own);
+	if (swept < 0)
+		*err = own;
+	return swept < 0 ? swept : overdue;
 }
 
 static int step_shares(struct keeper *keeper, struct wl_error *err)

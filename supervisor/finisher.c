@@ -21,13 +21,6 @@ static struct ending *ending_of(struct mail *mail)
 	return container_of(mail, struct ending, message.mail);
 }
 
-/* Errors that pass when the server is back; anything else is about what was sent. */
-static bool server_away(int result)
-{
-	return result == -ECONNREFUSED || result == -EPIPE || result == -ETIMEDOUT || result == -EAGAIN ||
-	       result == -ENOSPC || result == -ENOMEM;
-}
-
 /* Wait before the next try; false when the thread is to end. */
 static bool pause_before_retry(struct finisher *finisher, int *pause_ms, const char *what, const struct wl_error *err)
 {
@@ -70,6 +63,16 @@ static void blame_outputs(struct ending *ending, const struct wl_error *err)
 	ending->state = WL_RUN_FAILED;
 }
 
+/* A run whose tenant's tables take nothing must not keep the others waiting: the reaper deals with it. */
+static void leave(struct ending **items, int count, const struct wl_error *err)
+{
+	for (int i = 0; i < count; i++) {
+		items[i]->left = true;
+		wl_log_run(WL_LOG_ERROR, items[i]->lease.tenant, items[i]->lease.eid,
+			   "the run's end could not be stored, its lease will run out: %s", err->text);
+	}
+}
+
 static void finish_until_done(struct finisher *finisher, struct ending **items, int count)
 {
 	struct wl_error err = { 0 };
@@ -77,15 +80,20 @@ static void finish_until_done(struct finisher *finisher, struct ending **items, 
 	while ((result = finish_once(finisher, items, count, &err)) < 0) {
 		for (int i = 0; i < count; i++)
 			items[i]->unsure = items[i]->unsure || result == -EPIPE || result == -ETIMEDOUT;
-		if (server_away(result) || refused > 1) {
-			if (!pause_before_retry(finisher, &pause_ms, "the end of runs", &err))
+		if (wl_ledger_is_away(result)) {
+			if (!pause_before_retry(finisher, &pause_ms, "the end of runs", &err)) {
+				leave(items, count, &err);
 				return;
+			}
 		} else if (count > 1) {
 			for (int i = 0; i < count; i++)
 				finish_until_done(finisher, &items[i], 1);
 			return;
 		} else if (refused++ == 0) {
 			blame_outputs(items[0], &err);
+		} else {
+			leave(items, count, &err);
+			return;
 		}
 	}
 }
@@ -100,8 +108,9 @@ static void release_until_done(struct finisher *finisher, struct ending **items,
 	int pause_ms = 0;
 	for (int i = 0; i < count; i++)
 		leases[i] = items[i]->lease;
-	while (finisher->ledger.release(finisher->ledger.self, leases, count, released, &err) < 0)
-		if (!pause_before_retry(finisher, &pause_ms, "giving runs back", &err))
+	int result;
+	while ((result = finisher->ledger.release(finisher->ledger.self, leases, count, released, &err)) < 0)
+		if (!wl_ledger_is_away(result) || !pause_before_retry(finisher, &pause_ms, "giving runs back", &err))
 			return;
 	for (int i = 0; i < count; i++) {
 		items[i]->done = released[i];
@@ -132,17 +141,20 @@ static void work_off(struct finisher *finisher, struct mail *list)
 		struct ending *ending = ending_of(list);
 		if (ending->kind == ENDING_RELEASE)
 			release.items[release.count++] = ending;
+		else if (ending->kind == ENDING_FINISH)
+			finish.items[finish.count++] = ending;
 		else
 			over[over_count++] = ending->lease;
-		if (ending->kind == ENDING_FINISH)
-			finish.items[finish.count++] = ending;
 		if (ending->kind == ENDING_COMPLETE)
 			ending_free(ending);
 	}
 	if (finish.count > 0)
 		finish_until_done(finisher, finish.items, finish.count);
-	for (int i = 0; i < finish.count; i++)
+	for (int i = 0; i < finish.count; i++) {
+		if (!finish.items[i]->left)
+			over[over_count++] = finish.items[i]->lease;
 		mailbox_post(finisher->answers, &finish.items[i]->message.mail);
+	}
 	complete(finisher, over, over_count);
 	if (release.count > 0)
 		release_until_done(finisher, release.items, release.count);

@@ -48,12 +48,21 @@ static void begin(struct intake *intake, struct held_lease *held, struct wl_star
 			    asked_ms + (uint64_t)intake->offer_ms / 3);
 	while ((result = flow_cache_get(&intake->flows, &intake->ledger, start->tenant, start->doc_hash, &flow, &err)) <
 	       0) {
-		if (result == -ENOENT || result == -EINVAL || atomic_load(&intake->stop))
+		if (!wl_ledger_is_away(result) || atomic_load(&intake->stop))
 			break;
 		pause_ms(AWAY_MS);
 	}
 	struct run *run = flow ? run_new(held, start, flow, &err) : NULL;
 	flow_release(flow);
+	if (!run && wl_ledger_is_away(-err.code)) {
+		end_lease(intake, held, ENDING_RELEASE, NULL);
+		return;
+	}
+	if (!run && err.code == EIO) { /* the tenant's tables cannot be read: its lease runs out, others go on */
+		wl_log_run(WL_LOG_ERROR, held->lease.tenant, held->lease.eid, "cannot be begun: %s", err.text);
+		lease_table_remove(intake->leases, held);
+		return;
+	}
 	if (!run) {
 		wl_log_run(WL_LOG_ERROR, held->lease.tenant, held->lease.eid, "the flow cannot be run: %s", err.text);
 		end_lease(intake, held, ENDING_FINISH, err.text);
@@ -79,6 +88,7 @@ static void take_outcome(struct intake *intake, struct held_lease *held, struct 
 	}
 }
 
+/* 0, or an error that is about the leases, or that the server is away while this process ends. */
 static int start_all(struct intake *intake, struct wl_lease *leases, int count, struct wl_start *starts,
 		     uint64_t *ret_asked_ms)
 {
@@ -92,6 +102,11 @@ static int start_all(struct intake *intake, struct wl_lease *leases, int count, 
 				wl_log(WL_LOG_NOTICE, "executions start again");
 			intake->away = false;
 			return 0;
+		}
+		if (!wl_ledger_is_away(result)) {
+			wl_log_run(WL_LOG_ERROR, leases[0].tenant, leases[0].eid,
+				   "%d executions could not be started, this one among them: %s", count, err.text);
+			return result;
 		}
 		if (!intake->away)
 			wl_log(WL_LOG_ERROR, "starts wait for PostgreSQL: %s", err.text);
@@ -113,24 +128,34 @@ static const struct wl_lease *lease_of(const struct wl_start *start, struct held
 	return NULL;
 }
 
-static void start_leases(struct intake *intake, const struct wl_lease *taken, int count)
+/* Entries of `held` become NULL where they were taken over. 0 or as start_all(). */
+static int start_held(struct intake *intake, struct wl_lease *leases, struct held_lease **held, int count)
 {
-	struct wl_lease leases[INTAKE_BATCH];
-	struct held_lease *held[INTAKE_BATCH];
 	struct wl_start starts[INTAKE_BATCH];
 	uint64_t asked_ms = 0;
-	int fresh = 0, index = 0;
-	for (int i = 0; i < count; i++)
-		if ((held[fresh] = lease_table_add(intake->leases, &taken[i])))
-			leases[fresh++] = taken[i];
-	bool started = fresh > 0 && start_all(intake, leases, fresh, starts, &asked_ms) == 0;
-	for (int i = 0; i < fresh && started; i++) {
-		if (lease_of(&starts[i], held, fresh, &index)) {
+	int index = 0, result = start_all(intake, leases, count, starts, &asked_ms);
+	for (int i = 0; i < count && result == 0; i++) {
+		if (lease_of(&starts[i], held, count, &index)) {
 			take_outcome(intake, held[index], &starts[i], asked_ms);
 			held[index] = NULL;
 		}
 		wl_start_release(&starts[i]);
 	}
+	return result;
+}
+
+static void start_leases(struct intake *intake, const struct wl_lease *taken, int count)
+{
+	struct wl_lease leases[INTAKE_BATCH];
+	struct held_lease *held[INTAKE_BATCH];
+	int fresh = 0;
+	for (int i = 0; i < count; i++)
+		if ((held[fresh] = lease_table_add(intake->leases, &taken[i])))
+			leases[fresh++] = taken[i];
+	int result = fresh > 0 ? start_held(intake, leases, held, fresh) : 0;
+	/* one that cannot be started keeps no other from it: its own lease runs out */
+	for (int i = 0; i < fresh && fresh > 1 && result < 0 && !wl_ledger_is_away(result); i++)
+		(void)start_held(intake, &leases[i], &held[i], 1);
 	for (int i = 0; i < fresh; i++)
 		if (held[i])
 			lease_table_remove(intake->leases, held[i]);
@@ -209,7 +234,9 @@ static void *restorer_main(void *context)
 		if (!list)
 			continue;
 		struct run *run = container_of(list, struct run, message.mail);
-		while (restore_run(intake, run, &err) < 0 && !atomic_load(&intake->give_up)) {
+		int result;
+		while ((result = restore_run(intake, run, &err)) < 0 && result != -EIO &&
+		       !atomic_load(&intake->give_up)) {
 			if (!away)
 				wl_log_run(WL_LOG_ERROR, run->held->lease.tenant, run->held->lease.eid,
 					   "resuming waits for the document server: %s", err.text);
@@ -217,10 +244,16 @@ static void *restorer_main(void *context)
 			pause_ms(AWAY_MS);
 		}
 		away = false;
-		if (atomic_load(&intake->give_up))
-			run_free(run);
-		else
+		if (result == 0) {
 			mailbox_post(intake->runs, &run->message.mail);
+			continue;
+		}
+		if (result == -EIO) { /* about this run alone */
+			wl_log_run(WL_LOG_ERROR, run->held->lease.tenant, run->held->lease.eid, "cannot be resumed: %s",
+				   err.text);
+			lease_table_remove(intake->leases, run->held);
+		}
+		run_free(run);
 	}
 	return NULL;
 }

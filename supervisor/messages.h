@@ -73,6 +73,7 @@ struct ending {
 	enum wl_run_state state;
 	char *outputs_json, *error_json;
 	bool done;   /* out: it was ours to end */
+	bool left;   /* out: could not be told to the ledger; its lease runs out */
 	bool unsure; /* out: an answer of the ledger was lost, so `done` may have been said then */
 };
 

@@ -9,6 +9,7 @@
 #include "lib/base/ids.h"
 #include "lib/model/states.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -118,6 +119,13 @@ struct wl_ledger {
 
 	void (*close)(void *self);
 };
+
+/* An error that passes when the server is back; any other is about what was sent. */
+static inline bool wl_ledger_is_away(int result)
+{
+	return result == -ECONNREFUSED || result == -EPIPE || result == -ETIMEDOUT || result == -EAGAIN ||
+	       result == -ENOSPC || result == -ENOMEM;
+}
 
 void wl_start_release(struct wl_start *start);
 

@@ -453,7 +453,8 @@ BEGIN
 END $$;
 
 -- End what is past its deadline: waiting ones at once, running ones after p_grace_ms, which their supervisor has to
--- end them itself.
+-- end them itself. One that cannot be ended (its tenant's tables are damaged, say) stays and holds up no other: in a
+-- random order such ones do not fill every call.
 CREATE FUNCTION control.expire_overdue(p_grace_ms int, p_limit int)
 RETURNS TABLE (eid uuid, tenant int, shard int, epoch int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
@@ -462,14 +463,17 @@ DECLARE
 	v_row control.dispatch;
 BEGIN
 	FOR v_row IN
-		DELETE FROM control.dispatch d WHERE d.eid IN (
-			SELECT x.eid FROM control.dispatch x WHERE x.deadline < now()
-			  AND (x.state = 'Q' OR x.deadline < now() - make_interval(secs => p_grace_ms / 1000.0))
-			ORDER BY x.eid LIMIT p_limit FOR UPDATE SKIP LOCKED)
-		RETURNING d.* LOOP
-		PERFORM control.terminal(v_row.tenant, v_row.eid, 'timeout', v_row.epoch, v_row.started_at, NULL,
-			json_build_object('code', 'deadline', 'message', 'the execution did not end before its deadline'));
-		RETURN QUERY SELECT v_row.eid, v_row.tenant, v_row.shard::int, v_row.epoch;
+		SELECT x.* FROM control.dispatch x WHERE x.deadline < now()
+		  AND (x.state = 'Q' OR x.deadline < now() - make_interval(secs => p_grace_ms / 1000.0))
+		ORDER BY random() LIMIT p_limit FOR UPDATE SKIP LOCKED LOOP
+		BEGIN
+			DELETE FROM control.dispatch d WHERE d.eid = v_row.eid;
+			PERFORM control.terminal(v_row.tenant, v_row.eid, 'timeout', v_row.epoch, v_row.started_at, NULL,
+				json_build_object('code', 'deadline', 'message', 'the execution did not end before its deadline'));
+			RETURN QUERY SELECT v_row.eid, v_row.tenant, v_row.shard::int, v_row.epoch;
+		EXCEPTION WHEN OTHERS THEN
+			RAISE WARNING 'execution % of tenant % cannot be ended: %', v_row.eid, v_row.tenant, SQLERRM;
+		END;
 	END LOOP;
 END $$;
 

@@ -349,6 +349,22 @@ static void a_damaged_tenant_holds_up_no_other(void **state)
 	await_no_entry(bad.shard, bad.eid);
 }
 
+static void an_end_that_cannot_be_written_holds_up_no_other_deadline(void **state)
+{
+	(void)state;
+	withdraw("S1");
+	int damaged = tenants[3], healthy = tenants[2];
+	struct kit_accept bad = accept_for(damaged, 100), good = accept_for(healthy, 300);
+	run_sql("ALTER TABLE t_%d.executions RENAME TO hidden", damaged);
+	enqueue(&bad, damaged);
+	enqueue(&good, healthy);
+	await_status(healthy, good.eid, "timeout deadline");
+	run_sql("ALTER TABLE t_%d.hidden RENAME TO executions", damaged);
+	await_status(damaged, bad.eid, "timeout deadline");
+	await_no_entry(bad.shard, bad.eid);
+	announce("S1", 4);
+}
+
 static void a_deadline_ends_what_waits_and_frees_its_place(void **state)
 {
 	(void)state;
@@ -486,6 +502,7 @@ int main(void)
 		cmocka_unit_test(a_claim_that_never_starts_comes_again),
 		cmocka_unit_test(a_run_that_kills_its_supervisors_is_poison),
 		cmocka_unit_test(a_damaged_tenant_holds_up_no_other),
+		cmocka_unit_test(an_end_that_cannot_be_written_holds_up_no_other_deadline),
 		cmocka_unit_test(a_deadline_ends_what_waits_and_frees_its_place),
 		cmocka_unit_test(an_emptied_queue_is_rebuilt_as_the_ledger_says),
 		cmocka_unit_test(a_new_redis_is_noticed_and_filled),
