@@ -85,16 +85,31 @@ static int run_program(struct evaluation *evaluation, const char *program, size_
 	return append_jv(evaluation, value, out, bare) < 0 ? fail_at(evaluation, path) : 0;
 }
 
+/*
+ * Compile what an evaluation would compile, so that the two share their programs: nothing for a plain path, the rest
+ * behind one. Any such path leads somewhere in null.
+ */
+static int check_one(struct evaluation *evaluation, const struct wl_text_part *part, const char *path)
+{
+	struct text_slice found, program = { part->start, part->length };
+	struct text_slice rest;
+	if (plain_path_value(part->start, part->length, "null", 4, &found, &rest)) {
+		if (!rest.start)
+			return 0;
+		program = rest;
+	}
+	if (program_compile(evaluation->cache, program.start, program.length, evaluation->err) < 0)
+		return fail_at(evaluation, path);
+	return 0;
+}
+
 /* Append the value of one expression; `bare`: inside a text, where strings stand without their quotes. */
 static int evaluate_one(struct evaluation *evaluation, const struct wl_text_part *part, const char *path,
 			struct wl_buffer *out, bool bare)
 {
 	struct text_slice found, rest;
-	if (!evaluation->context_json) {
-		if (program_compile(evaluation->cache, part->start, part->length, evaluation->err) < 0)
-			return fail_at(evaluation, path);
-		return 0;
-	}
+	if (!evaluation->context_json)
+		return check_one(evaluation, part, path);
 	if (!plain_path_value(part->start, part->length, evaluation->context_json, evaluation->context_length, &found,
 			      &rest))
 		return run_program(evaluation, part->start, part->length, context_of(evaluation), path, out, bare);

@@ -400,6 +400,20 @@ static void templates_are_checked_without_running(void **state)
 	assert_int_equal(wl_expression_check(pool, "[1]", 3, 1000, &err), 0);
 	assert_int_equal(wl_expression_check(pool, bad, strlen(bad), 1000, &err), -EINVAL);
 	assert_non_null(strstr(err.text, "b[0]: nothing/0 is not defined"));
+	/* paths take no compiling, but what is behind one does, and what only looks like one */
+	static const char *const rows[][2] = {
+		{ "[\"{{ .inputs.a[\\\"b c\\\"][0].d }}\"]", NULL },
+		{ "[\"{{ .inputs.a | length }}\"]", NULL },
+		{ "[\"{{ .inputs.a | nothing }}\"]", "[0]: nothing/0 is not defined" },
+		{ "[\"{{ .inputs.a | }}\"]", "[0]: " },
+		{ "[\"{{ .inputs..a. }}\"]", "[0]: " },
+		{ "[\"{{ .inputs.a b }}\"]", "[0]: " },
+	};
+	for (size_t i = 0; i < WL_COUNT_OF(rows); i++) {
+		int result = wl_expression_check(pool, rows[i][0], strlen(rows[i][0]), 1000, &err);
+		if (result != (rows[i][1] ? -EINVAL : 0) || (rows[i][1] && !strstr(err.text, rows[i][1])))
+			fail_msg("%s: %d, %s", rows[i][0], result, err.text);
+	}
 }
 
 static int check_schema(const char *schema, const char *instance, char **ret_faults, struct wl_error *err)
