@@ -265,6 +265,8 @@ static int on_event(void *self, const struct cli_sse_event *event, struct wl_err
 		return wl_fail(err, EPROTO, "an event of the stream is no JSON");
 	if (strcmp(event->type, "end") == 0)
 		return on_end(follow, event, data, err);
+	if (strcmp(event->type, "close") == 0)
+		return 0; /* of this connection, not of the run: the next one needs a new token */
 	if (follow->plan->show == CLI_SHOW_JSON && print_event(event->type, event->id, data, err) < 0)
 		return -err->code;
 	if (strcmp(event->type, "reset") == 0) {

@@ -28,6 +28,12 @@ enum wl_program {
 	X(web_threads, 2, 1, 32, "threads", WL_PROGRAM_WEB, "threads for slow work in one worker")                     \
 	X(access_token_s, 900, 60, 86400, "s", WL_PROGRAM_WEB, "life of an access token")                              \
 	X(refresh_token_s, 2592000, 600, 31536000, "s", WL_PROGRAM_WEB, "life of a refresh token")                     \
+	X(logins_per_minute, 30, 0, 60000, "logins", WL_PROGRAM_WEB,                                                   \
+	  "logins a minute from one network address with one e-mail address, in each worker; 0: no limit")             \
+	X(address_logins_per_minute, 240, 0, 60000, "logins", WL_PROGRAM_WEB,                                          \
+	  "logins and registrations a minute from one network address, in each worker; 0: no limit")                   \
+	X(tenant_streams, 256, 1, 65536, "streams", WL_PROGRAM_WEB,                                                    \
+	  "event streams that one tenant may have open in each worker")                                                \
 	X(body_max, 10485760, 1024, 104857600, "bytes", WL_PROGRAM_WEB, "largest request body")                        \
 	X(drain_ms, 10000, 0, 600000, "ms", WL_PROGRAM_WEB | WL_PROGRAM_SUPERVISOR,                                    \
 	  "time that work in progress is given on SIGTERM")                                                            \

@@ -1,6 +1,7 @@
-/* The pure part of the web server: routes, parameters, framing guards, the cache of tokens. */
+/* The pure part of the web server: routes, parameters, framing guards, the cache of tokens, limits of rates. */
 #include "webapp/server/core/guards.h"
 #include "webapp/server/core/parameters.h"
+#include "webapp/server/core/rate_limit.h"
 #include "webapp/server/core/route.h"
 #include "webapp/server/core/token_cache.h"
 
@@ -384,6 +385,59 @@ static void the_cache_agrees_with_a_list(void **state)
 	web_token_cache_free(cache);
 }
 
+/* ---- limits of rates ---------------------------------------------------------------------------------------- */
+
+static int64_t take(struct web_rate_limit *limit, int number, int64_t now_ms)
+{
+	unsigned char key[WEB_RATE_KEY];
+	digest_of(number, key);
+	return web_rate_limit_take(limit, key, now_ms);
+}
+
+static void a_bucket_gives_a_minute_at_once_and_fills_again(void **state)
+{
+	(void)state;
+	struct web_rate_limit *limit = web_rate_limit_new(4, 30);
+	for (int i = 0; i < 30; i++)
+		assert_int_equal(take(limit, 1, 5000), 0);
+	assert_int_equal(take(limit, 1, 5000), 2000);
+	assert_int_equal(take(limit, 1, 6999), 1); /* a refusal has taken nothing */
+	assert_int_equal(take(limit, 2, 6999), 0);
+	assert_int_equal(take(limit, 1, 7000), 0);
+	assert_int_equal(take(limit, 1, 7000), 2000);
+	for (int i = 0; i < 30; i++) /* no more than a minute's tokens are kept */
+		assert_int_equal(take(limit, 1, 5000000), 0);
+	assert_int_equal(take(limit, 1, 5000000), 2000);
+	web_rate_limit_free(limit);
+}
+
+static void no_limit_is_none(void **state)
+{
+	(void)state;
+	struct web_rate_limit *limit = web_rate_limit_new(1, 0);
+	for (int i = 0; i < 100000; i++)
+		assert_int_equal(take(limit, 1, 0), 0);
+	web_rate_limit_free(limit);
+}
+
+static void the_key_longest_unused_makes_room(void **state)
+{
+	(void)state;
+	struct web_rate_limit *limit = web_rate_limit_new(3, 1);
+	for (int number = 1; number <= 3; number++)
+		assert_int_equal(take(limit, number, 1000), 0);
+	assert_true(take(limit, 1, 1000) > 0); /* refused, but used: 2 is the oldest now */
+	assert_int_equal(take(limit, 4, 1000), 0);
+	assert_true(take(limit, 1, 1000) > 0);
+	assert_true(take(limit, 3, 1000) > 0);
+	assert_true(take(limit, 4, 1000) > 0);
+	assert_int_equal(take(limit, 2, 1000), 0);
+	for (int number = 0; number < 10000; number++) /* many strangers: the table neither grows nor breaks */
+		assert_int_equal(take(limit, 100 + number, 1000), 0);
+	assert_true(take(limit, 10099, 1000) > 0);
+	web_rate_limit_free(limit);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -403,6 +457,9 @@ int main(void)
 		cmocka_unit_test(tokens_are_remembered_until_they_expire),
 		cmocka_unit_test(the_token_longest_unused_makes_room),
 		cmocka_unit_test(the_cache_agrees_with_a_list),
+		cmocka_unit_test(a_bucket_gives_a_minute_at_once_and_fills_again),
+		cmocka_unit_test(no_limit_is_none),
+		cmocka_unit_test(the_key_longest_unused_makes_room),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/secrets/password.h"
+#include "webapp/server/login_limit.h"
 #include "webapp/server/routes.h"
 #include "webapp/server/server.h"
 
@@ -13,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ACCOUNTS_TRIED 4 /* of one address, when no tenant is named */
+#define ACCOUNTS_TRIED 8 /* of one address, when no tenant is named: the oldest */
 
 /* ---- answers with tokens -------------------------------------------------------------------------------------- */
 
@@ -84,7 +85,8 @@ struct password_task {
 	char hash[WL_PASSWORD_HASH];
 	int rc;
 	struct account accounts[ACCOUNTS_TRIED];
-	int account_count, account_total, match;
+	int account_count, account_total;
+	int match, matches; /* the last account that has this password, and how many have */
 	struct session session;
 };
 
@@ -179,6 +181,8 @@ static void password_hashed(struct web_task *web_task)
 
 void web_auth_register(struct web_request *request)
 {
+	if (web_login_limited(request, NULL))
+		return;
 	struct password_task *task = new_task(request);
 	if (task)
 		start_task(task, hash_password, password_hashed);
@@ -207,25 +211,31 @@ static void logged_in(struct pg_job *job)
 	free_task(task);
 }
 
-/* One check at least, also when there is no account, so that the time tells nothing. */
+/*
+ * One check at least, also when there is no account, so that the time tells nothing. Whoever else registers a tenant
+ * with this e-mail address has another password: so only those accounts that this one opens are in question.
+ */
 static void verify_password(struct web_task *web_task)
 {
 	struct password_task *task = web_task->context;
 	if (task->account_count == 0)
 		(void)wl_password_verify(task->password, NULL);
-	for (int i = 0; i < task->account_count && task->match < 0; i++)
-		if (wl_password_verify(task->password, task->accounts[i].hash))
-			task->match = i;
+	for (int i = 0; i < task->account_count; i++) {
+		if (!wl_password_verify(task->password, task->accounts[i].hash))
+			continue;
+		task->match = i;
+		task->matches++;
+	}
 }
 
-/* Why a right password does not log in, or NULL. */
+/* Answer a login that gets no tokens; false when it is to get them. */
 static bool login_refused(struct password_task *task)
 {
 	struct web_request *request = task->request;
-	if (task->match < 0) {
+	if (task->matches == 0 && task->account_total <= task->account_count) {
 		web_answer_header(request, "www-authenticate", "Bearer realm=\"windlass\"");
 		web_answer_problem(request, 401, "the e-mail address or the password is wrong");
-	} else if (task->account_total > 1) {
+	} else if (task->matches != 1) { /* or one that was not tried may be meant */
 		web_answer_problem(request, 409,
 				   "this e-mail address has accounts in several tenants: name one with tenant_slug");
 	} else if (strcmp(task->accounts[task->match].state, "active") != 0) {
@@ -294,6 +304,8 @@ static void accounts_found(struct pg_job *job)
 
 void web_auth_login(struct web_request *request)
 {
+	if (web_login_limited(request, wl_json_get_string(request->json, "email", "")))
+		return;
 	struct password_task *task = new_task(request);
 	if (!task)
 		return;

@@ -9,6 +9,11 @@
  * A client that reads slowly is put back to reading pages, and the next page is fetched when most of the last is gone:
  * so no more than WAITING_MOST bytes wait for it. One whose bytes do not move at all for STALLED_MS is cut.
  *
+ * A stream ends with its login. Each second the expiry of its access token is looked at, and every
+ * WEB_SESSION_RECHECK_MS one statement asks which logins of all the watches are over, so also those of busy streams.
+ * Their clients get `close`: one that can refresh its token comes back with its Last-Event-ID and misses nothing.
+ * While PostgreSQL is away the streams stay, as nobody can log out then either.
+ *
  * Redis may be away or have forgotten the stream. Every BEAT_MS the watch gets a comment, and one that is quiet looks
  * at the ledger: an execution that is over gets its nodes from the document server and an end. So does one whose end
  * was never published.
@@ -31,6 +36,7 @@
 #define LOOK_MS 1000
 #define DRAIN_LOOK_MS 20
 #define STALLED_MS 60000
+#define STREAMS_RETRY_S 5
 #define PAGE "32"
 #define WAITING_MOST (256u << 10)
 #define WAITING_LITTLE (64u << 10)
@@ -46,6 +52,8 @@ struct watch {
 	struct watch *next; /* in its bucket */
 	char eid[WL_UUID_TEXT];
 	int tenant;
+	char family[WL_UUID_TEXT]; /* of the login */
+	int64_t expires_s;	   /* of the access token, seconds since 1970 */
 	int references;		   /* of the table and of jobs */
 	struct web_stream *stream; /* NULL: the client is gone, or its head is not sent yet */
 	bool gone;
@@ -55,7 +63,7 @@ struct watch {
 	bool caught_up;
 	bool more;	  /* a message came while a page was on its way */
 	bool looking;	  /* the ledger or the document server is being asked */
-	bool ended;	  /* end was sent */
+	bool ended;	  /* end or close was sent */
 	uint64_t beat_ms; /* when something was sent last */
 	uint64_t moved_ms;
 	size_t queued_before;
@@ -64,6 +72,8 @@ struct watch {
 static struct watch *buckets[BUCKETS];
 static struct web_redis *events;
 static bool draining_timer;
+static uint64_t logins_asked_ms;
+static bool asking_logins;
 
 /* ---- the table --------------------------------------------------------------------------------------------------- */
 
@@ -75,10 +85,11 @@ static struct watch **bucket_of(const char *eid)
 	return &buckets[sum % BUCKETS];
 }
 
+/* Whether a watch with an open stream, which has subscribed, is among them. */
 static bool is_watched(const char *eid)
 {
 	for (struct watch *watch = *bucket_of(eid); watch; watch = watch->next)
-		if (strcmp(watch->eid, eid) == 0)
+		if (watch->stream && strcmp(watch->eid, eid) == 0)
 			return true;
 	return false;
 }
@@ -94,18 +105,20 @@ static void channel_of(const char *eid, char channel[64])
 	(void)snprintf(channel, 64, "ev:{%s}", eid);
 }
 
-/* The client is gone, by its own will or by ours. */
+/* The client is gone, by its own will or by ours, maybe before the head was sent. */
 static void gone(void *context)
 {
 	struct watch *watch = context;
+	bool opened = watch->stream != NULL;
 	struct watch **link = bucket_of(watch->eid);
 	while (*link != watch)
 		link = &(*link)->next;
 	*link = watch->next;
 	watch->stream = NULL;
 	watch->gone = true;
-	web_metrics_streams(-1);
-	if (!is_watched(watch->eid)) {
+	if (opened)
+		web_metrics_streams(-1);
+	if (opened && !is_watched(watch->eid)) {
 		char channel[64];
 		channel_of(watch->eid, channel);
 		web_redis_unsubscribe(events, channel);
@@ -518,10 +531,77 @@ static void beat(struct watch *watch)
 	release(watch);
 }
 
+/* ---- logins that are over --------------------------------------------------------------------------------------- */
+
+/* Say why, and close. What a client whose login was ended has not read yet, it does not get. */
+static void end_login(struct watch *watch, const char *reason, bool at_once)
+{
+	char data[64];
+	if (!watch->stream || watch->ended)
+		return;
+	if (at_once && web_stream_queued(watch->stream)) {
+		web_stream_cut(watch->stream);
+		return;
+	}
+	watch->references++;
+	watch->ended = true;
+	(void)snprintf(data, sizeof(data), "{\"reason\":\"%s\"}", reason);
+	if (send_own(watch, "close", data))
+		web_stream_finish(watch->stream);
+	release(watch);
+}
+
+static void end_family(const char *family)
+{
+	for (int i = 0; i < BUCKETS; i++) {
+		for (struct watch *watch = buckets[i], *next; watch; watch = next) {
+			next = watch->next;
+			if (strcmp(watch->family, family) == 0)
+				end_login(watch, "login_ended", true);
+		}
+	}
+}
+
+static void logins_seen(struct pg_job *job)
+{
+	asking_logins = false;
+	for (int row = 0; job->outcome == PG_DONE && row < pg_rows(job, 0); row++)
+		end_family(pg_text(job, 0, row, 0));
+}
+
+static void ask_logins(uint64_t now)
+{
+	_wl_buffer_ struct wl_buffer families = { 0 };
+	if (asking_logins || now - logins_asked_ms < WEB_SESSION_RECHECK_MS - LOOK_MS)
+		return;
+	for (int i = 0; i < BUCKETS; i++)
+		for (const struct watch *watch = buckets[i]; watch; watch = watch->next)
+			wl_buffer_appendf(&families, "%c%s", families.length ? ',' : '{', watch->family);
+	logins_asked_ms = now;
+	if (families.length == 0)
+		return;
+	wl_buffer_append_char(&families, '}');
+	struct pg_job *job = families.failed ? NULL : pg_job_new(0, logins_seen, NULL);
+	if (!job)
+		return; /* no memory: again when it is due */
+	asking_logins = true;
+	pg_job_step(job, SQL_SESSIONS_ENDED);
+	pg_job_value(job, families.data);
+	pg_submit(web.postgres, job);
+}
+
+static void end_expired(struct watch *watch)
+{
+	if (watch->expires_s <= wl_clock_wall_ms() / 1000)
+		end_login(watch, "token_expired", false);
+}
+
 static void look_at_all(void *context)
 {
 	(void)context;
 	for_each(beat);
+	for_each(end_expired);
+	ask_logins(wl_clock_boot_ms());
 }
 
 /* ---- start and end
@@ -530,12 +610,10 @@ static void look_at_all(void *context)
 static void opened(struct web_request *request, struct web_stream *stream)
 {
 	struct watch *watch = request->stream_context;
-	struct watch **bucket = bucket_of(watch->eid);
 	watch->stream = stream;
-	watch->next = *bucket;
-	*bucket = watch;
 	watch->beat_ms = watch->moved_ms = wl_clock_boot_ms();
 	web_metrics_streams(1);
+	logins_asked_ms = 0; /* this login may have been checked up to WEB_SESSION_RECHECK_MS ago */
 	watch->references++;
 	if (web_stream_send(stream, "retry: 1000\n\n", 13)) {
 		/* where others watch it too, this is a second subscription: harmless, and confirmed again */
@@ -546,28 +624,41 @@ static void opened(struct web_request *request, struct web_stream *stream)
 	release(watch);
 }
 
-/* Before the head was sent there is nothing in the table. */
-static void never_opened(void *context)
+static int streams_of(int tenant)
 {
-	struct watch *watch = context;
-	if (watch->stream)
-		gone(watch);
-	else
-		release(watch);
+	int count = 0;
+	for (int i = 0; i < BUCKETS; i++)
+		for (const struct watch *watch = buckets[i]; watch; watch = watch->next)
+			count += watch->tenant == tenant;
+	return count;
 }
 
 void web_event_watch_start(struct web_request *request, const char *eid, const char *last_id)
 {
-	struct watch *watch = request->exchange ? calloc(1, sizeof(*watch)) : NULL;
+	const struct web_identity *identity = &request->identity;
+	if (request->answered || !request->exchange)
+		return;
+	if (streams_of(identity->tenant) >= web.settings.tenant_streams) {
+		web_answer_too_many(request, STREAMS_RETRY_S, "the tenant has %ld event streams open: no more at once",
+				    web.settings.tenant_streams);
+		return;
+	}
+	struct watch *watch = calloc(1, sizeof(*watch));
 	if (!watch) {
 		web_answer_unavailable(request, 1, "no memory");
 		return;
 	}
 	(void)snprintf(watch->eid, sizeof(watch->eid), "%s", eid);
-	watch->tenant = request->identity.tenant;
+	watch->tenant = identity->tenant;
+	memcpy(watch->family, identity->family, sizeof(watch->family));
+	watch->expires_s = identity->expires_s;
 	watch->references = 1;
 	watch->resumed = last_id && read_id(last_id, &watch->last) && watch->last.ms > 0;
-	web_answer_stream(request, opened, never_opened, watch);
+	/* in the table from now on, so that it counts: more requests may come before its head is sent */
+	struct watch **bucket = bucket_of(watch->eid);
+	watch->next = *bucket;
+	*bucket = watch;
+	web_answer_stream(request, opened, gone, watch);
 }
 
 static void finish(struct watch *watch)

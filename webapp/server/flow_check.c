@@ -36,6 +36,39 @@ static char *template_of(const struct wl_json *node)
 	return made ? wl_json_print(made) : NULL;
 }
 
+/*
+ * A sentence on an expression begins with the path of its text inside the data, as in "value.list[2]: ...". Keys may
+ * hold anything, so the path is not cut out but followed through the data. Returns its length, 0: it names none.
+ */
+static size_t path_length(const struct wl_json *value, const char *sentence, size_t at)
+{
+	bool object = wl_json_is(value, WL_JSON_OBJECT);
+	int index = 0;
+	if (wl_json_is(value, WL_JSON_STRING))
+		return strncmp(sentence + at, ": ", 2) == 0 ? at : 0;
+	for (const struct wl_json *member = wl_json_first(value); member; member = wl_json_next(member), index++) {
+		char place[24];
+		(void)snprintf(place, sizeof(place), "[%d]", index);
+		const char *name = object ? wl_json_key(member) : place;
+		size_t dot = object && at ? 1 : 0, length = strlen(name);
+		if ((dot && sentence[at] != '.') || strncmp(sentence + at + dot, name, length) != 0)
+			continue;
+		size_t found = path_length(member, sentence, at + dot + length);
+		if (found)
+			return found;
+	}
+	return 0;
+}
+
+static void add_expression_fault(struct wl_flow_faults *faults, int index, const struct wl_json *node,
+				 const char *sentence)
+{
+	char path[WL_ERROR_TEXT + 64];
+	size_t length = path_length(wl_json_get(node, "data"), sentence, 0);
+	(void)snprintf(path, sizeof(path), "nodes[%d].data%s%.*s", index, length ? "." : "", (int)length, sentence);
+	wl_flow_fault_add(faults, path, "%s", sentence + (length ? length + 2 : 0));
+}
+
 static int check_expressions(struct wl_expression_pool *pool, int timeout_ms, const struct wl_json *document,
 			     struct wl_flow_faults *faults, struct wl_error *err)
 {
@@ -48,10 +81,8 @@ static int check_expressions(struct wl_expression_pool *pool, int timeout_ms, co
 		if (!strstr(template, "{{"))
 			continue;
 		int rc = wl_expression_check(pool, template, strlen(template), timeout_ms, err);
-		char path[64];
-		(void)snprintf(path, sizeof(path), "nodes[%d].data", index);
 		if (rc == -EINVAL || rc == -ETIMEDOUT || rc == -E2BIG)
-			wl_flow_fault_add(faults, path, "%s", err->text);
+			add_expression_fault(faults, index, node, err->text);
 		else if (rc < 0)
 			return rc;
 	}

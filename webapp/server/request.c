@@ -165,6 +165,17 @@ void web_answer_unavailable(struct web_request *request, int retry_s, const char
 	web_answer_problem(request, 503, "%s", detail);
 }
 
+void web_answer_too_many(struct web_request *request, int retry_s, const char *fmt, ...)
+{
+	char detail[WL_ERROR_TEXT];
+	va_list args;
+	va_start(args, fmt);
+	(void)vsnprintf(detail, sizeof(detail), fmt, args);
+	va_end(args);
+	web_answer_header(request, "retry-after", "%d", retry_s);
+	web_answer_problem(request, 429, "%s", detail);
+}
+
 void web_answer_stream(struct web_request *request, void (*opened)(struct web_request *, struct web_stream *),
 		       void (*gone)(void *context), void *context)
 {

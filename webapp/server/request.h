@@ -82,6 +82,9 @@ void web_answer_faults(struct web_request *request, int status, const struct wl_
 /* 503 with Retry-After in seconds. */
 void web_answer_unavailable(struct web_request *request, int retry_s, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* 429 with Retry-After in seconds. */
+void web_answer_too_many(struct web_request *request, int retry_s, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* Answer with a stream of server-sent events; `opened` gets it when the head is sent. */
 void web_answer_stream(struct web_request *request, void (*opened)(struct web_request *, struct web_stream *),

@@ -9,6 +9,7 @@
 #include "lib/base/log.h"
 #include "lib/store/mongo_node_results.h"
 #include "webapp/server/event_watch.h"
+#include "webapp/server/login_limit.h"
 #include "webapp/server/metrics.h"
 
 #include <arpa/inet.h>
@@ -260,11 +261,11 @@ static int settle_port(struct wl_settings *settings, struct wl_error *err)
 static int check_all(struct wl_error *err)
 {
 	const struct wl_settings *settings = &web.settings;
-	int rc = wl_settings_need(settings->postgres_url, "postgres_url", "PostgreSQL", err);
-	rc = rc ? rc : wl_settings_need(settings->redis_url, "redis_url", "Redis", err);
-	rc = rc ? rc : wl_settings_need(settings->mongodb_url, "mongodb_url", "the document server", err);
-	rc = rc ? rc : wl_settings_need(settings->eval_socket, "eval_socket", "the expression server", err);
-	rc = rc ? rc : wl_settings_need(settings->token_key, "token_key", "the key of access tokens", err);
+	int rc = wl_settings_need(settings->postgres_url, "POSTGRES_URL", "PostgreSQL", err);
+	rc = rc ? rc : wl_settings_need(settings->redis_url, "REDIS_URL", "Redis", err);
+	rc = rc ? rc : wl_settings_need(settings->mongodb_url, "MONGODB_URL", "the document server", err);
+	rc = rc ? rc : wl_settings_need(settings->eval_socket, "EVAL_SOCKET", "the expression server", err);
+	rc = rc ? rc : wl_settings_need(settings->token_key, "TOKEN_KEY", "the key of access tokens", err);
 	rc = rc ? rc : wl_token_key_open(settings->token_key, &web.token_key, err);
 	rc = rc ? rc : web_handlers_check(err);
 	rc = rc ? rc : compile_schemas(err);
@@ -316,6 +317,7 @@ static int start(struct wl_error *err)
 	rc = rc ? rc : web_thread_pool_open(1, PASSWORDS_WAITING, &web.passwords, err);
 	rc = rc ? rc : wl_expression_pool_open(settings->eval_socket, EXPRESSION_CONNECTIONS, &web.expressions, err);
 	rc = rc ? rc : web_event_watch_open(&address, err);
+	rc = rc ? rc : web_login_limit_open(err);
 	if (rc < 0)
 		return rc;
 	web.tokens = web_token_cache_new(TOKENS_CACHED);

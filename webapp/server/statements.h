@@ -49,6 +49,7 @@
 			  "$3::int)")                                                                                  \
 	X(SESSION_CLOSE, "select control.session_close($1::bytea)")                                                    \
 	X(SESSION_ALIVE, "select control.session_alive($1::uuid)")                                                     \
+	X(SESSIONS_ENDED, "select distinct f::text from unnest($1::uuid[]) f where not control.session_alive(f)")      \
 	X(FLOW_SLOT, "select control.flow_slot()")                                                                     \
 	X(DOCUMENT_PUT, "insert into flow_docs (hash, doc) values ($1::bytea, $2::json) on conflict do nothing")       \
 	X(FLOW_INSERT, "insert into flows as f (id, name, description, draft_hash, created_by) "                       \
