@@ -1,14 +1,38 @@
 #include "supervisor/messages.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+int node_job_prepare(struct node_job *job)
+{
+	if (!job->pieces)
+		return 0;
+	if (job->parts)
+		job->call.upstream = job->upstream =
+			context_parts_text(job->parts, job->part_count, job->shape, &job->call.upstream_length);
+	else
+		job->call.context = job->context = context_text(job->pieces, &job->call.context_length);
+	return job->context || job->upstream ? 0 : -ENOMEM;
+}
+
+void node_job_drop_texts(struct node_job *job)
+{
+	free(job->context);
+	free(job->upstream);
+	free(job->parts);
+	context_drop(job->pieces);
+	job->call.context = job->context = NULL;
+	job->call.upstream = job->upstream = NULL;
+	job->parts = NULL;
+	job->pieces = NULL;
+}
 
 void node_job_free(struct node_job *job)
 {
 	if (job->cancel_fd >= 0)
 		(void)close(job->cancel_fd);
-	free(job->context);
-	free(job->upstream);
+	node_job_drop_texts(job);
 	node_outcome_release(&job->outcome);
 	log_tail_release(&job->logs);
 	free(job);

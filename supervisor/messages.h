@@ -16,6 +16,7 @@
 #include "supervisor/log_tail.h"
 #include "supervisor/mailbox.h"
 #include "supervisor/nodes/node.h"
+#include "supervisor/run_context.h"
 
 struct run;
 struct publisher;
@@ -36,7 +37,12 @@ struct node_job {
 	int node; /* -1: the check */
 	int attempt;
 	struct node_call call;
-	char *context, *upstream; /* what call points to */
+	/* what its texts are made of when it runs */
+	struct context_piece *pieces; /* held; NULL: it needs none */
+	struct context_part *parts;   /* in the pieces; NULL: the whole context is meant */
+	int part_count;
+	enum context_shape shape;
+	char *context, *upstream; /* what call points to, once prepared */
 	int cancel_fd;		  /* an eventfd, -1 for pure nodes; written to stop the attempt */
 	atomic_bool stop;	  /* set with it, and for pure nodes as well */
 	int64_t start_ms, end_ms; /* wall clock */
@@ -44,6 +50,10 @@ struct node_job {
 	struct log_tail logs;
 };
 
+/* Make the texts that the call needs, on the thread that runs it. 0 or -ENOMEM. */
+int node_job_prepare(struct node_job *job);
+/* They are not needed any more. */
+void node_job_drop_texts(struct node_job *job);
 void node_job_free(struct node_job *job);
 
 /* One result on its way to the document server. */

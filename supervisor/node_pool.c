@@ -49,10 +49,13 @@ static void attempt(struct node_world *world, struct node_job *job)
 	job->call.on_log = take_log;
 	job->call.log_context = job;
 	job->start_ms = wl_clock_wall_ms();
-	if (may_begin(job))
-		node_run(world, &job->call, &job->outcome);
-	else
+	if (!may_begin(job))
 		node_fail(&job->outcome, &job->call, NODE_STOPPED, "cancelled", NULL, "stopped before it ran");
+	else if (node_job_prepare(job) < 0)
+		node_fail(&job->outcome, &job->call, NODE_FAILED, "internal", NULL, "no memory for the node's input");
+	else
+		node_run(world, &job->call, &job->outcome);
+	node_job_drop_texts(job);
 	job->end_ms = wl_clock_wall_ms();
 	log_tail_flush(&job->logs, "stderr", job->end_ms, emit_log, job);
 }

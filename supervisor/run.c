@@ -9,20 +9,18 @@
 
 static int begin_context(struct run *run, const struct wl_start *start, struct wl_error *err)
 {
-	wl_buffer_init(&run->context, RUN_CONTEXT_MAX);
+	static const char nodes[] = ",\"nodes\":{";
+	char head[256];
 	const char *inputs = start->inputs_json ? start->inputs_json : "{}";
-	(void)wl_buffer_appendf(
-		&run->context,
+	int length = snprintf(
+		head, sizeof(head),
 		"{\"execution\":{\"id\":\"%s\",\"flow_id\":\"%s\",\"attempt\":%d},\"vars\":{},\"inputs\":", start->eid,
 		start->flow_id, start->deliveries + 1);
-	run->inputs_at = run->context.length;
+	if (context_add(&run->context, head, (size_t)length, inputs, strlen(inputs), err) < 0)
+		return -err->code;
+	run->inputs = run->context->data + run->context->value_at;
 	run->inputs_length = strlen(inputs);
-	(void)wl_buffer_append(&run->context, inputs, run->inputs_length);
-	(void)wl_buffer_append_text(&run->context, ",\"nodes\":{");
-	if (run->context.failed)
-		return wl_fail(err, run->context.failed, "the inputs are larger than the %u bytes that a run may hold",
-			       RUN_CONTEXT_MAX);
-	return 0;
+	return context_add(&run->context, nodes, strlen(nodes), "", 0, err);
 }
 
 struct run *run_new(struct held_lease *held, const struct wl_start *start, struct flow *flow, struct wl_error *err)
@@ -69,7 +67,7 @@ void run_free(struct run *run)
 	flow_release(run->flow);
 	free(run->nodes);
 	free(run->error_json);
-	wl_buffer_release(&run->context);
+	context_drop(run->context);
 	free(run);
 }
 
@@ -114,85 +112,52 @@ int run_begin(struct run *run, uint64_t boot_ms, int64_t wall_ms, struct wl_erro
 
 int run_keep_output(struct run *run, int node, const char *json, struct wl_error *err)
 {
-	struct wl_buffer *context = &run->context;
+	_wl_buffer_ struct wl_buffer head;
 	const char *id = run->flow->graph.nodes[node].id;
-	size_t length = strlen(json), before = context->length;
+	wl_buffer_init(&head, 0);
 	if (run->live_nodes > 0)
-		(void)wl_buffer_append_char(context, ',');
-	(void)wl_buffer_append_json_string(context, id, strlen(id));
-	(void)wl_buffer_append_char(context, ':');
-	size_t at = context->length;
-	(void)wl_buffer_append(context, json, length);
-	if (context->failed) {
-		int failed = context->failed;
-		context->failed = 0;
-		context->length = before;
-		context->data[before] = '\0';
-		return wl_fail(err, failed, "inputs and outputs of the run are more than %u bytes together",
-			       RUN_CONTEXT_MAX);
-	}
+		(void)wl_buffer_append_char(&head, ',');
+	(void)wl_buffer_append_json_string(&head, id, strlen(id));
+	(void)wl_buffer_append_char(&head, ':');
+	if (head.failed)
+		return wl_fail(err, head.failed, "no memory for what a node gave");
+	if (context_add(&run->context, head.data, head.length, json, strlen(json), err) < 0)
+		return -err->code;
 	run->live_nodes++;
-	run->nodes[node].output_at = at;
-	run->nodes[node].output_length = length;
+	run->nodes[node].output = run->context->data + run->context->value_at;
+	run->nodes[node].output_length = strlen(json);
 	return 0;
 }
 
-static void append_output(const struct run *run, int node, struct wl_buffer *text)
-{
-	const struct run_node *at = &run->nodes[node];
-	if (at->output_length)
-		(void)wl_buffer_append(text, run->context.data + at->output_at, at->output_length);
-	else
-		(void)wl_buffer_append_text(text, "null");
-}
-
-/* start: the run's inputs. join: the list of its live inputs, in the order of the edges. */
-static void append_upstream(const struct run *run, int node, struct wl_buffer *text)
+/* start: the run's inputs. Others: what the live predecessors gave, in the order of the edges. */
+static int fill_parts(const struct run *run, struct node_job *job)
 {
 	const struct wl_flow_graph *graph = &run->flow->graph;
-	const struct wl_flow_node *shape = &graph->nodes[node];
-	if (shape->kind == WL_KIND_START) {
-		(void)wl_buffer_append(text, run->context.data + run->inputs_at, run->inputs_length);
-		return;
-	}
-	bool list = shape->kind == WL_KIND_JOIN;
-	bool object = !list && run->walk.nodes[node].live_in > 1;
-	(void)wl_buffer_append_text(text, list ? "[" : object ? "{" : "");
-	int shown = 0;
+	const struct wl_flow_node *shape = &graph->nodes[job->node];
+	job->parts = calloc((size_t)shape->in_count + 1, sizeof(*job->parts));
+	if (!job->parts)
+		return -ENOMEM;
+	if (shape->kind == WL_KIND_START)
+		job->parts[job->part_count++] =
+			(struct context_part){ .text = run->inputs, .length = run->inputs_length };
 	for (int i = 0; i < shape->in_count; i++) {
 		int source = graph->edges[shape->in_edges[i]].source;
-		if (run->walk.edges[shape->in_edges[i]] != WALK_EDGE_LIVE || (!list && !object && shown > 0))
-			continue;
-		if (shown++ > 0)
-			(void)wl_buffer_append_char(text, ',');
-		if (object) {
-			(void)wl_buffer_append_json_string(text, graph->nodes[source].id,
-							   strlen(graph->nodes[source].id));
-			(void)wl_buffer_append_char(text, ':');
-		}
-		append_output(run, source, text);
+		if (run->walk.edges[shape->in_edges[i]] == WALK_EDGE_LIVE)
+			job->parts[job->part_count++] =
+				(struct context_part){ .id = graph->nodes[source].id,
+						       .text = run->nodes[source].output,
+						       .length = run->nodes[source].output_length };
 	}
-	(void)wl_buffer_append_text(text, list ? "]" : object ? "}" : shown ? "" : "null");
+	job->shape = shape->kind == WL_KIND_JOIN ? CONTEXT_LIST : job->part_count > 1 ? CONTEXT_OBJECT : CONTEXT_VALUE;
+	return 0;
 }
 
 static int fill_texts(const struct run *run, struct node_job *job, const struct node_plan *plan)
 {
-	_wl_buffer_ struct wl_buffer text;
-	wl_buffer_init(&text, 0);
-	if (plan->has_expressions) {
-		(void)wl_buffer_reserve(&text, run->context.length + 2);
-		(void)wl_buffer_append(&text, run->context.data, run->context.length);
-		(void)wl_buffer_append_text(&text, "}}");
-		job->call.context_length = text.length;
-		job->call.context = job->context = text.failed ? NULL : wl_buffer_steal(&text);
-		return job->context ? 0 : -ENOMEM;
-	}
-	if (plan->template_json)
+	if (plan->template_json && !plan->has_expressions)
 		return 0;
-	append_upstream(run, job->node, &text);
-	job->call.upstream_length = text.length;
-	job->call.upstream = job->upstream = text.failed ? NULL : wl_buffer_steal(&text);
-	return job->upstream ? 0 : -ENOMEM;
+	job->pieces = context_hold(run->context);
+	return plan->has_expressions ? 0 : fill_parts(run, job);
 }
 
 struct node_job *run_make_job(struct run *run, int node, int64_t wall_ms)
@@ -275,23 +240,16 @@ void run_fill_result(struct run *run, int node, int64_t wall_ms, struct wl_node_
 
 char *run_outputs(const struct run *run)
 {
-	_wl_buffer_ struct wl_buffer text;
 	const struct wl_flow_graph *graph = &run->flow->graph;
-	bool object = run->flow->output_count > 1;
-	int shown = 0;
-	wl_buffer_init(&text, 0);
-	(void)wl_buffer_append_text(&text, object ? "{" : "");
-	for (int i = 0; i < graph->node_count; i++) {
-		if (graph->nodes[i].kind != WL_KIND_OUTPUT || run->walk.nodes[i].state != WL_NODE_SUCCEEDED)
-			continue;
-		if (shown++ > 0)
-			(void)wl_buffer_append_char(&text, ',');
-		if (object) {
-			(void)wl_buffer_append_json_string(&text, graph->nodes[i].id, strlen(graph->nodes[i].id));
-			(void)wl_buffer_append_char(&text, ':');
-		}
-		append_output(run, i, &text);
-	}
-	(void)wl_buffer_append_text(&text, object ? "}" : shown ? "" : "null");
-	return text.failed ? NULL : wl_buffer_steal(&text);
+	_wl_free_ struct context_part *parts = calloc((size_t)graph->node_count + 1, sizeof(*parts));
+	size_t length = 0;
+	int count = 0;
+	if (!parts)
+		return NULL;
+	for (int i = 0; i < graph->node_count; i++)
+		if (graph->nodes[i].kind == WL_KIND_OUTPUT && run->walk.nodes[i].state == WL_NODE_SUCCEEDED)
+			parts[count++] = (struct context_part){ .id = graph->nodes[i].id,
+								.text = run->nodes[i].output,
+								.length = run->nodes[i].output_length };
+	return context_parts_text(parts, count, run->flow->output_count > 1 ? CONTEXT_OBJECT : CONTEXT_VALUE, &length);
 }

@@ -1,6 +1,6 @@
 /*
  * One execution while this supervisor has it: its walk, and the texts that go with it. The outputs of its nodes
- * stand in one growing text, which is the context of all expressions; nothing is parsed or printed again.
+ * stand in a growing list of texts, which is the context of all expressions; nothing is parsed or printed again.
  */
 #ifndef WL_SUPERVISOR_RUN_H
 #define WL_SUPERVISOR_RUN_H
@@ -11,10 +11,9 @@
 #include "supervisor/lease_table.h"
 #include "supervisor/messages.h"
 
-#define RUN_CONTEXT_MAX (16u << 20) /* bytes of inputs and outputs of one run */
-
 struct run_node {
-	size_t output_at, output_length; /* in the context; length 0: it gave nothing */
+	const char *output; /* in a piece of the context; NULL: it gave nothing */
+	size_t output_length;
 	int64_t start_ms, end_ms;
 	struct node_job *job;  /* the attempt under way */
 	struct node_job *last; /* the last one that ended, until its result is on its way to the store */
@@ -27,8 +26,10 @@ struct run {
 	struct flow *flow;
 	struct walk walk;
 	struct run_node *nodes;
-	struct wl_buffer context; /* {"execution":{},"vars":{},"inputs":…,"nodes":{… without the closing "}}" */
-	size_t inputs_at, inputs_length;
+	/* {"execution":{},"vars":{},"inputs":…,"nodes":{… without the closing brackets */
+	struct context_piece *context;
+	const char *inputs; /* in its first piece */
+	size_t inputs_length;
 	int live_nodes; /* members of "nodes" so far */
 	int64_t deadline_wall_ms;
 	char *error_json; /* of the node that failed the run */
@@ -54,7 +55,7 @@ int run_begin(struct run *run, uint64_t boot_ms, int64_t wall_ms, struct wl_erro
 /* Keep what a node gave under its name in the context. -EMSGSIZE when the run holds too much. */
 int run_keep_output(struct run *run, int node, const char *json, struct wl_error *err);
 
-/* A job for the next attempt of a node. NULL without memory. */
+/* A job for the next attempt of a node; node_job_prepare() makes its texts. NULL without memory. */
 struct node_job *run_make_job(struct run *run, int node, int64_t wall_ms);
 
 /* A job that checks the outputs of the run against the flow's output_schema. NULL without memory. */

@@ -93,7 +93,11 @@ static void start_node(struct run_loop *loop, struct run *run, int node, struct 
 	const struct wl_flow_node *shape = &run->flow->graph.nodes[node];
 	run->nodes[node].start_ms = now.wall_ms;
 	if (node_is_immediate(shape, job->call.plan)) {
-		node_run(&loop->world, &job->call, &job->outcome);
+		if (node_job_prepare(job) < 0)
+			node_fail(&job->outcome, &job->call, NODE_FAILED, "internal", NULL, "no memory for its input");
+		else
+			node_run(&loop->world, &job->call, &job->outcome);
+		node_job_drop_texts(job);
 		job->end_ms = now.wall_ms;
 		node_ended(loop, run, job, now);
 		return;

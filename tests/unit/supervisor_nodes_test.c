@@ -4,6 +4,7 @@
 #include "supervisor/nodes/http_client.h"
 #include "supervisor/nodes/node.h"
 #include "supervisor/nodes/text.h"
+#include "supervisor/run_context.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -237,6 +238,63 @@ static void test_output_cap(void **state)
 	node_give(&stage.outcome, &stage.call, large);
 	assert_int_equal(stage.outcome.result, NODE_FAILED_FOR_GOOD);
 	expect_error(&stage, "output_cap");
+}
+
+/* ---- what expressions see ---------------------------------------------------------------------------------------- */
+
+static void add_piece(struct context_piece **newest, const char *head, const char *value)
+{
+	struct wl_error err;
+	assert_int_equal(context_add(newest, head, strlen(head), value, strlen(value), &err), 0);
+	assert_string_equal((*newest)->data + (*newest)->value_at, value);
+}
+
+static void test_context_of_a_moment(void **state)
+{
+	(void)state;
+	struct context_piece *newest = NULL;
+	struct wl_error err;
+	size_t length = 0;
+	add_piece(&newest, "{\"inputs\":", "{}");
+	add_piece(&newest, ",\"nodes\":{", "");
+	add_piece(&newest, "\"a\":", "1");
+	struct context_piece *then = context_hold(newest);
+	add_piece(&newest, ",\"b\":", "[2]");
+	_wl_free_ char *before = context_text(then, &length);
+	assert_string_equal(before, "{\"inputs\":{},\"nodes\":{\"a\":1}}");
+	assert_int_equal(length, strlen(before));
+	_wl_free_ char *large = malloc(RUN_CONTEXT_MAX);
+	memset(large, '1', RUN_CONTEXT_MAX);
+	struct context_piece *same = newest;
+	assert_int_equal(context_add(&newest, "", 0, large, RUN_CONTEXT_MAX - newest->total + 1, &err), -EMSGSIZE);
+	assert_ptr_equal(newest, same);
+	context_drop(newest); /* the one held keeps those before it */
+	_wl_free_ char *still = context_text(then, &length);
+	assert_string_equal(still, before);
+	context_drop(then);
+}
+
+static void test_parts(void **state)
+{
+	(void)state;
+	static const struct context_part parts[] = { { "a\"", "[1]", 3 }, { "b", NULL, 0 } };
+	static const struct {
+		int count;
+		enum context_shape shape;
+		const char *text;
+	} rows[] = { { 0, CONTEXT_VALUE, "null" },
+		     { 1, CONTEXT_VALUE, "[1]" },
+		     { 2, CONTEXT_VALUE, "[1]" },
+		     { 0, CONTEXT_LIST, "[]" },
+		     { 2, CONTEXT_LIST, "[[1],null]" },
+		     { 0, CONTEXT_OBJECT, "{}" },
+		     { 2, CONTEXT_OBJECT, "{\"a\\\"\":[1],\"b\":null}" } };
+	for (size_t i = 0; i < WL_COUNT_OF(rows); i++) {
+		size_t length = 0;
+		_wl_free_ char *text = context_parts_text(parts, rows[i].count, rows[i].shape, &length);
+		assert_string_equal(text, rows[i].text);
+		assert_int_equal(length, strlen(text));
+	}
 }
 
 /* ---- code over a double of the sandbox -------------------------------------------------------------------------- */
@@ -675,6 +733,8 @@ int main(void)
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_expressions_are_found),
 		cmocka_unit_test(test_output_cap),
+		cmocka_unit_test(test_context_of_a_moment),
+		cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_code),
 		cmocka_unit_test(test_http_refusals),
 		cmocka_unit_test(test_http_bad_requests),

@@ -397,6 +397,15 @@ static void run_effect(struct supervisor *at, struct node_job *job)
 /* An expression: computing it again changes nothing. */
 static void run_pure(struct supervisor *at, struct node_job *job)
 {
+	struct wl_json *context = NULL;
+	struct wl_error err;
+	assert_int_equal(node_job_prepare(job), 0);
+	assert_int_equal(wl_json_parse(job->call.context, job->call.context_length, &context, &err), 0);
+	assert_string_equal(wl_json_get_string(wl_json_get(context, "execution"), "id", ""), job->call.eid);
+	for (const struct wl_json *one = wl_json_first(wl_json_get(context, "nodes")); one; one = wl_json_next(one))
+		assert_true(wl_flow_graph_find(&job->run->flow->graph, wl_json_key(one)) >= 0);
+	assert_true(wl_json_is(wl_json_get(context, "nodes"), WL_JSON_OBJECT));
+	wl_json_free(context);
 	node_give(&job->outcome, &job->call, strdup("\"computed\""));
 	tell(at, &job->message);
 }
