@@ -25,7 +25,9 @@ def refused(raw, *statuses):
     answer = raw.answer()
     assert answer is not None and answer.status in statuses, answer and (answer.status, answer.body)
     assert answer.headers["content-type"] == "application/problem+json"
-    assert json.loads(answer.body)["status"] == answer.status
+    body = json.loads(answer.body)
+    assert body["status"] == answer.status
+    assert len(body["request_id"]) == 36 and body["request_id"] == answer.headers["x-request-id"]
     assert raw.closed()
 
 

@@ -33,6 +33,8 @@ void kore_parent_configure(int argc, char **argv);
 void kore_parent_teardown(void);
 void kore_worker_configure(void);
 void kore_worker_teardown(void);
+/* Our patch of kore asks for the request_id of an error that it answers itself. */
+void web_problem_id(char text[WL_UUID_TEXT]);
 
 /* kore reads its configuration from these two. It is written when the settings are known. */
 #define CONFIGURATION_MAX 4096
@@ -280,6 +282,11 @@ static void put_headers(struct http_request *req, const struct web_request *requ
 	http_response_header(req, "referrer-policy", "no-referrer");
 }
 
+void web_problem_id(char text[WL_UUID_TEXT])
+{
+	wl_uuid7(wl_clock_wall_ms(), text);
+}
+
 /* ---- streams ------------------------------------------------------------------------------------------------ */
 
 struct web_stream {
@@ -417,6 +424,8 @@ static int write_configuration(const struct web_listen *listen)
 	return 0;
 }
 
+static pid_t parent;
+
 void kore_parent_configure(int argc, char **argv)
 {
 	struct web_listen listen;
@@ -425,6 +434,7 @@ void kore_parent_configure(int argc, char **argv)
 	if (rc != 0 || leave)
 		exit(rc);
 	(void)setvbuf(stdout, NULL, _IOLBF, 0); /* kore prints there, and a fork would print the buffer twice */
+	parent = getpid();
 	kore_foreground = 1;
 	kore_quiet = 1;
 	skip_chroot = 1;
@@ -444,6 +454,8 @@ void kore_parent_teardown(void)
 void kore_worker_configure(void)
 {
 	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != parent) /* it died before it could be said */
+		exit(1);
 	if (web_server_start_worker((int)worker->id - 1) < 0)
 		exit(1);
 }
