@@ -103,20 +103,56 @@ static struct node_job *next_job(struct node_pool *pool, struct tenant_queue **r
 }
 
 /* Forget a tenant that has nothing here any more. */
-static void job_over(struct node_pool *pool, struct tenant_queue *queue)
+static void forget_idle(struct node_pool *pool, struct tenant_queue *queue)
 {
-	queue->running--;
-	if (queue->first) {
-		(void)pthread_cond_signal(&pool->filled);
-		return;
-	}
-	if (queue->running > 0)
+	if (queue->first || queue->running > 0)
 		return;
 	struct tenant_queue **slot = &pool->turn;
 	while (*slot != queue)
 		slot = &(*slot)->next;
 	*slot = queue->next;
 	free(queue);
+}
+
+static void job_over(struct node_pool *pool, struct tenant_queue *queue)
+{
+	queue->running--;
+	if (queue->first)
+		(void)pthread_cond_signal(&pool->filled);
+	forget_idle(pool, queue);
+}
+
+/* Take a waiting job out of the queue of its tenant; false when it does not wait any more. */
+static bool unlink_job(struct tenant_queue *queue, struct node_job *job)
+{
+	struct mail **slot = &queue->first;
+	while (*slot && *slot != &job->message.mail)
+		slot = &(*slot)->next;
+	if (!*slot)
+		return false;
+	*slot = job->message.mail.next;
+	if (!*slot)
+		queue->last = slot;
+	return true;
+}
+
+void node_pool_withdraw(struct node_pool *pool, struct node_job *job)
+{
+	bool waited = false;
+	(void)pthread_mutex_lock(&pool->lock);
+	struct tenant_queue *queue = pool->turn;
+	while (queue && queue->tenant != job->call.tenant)
+		queue = queue->next;
+	if (queue && unlink_job(queue, job)) {
+		waited = true;
+		forget_idle(pool, queue);
+	}
+	(void)pthread_mutex_unlock(&pool->lock);
+	if (!waited)
+		return;
+	node_fail(&job->outcome, &job->call, NODE_STOPPED, "cancelled", NULL, "stopped before it ran");
+	job->end_ms = wl_clock_wall_ms();
+	mailbox_post(pool->answers, &job->message.mail);
 }
 
 static void *node_thread(void *context)

@@ -32,6 +32,8 @@ int node_pool_start(struct node_pool *pool, int threads, const struct node_world
 		    struct wl_error *err);
 /* Takes the job over and posts it to the loop when its attempt has ended. */
 void node_pool_run(struct node_pool *pool, struct node_job *job);
+/* A job that was told to stop and still waits for a thread is posted to the loop at once, as stopped. */
+void node_pool_withdraw(struct node_pool *pool, struct node_job *job);
 /* Wait for what is under way and end the threads. */
 void node_pool_stop(struct node_pool *pool);
 

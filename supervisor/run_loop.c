@@ -111,14 +111,16 @@ static void start_node(struct run_loop *loop, struct run *run, int node, struct 
 	loop->sink.node(loop->sink.self, job);
 }
 
-static void stop_job(struct run *run, struct node_job *job)
+static void stop_job(struct run_loop *loop, struct run *run, struct node_job *job)
 {
 	uint64_t one = 1;
-	if (job)
-		atomic_store(&job->stop, true);
-	if (job && job->cancel_fd >= 0 && write(job->cancel_fd, &one, sizeof(one)) < 0)
+	if (!job)
+		return;
+	atomic_store(&job->stop, true);
+	if (job->cancel_fd >= 0 && write(job->cancel_fd, &one, sizeof(one)) < 0)
 		wl_log_run(WL_LOG_ERROR, run->held->lease.tenant, run->held->lease.eid,
 			   "node %.64s could not be stopped", job->call.node->id);
+	loop->sink.stop(loop->sink.self, job);
 }
 
 /* ---- the check of the outputs --------------------------------------------------------------------------- */
@@ -242,7 +244,7 @@ static void act(struct run_loop *loop, struct run *run, const struct walk_action
 		start_node(loop, run, action->node, now);
 		break;
 	case WALK_STOP:
-		stop_job(run, action->node < 0 ? run->check : run->nodes[action->node].job);
+		stop_job(loop, run, action->node < 0 ? run->check : run->nodes[action->node].job);
 		break;
 	case WALK_STORE:
 		store_node(loop, run, action->node, now);

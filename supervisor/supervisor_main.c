@@ -59,11 +59,19 @@ struct supervisor {
 
 /* ---- the run loop's way to the other threads ---------------------------------------------------------------- */
 
+static struct node_pool *pool_of(struct supervisor *supervisor, const struct node_job *job)
+{
+	return job->cancel_fd < 0 ? &supervisor->pure : &supervisor->effects;
+}
+
 static void to_nodes(void *self, struct node_job *job)
 {
-	struct supervisor *supervisor = self;
-	bool pure = job->cancel_fd < 0;
-	node_pool_run(pure ? &supervisor->pure : &supervisor->effects, job);
+	node_pool_run(pool_of(self, job), job);
+}
+
+static void stop_at_nodes(void *self, struct node_job *job)
+{
+	node_pool_withdraw(pool_of(self, job), job);
 }
 
 static void to_committer(void *self, struct commit_item *item)
@@ -229,7 +237,9 @@ static int start_intake(struct supervisor *supervisor, struct wl_error *err)
 
 static int start_all(struct supervisor *supervisor, struct wl_error *err)
 {
-	const struct run_loop_sink sink = { supervisor, to_nodes, to_committer, to_finisher, to_publisher };
+	const struct run_loop_sink sink = {
+		supervisor, to_nodes, to_committer, to_finisher, to_publisher, stop_at_nodes
+	};
 	uint64_t random = 0;
 	if (check_settings(&supervisor->settings, err) < 0 || choose_id(supervisor, err) < 0 ||
 	    check_servers(supervisor, err) < 0)

@@ -1,6 +1,7 @@
 /* Node kinds without their servers, and the HTTP node against a server of the test's own. */
 #include "lib/base/cleanup.h"
 #include "supervisor/log_tail.h"
+#include "supervisor/node_pool.h"
 #include "supervisor/nodes/http_client.h"
 #include "supervisor/nodes/node.h"
 #include "supervisor/nodes/text.h"
@@ -11,6 +12,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -333,6 +335,76 @@ static int sandbox_double_run(void *self, const struct sandbox_request *request,
 					       .log_tail = strdup(twin->log),
 					       .log_tail_length = strlen(twin->log) };
 	return 0;
+}
+
+/* A sandbox that runs until it is told. */
+struct slow_sandbox {
+	sem_t begun, end;
+};
+
+static int slow_sandbox_run(void *self, const struct sandbox_request *request, struct sandbox_result *ret_result,
+			    struct wl_error *err)
+{
+	struct slow_sandbox *slow = self;
+	(void)request;
+	(void)err;
+	(void)sem_post(&slow->begun);
+	(void)sem_wait(&slow->end);
+	*ret_result = (struct sandbox_result){ .output = strdup("1"), .output_length = 1, .log_tail = strdup("") };
+	return 0;
+}
+
+static struct node_job *job_of(struct stage *stage)
+{
+	struct node_job *job = calloc(1, sizeof(*job));
+	job->message.kind = MESSAGE_NODE;
+	job->cancel_fd = -1;
+	job->call = stage->call;
+	return job;
+}
+
+static void expect_answer(struct mailbox *answers, struct node_job *job, enum node_result result)
+{
+	int count = 0;
+	struct mail *mail = mailbox_take(answers, 1, 10000, &count);
+	assert_ptr_equal(mail, &job->message.mail);
+	assert_int_equal(job->outcome.result, result);
+	node_job_free(job);
+}
+
+/* Three wait behind one that runs; the middle one, then the last one, then the first one are told to stop. */
+static void test_waiting_jobs_stop_at_once(void **state)
+{
+	(void)state;
+	_stage_ struct stage stage;
+	struct slow_sandbox slow;
+	struct sandbox_port port = { .self = &slow, .run = slow_sandbox_run };
+	struct mailbox answers;
+	struct node_pool pool;
+	struct wl_error err;
+	struct node_job *jobs[5];
+	(void)sem_init(&slow.begun, 0, 0);
+	(void)sem_init(&slow.end, 0, 0);
+	set_stage(&stage, WL_KIND_CODE, "{\"language\":\"bash\",\"source\":\"x\"}", "");
+	stage.world.sandbox = &port;
+	mailbox_open(&answers);
+	assert_int_equal(node_pool_start(&pool, 1, &stage.world, &answers, &err), 0);
+	for (int i = 0; i < 4; i++)
+		node_pool_run(&pool, jobs[i] = job_of(&stage));
+	(void)sem_wait(&slow.begun);
+	node_pool_withdraw(&pool, jobs[0]); /* runs: it is not touched */
+	static const int order[] = { 2, 3, 1 };
+	for (size_t i = 0; i < WL_COUNT_OF(order); i++) {
+		node_pool_withdraw(&pool, jobs[order[i]]);
+		expect_answer(&answers, jobs[order[i]], NODE_STOPPED);
+	}
+	node_pool_run(&pool, jobs[4] = job_of(&stage));
+	(void)sem_post(&slow.end);
+	(void)sem_post(&slow.end);
+	expect_answer(&answers, jobs[0], NODE_OK);
+	expect_answer(&answers, jobs[4], NODE_OK);
+	node_pool_stop(&pool);
+	mailbox_release(&answers);
 }
 
 static void count_log(void *context, const char *stream, const char *text, size_t length)
@@ -736,6 +808,7 @@ int main(void)
 		cmocka_unit_test(test_context_of_a_moment),
 		cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_code),
+		cmocka_unit_test(test_waiting_jobs_stop_at_once),
 		cmocka_unit_test(test_http_refusals),
 		cmocka_unit_test(test_http_bad_requests),
 		cmocka_unit_test(test_http_answers),

@@ -250,9 +250,16 @@ static void sink_event(void *self, struct event_item *event)
 	event_item_free(event);
 }
 
+/* Jobs learn it when they are looked at. */
+static void sink_stop(void *self, struct node_job *job)
+{
+	(void)self;
+	(void)job;
+}
+
 static void begin_supervisor(struct supervisor *at)
 {
-	const struct run_loop_sink sink = { at, sink_node, sink_commit, sink_ending, sink_event };
+	const struct run_loop_sink sink = { at, sink_node, sink_commit, sink_ending, sink_event, sink_stop };
 	struct wl_error err;
 	*at = (struct supervisor){ .alive = true };
 	assert_int_equal(lease_table_open(&at->leases, &err), 0);
