@@ -94,7 +94,7 @@ int reap_leases(struct upkeep *upkeep, struct wl_error *err);
 int reap_overdue(struct upkeep *upkeep, struct wl_error *err);
 
 /* sweeper.c */
-/* Enqueue what the queue has lost, from the cursor on; how many, or -errno. */
+/* Enqueue what the queue has lost and repeat cancels, from the cursor on; how many were lost, or -errno. */
 int sweep_ledger(struct upkeep *upkeep, struct sweep_cursor *cursor, struct wl_error *err);
 /* The shares that were copied last, by shard. */
 struct share_copies {

@@ -1,6 +1,7 @@
 /*
  * The sweeper: rows of the ledger that the queue does not hold (the web server died between its commit and its
- * enqueue, Redis was away, a queue was full) are put there; and weights and caps are copied to the queue.
+ * enqueue, Redis was away, a queue was full) are put there; cancels that may not have come to their supervisor are
+ * told again; and weights and caps are copied to the queue.
  */
 #include "lib/base/cleanup.h"
 #include "lib/base/log.h"
@@ -57,6 +58,34 @@ static int repair_page(struct upkeep *upkeep, int shard, int64_t gen, int64_t af
 	return lost;
 }
 
+/*
+ * Whoever asked for the end of a run told the ledger, and then the queue if it lived and Redis answered. Nobody but
+ * the run's supervisor can tell whether it knows, so it is told until the row is gone.
+ */
+static int repeat_cancels(struct upkeep *upkeep, int shard, const struct wl_dispatch_row *rows, int count,
+			  struct wl_error *err)
+{
+	for (int i = 0; i < count; i++) {
+		if (!rows[i].running || !rows[i].cancel)
+			continue;
+		int r = upkeep->queue.cancel(upkeep->queue.self, shard, rows[i].eid, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* What one page of the ledger asks for; how many rows were lost, or -errno. */
+static int sweep_page(struct upkeep *upkeep, int shard, int64_t gen, int64_t after_seq,
+		      const struct wl_dispatch_row *rows, int count, struct wl_error *err)
+{
+	int repaired = repair_page(upkeep, shard, gen, after_seq, rows, count, err);
+	if (repaired < 0)
+		return repaired;
+	int r = repeat_cancels(upkeep, shard, rows, count, err);
+	return r < 0 ? r : repaired;
+}
+
 int sweep_ledger(struct upkeep *upkeep, struct sweep_cursor *cursor, struct wl_error *err)
 {
 	_wl_free_ struct wl_dispatch_row *rows = calloc(PAGE_ROWS, sizeof(*rows));
@@ -72,7 +101,7 @@ int sweep_ledger(struct upkeep *upkeep, struct sweep_cursor *cursor, struct wl_e
 						    err);
 			if (count < 0)
 				return count;
-			int r = count ? repair_page(upkeep, shard, gen, after_seq, rows, count, err) : 0;
+			int r = count ? sweep_page(upkeep, shard, gen, after_seq, rows, count, err) : 0;
 			if (r < 0 && r != -EAGAIN)
 				return r;
 			repaired += r > 0 ? r : 0;

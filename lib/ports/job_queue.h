@@ -44,6 +44,11 @@ struct wl_job_queue {
 	 * goes. gen: of the lease, or the shard's. 1 done, 0 the queue holds no such attempt, or -errno.
 	 */
 	int (*requeue)(void *self, int shard, int64_t gen, const char *eid, int epoch, bool drop, struct wl_error *err);
+	/*
+	 * Tell whoever runs an execution that it is to be cancelled (the ledger was told before); what waits is taken
+	 * out. Doing it twice changes nothing. 0, also when the queue does not hold it, or -errno.
+	 */
+	int (*cancel)(void *self, int shard, const char *eid, struct wl_error *err);
 	int (*set_shares)(void *self, int shard, const struct wl_tenant_share *shares, int count, struct wl_error *err);
 	int (*run_id)(void *self, char ret_run_id[64], struct wl_error *err);
 	/* keep the shard's gen alive for 5 s; 0, -EAGAIN when it is absent or another */

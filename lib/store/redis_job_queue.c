@@ -200,6 +200,14 @@ static int requeue(void *self, int shard, int64_t gen, const char *eid, int epoc
 	return (int)queue_reply_number(reply);
 }
 
+static int cancel(void *self, int shard, const char *eid, struct wl_error *err)
+{
+	struct redis_queue *queue = self;
+	queue_call(queue, "wl1_cancel", shard);
+	queue_text(queue, eid);
+	return queue_tell(queue, err);
+}
+
 static int set_shares(void *self, int shard, const struct wl_tenant_share *shares, int count, struct wl_error *err)
 {
 	struct redis_queue *queue = self;
@@ -279,6 +287,7 @@ void redis_queue_fill_scheduler(struct wl_job_queue *queue)
 	queue->claim = claim;
 	queue->expired = expired;
 	queue->requeue = requeue;
+	queue->cancel = cancel;
 	queue->set_shares = set_shares;
 	queue->run_id = run_id;
 	queue->touch = touch;

@@ -365,6 +365,28 @@ static void an_end_that_cannot_be_written_holds_up_no_other_deadline(void **stat
 	announce("S1", 4);
 }
 
+static void a_cancel_that_the_queue_never_heard_of_comes_through(void **state)
+{
+	(void)state;
+	struct wl_error err = { 0 };
+	enum wl_renew_outcome outcome;
+	char eid[WL_UUID_TEXT] = "";
+	struct kit_accept accepted = accept_for(tenants[5], 60000);
+	enqueue(&accepted, tenants[5]);
+	struct wl_lease lease = await_lease("S1", accepted.eid);
+	assert_int_equal(start("S1", &lease), WL_START_STARTED);
+	assert_int_equal(queue.renew(queue.self, "S1", &lease, 1, 60000, &outcome, &err), 0);
+	assert_int_equal(outcome, WL_RENEW_KEPT);
+	assert_int_equal(queue.wait_cancel(queue.self, "S1", 1, eid, &err), 0); /* from here on it listens */
+	run_sql("UPDATE control.dispatch SET cancel = true WHERE eid = '%s'", accepted.eid);
+	assert_int_equal(queue.wait_cancel(queue.self, "S1", PATIENCE_MS, eid, &err), 1);
+	assert_string_equal(eid, accepted.eid);
+	assert_int_equal(queue.renew(queue.self, "S1", &lease, 1, 60000, &outcome, &err), 0);
+	assert_int_equal(outcome, WL_RENEW_CANCEL);
+	assert_true(finish("S1", &lease));
+	await_no_entry(accepted.shard, accepted.eid);
+}
+
 static void a_deadline_ends_what_waits_and_frees_its_place(void **state)
 {
 	(void)state;
@@ -503,6 +525,7 @@ int main(void)
 		cmocka_unit_test(a_run_that_kills_its_supervisors_is_poison),
 		cmocka_unit_test(a_damaged_tenant_holds_up_no_other),
 		cmocka_unit_test(an_end_that_cannot_be_written_holds_up_no_other_deadline),
+		cmocka_unit_test(a_cancel_that_the_queue_never_heard_of_comes_through),
 		cmocka_unit_test(a_deadline_ends_what_waits_and_frees_its_place),
 		cmocka_unit_test(an_emptied_queue_is_rebuilt_as_the_ledger_says),
 		cmocka_unit_test(a_new_redis_is_noticed_and_filled),
