@@ -1,6 +1,7 @@
 /* For probes and monitoring. */
 #include "webapp/server/metrics.h"
 #include "webapp/server/routes.h"
+#include "webapp/server/scheduler_figures.h"
 #include "webapp/server/server.h"
 
 void web_healthz(struct web_request *request)
@@ -23,6 +24,7 @@ void web_readyz(struct web_request *request)
 void web_metrics(struct web_request *request)
 {
 	web_metrics_write(&request->answer);
+	web_scheduler_figures_write(&request->answer);
 	web_answer_text(request, 200, "text/plain; version=0.0.4; charset=utf-8");
 }
 

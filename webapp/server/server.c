@@ -11,6 +11,7 @@
 #include "webapp/server/event_watch.h"
 #include "webapp/server/login_limit.h"
 #include "webapp/server/metrics.h"
+#include "webapp/server/scheduler_figures.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -318,6 +319,7 @@ static int start(struct wl_error *err)
 	rc = rc ? rc : wl_expression_pool_open(settings->eval_socket, EXPRESSION_CONNECTIONS, &web.expressions, err);
 	rc = rc ? rc : web_event_watch_open(&address, err);
 	rc = rc ? rc : web_login_limit_open(err);
+	rc = rc ? rc : web_scheduler_figures_open(err);
 	if (rc < 0)
 		return rc;
 	web.tokens = web_token_cache_new(TOKENS_CACHED);
