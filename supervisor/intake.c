@@ -52,7 +52,7 @@ static void begin(struct intake *intake, struct held_lease *held, struct wl_star
 			break;
 		pause_ms(AWAY_MS);
 	}
-	struct run *run = flow ? run_new(held, start, flow, &err) : NULL;
+	struct run *run = flow ? run_new(held, start, asked_ms, flow, &err) : NULL;
 	flow_release(flow);
 	if (!run && wl_ledger_is_away(-err.code)) {
 		end_lease(intake, held, ENDING_RELEASE, NULL);

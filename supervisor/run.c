@@ -23,7 +23,8 @@ static int begin_context(struct run *run, const struct wl_start *start, struct w
 	return context_add(&run->context, nodes, strlen(nodes), "", 0, err);
 }
 
-struct run *run_new(struct held_lease *held, const struct wl_start *start, struct flow *flow, struct wl_error *err)
+struct run *run_new(struct held_lease *held, const struct wl_start *start, uint64_t asked_ms, struct flow *flow,
+		    struct wl_error *err)
 {
 	struct run *run = calloc(1, sizeof(*run));
 	if (!run) {
@@ -34,7 +35,7 @@ struct run *run_new(struct held_lease *held, const struct wl_start *start, struc
 	run->timer.due_ms = UINT64_MAX;
 	run->kept_last = &run->kept_commits;
 	run->held = held;
-	run->deadline_wall_ms = start->deadline_ms;
+	run->deadline_ms = asked_ms + (start->deadline_left_ms > 0 ? (uint64_t)start->deadline_left_ms : 0);
 	run->nodes = calloc((size_t)flow->graph.node_count + 1, sizeof(*run->nodes));
 	if (!run->nodes) {
 		(void)wl_fail(err, ENOMEM, "no memory for a run");
@@ -100,11 +101,9 @@ static int restore(struct run *run, struct wl_error *err)
 	return 0;
 }
 
-int run_begin(struct run *run, uint64_t boot_ms, int64_t wall_ms, struct wl_error *err)
+int run_begin(struct run *run, struct wl_error *err)
 {
-	int64_t left = run->deadline_wall_ms - wall_ms;
-	uint64_t deadline = run->deadline_wall_ms <= 0 ? UINT64_MAX : boot_ms + (left > 0 ? (uint64_t)left : 0);
-	if (walk_open(&run->walk, &run->flow->graph, deadline, err) < 0)
+	if (walk_open(&run->walk, &run->flow->graph, run->deadline_ms, err) < 0)
 		return -err->code;
 	run->walk.check_due = run->flow->output_schema != NULL;
 	return restore(run, err);

@@ -30,9 +30,9 @@ struct run {
 	struct context_piece *context;
 	const char *inputs; /* in its first piece */
 	size_t inputs_length;
-	int live_nodes; /* members of "nodes" so far */
-	int64_t deadline_wall_ms;
-	char *error_json; /* of the node that failed the run */
+	int live_nodes;	      /* members of "nodes" so far */
+	uint64_t deadline_ms; /* on the boot clock */
+	char *error_json;     /* of the node that failed the run */
 	struct wl_node_result *restored;
 	int restored_count;
 	struct mail *kept_commits, **kept_last; /* results that go to the committer with the next ones */
@@ -43,14 +43,15 @@ struct run {
 };
 
 /*
- * Make a run of what the ledger gave. Takes over the inputs of `start`; `flow` gets another user. NULL without memory
- * or when the inputs are larger than a run may hold (the sentence tells).
+ * Make a run of what the ledger gave when it was asked at `asked_ms` (boot clock). Takes over the inputs of `start`;
+ * `flow` gets another user. NULL without memory or when the inputs are larger than a run may hold (the sentence tells).
  */
-struct run *run_new(struct held_lease *held, const struct wl_start *start, struct flow *flow, struct wl_error *err);
+struct run *run_new(struct held_lease *held, const struct wl_start *start, uint64_t asked_ms, struct flow *flow,
+		    struct wl_error *err);
 void run_free(struct run *run);
 
-/* Open the walk at `boot_ms` (`wall_ms` the same moment), and put what an earlier attempt stored in its place. */
-int run_begin(struct run *run, uint64_t boot_ms, int64_t wall_ms, struct wl_error *err);
+/* Open the walk, and put what an earlier attempt stored in its place. */
+int run_begin(struct run *run, struct wl_error *err);
 
 /* Keep what a node gave under its name in the context. -EMSGSIZE when the run holds too much. */
 int run_keep_output(struct run *run, int node, const char *json, struct wl_error *err);

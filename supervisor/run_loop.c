@@ -334,8 +334,7 @@ static void begin_run(struct run_loop *loop, struct run *run, struct moment now)
 	loop->runs = run;
 	loop->run_count++;
 	lease_table_attach(loop->leases, run->held, run, &cancel, &lost);
-	if (timer_heap_reserve(&loop->timers, (size_t)loop->run_count, &err) < 0 ||
-	    run_begin(run, now.boot_ms, now.wall_ms, &err) < 0) {
+	if (timer_heap_reserve(&loop->timers, (size_t)loop->run_count, &err) < 0 || run_begin(run, &err) < 0) {
 		refuse_run(loop, run, &err);
 		return;
 	}

@@ -35,9 +35,9 @@ struct wl_start {
 	int tenant;
 	char flow_id[WL_UUID_TEXT];
 	unsigned char doc_hash[WL_HASH_BYTES];
-	char *inputs_json;   /* owned by the struct; NULL unless started */
-	int64_t deadline_ms; /* wall clock of the database, ms since 1970 */
-	int deliveries;	     /* attempts that were lost before this one */
+	char *inputs_json;	  /* owned by the struct; NULL unless started */
+	int64_t deadline_left_ms; /* from the start on, by the database's clock alone; negative: passed */
+	int deliveries;		  /* attempts that were lost before this one */
 };
 
 struct wl_finish {

@@ -17,7 +17,8 @@
 /* X(NAME, parameters, sql) */
 #define STATEMENTS(X)                                                                                                  \
 	X(START, 5,                                                                                                    \
-	  "SELECT eid, epoch, outcome, tenant, flow_id, encode(doc_hash, 'hex'), inputs, deadline_ms, deliveries "     \
+	  "SELECT eid, epoch, outcome, tenant, flow_id, encode(doc_hash, 'hex'), inputs, deadline_left_ms, "           \
+	  "deliveries "                                                                                                \
 	  "FROM control.start_batch($1, $2, $3, $4, $5)")                                                              \
 	X(FLOW_DOC, 2, "SELECT control.flow_doc($1, decode($2, 'hex'))")                                               \
 	X(FINISH, 5, "SELECT eid FROM control.finish_batch($1, $2, $3, $4, $5)")                                       \
@@ -108,7 +109,7 @@ static int read_start(const PGresult *result, int row, struct wl_start *start)
 		return 0;
 	text_at(result, row, 4, start->flow_id, sizeof(start->flow_id));
 	bytes_of_hex(PQgetvalue(result, row, 5), start->doc_hash, sizeof(start->doc_hash));
-	start->deadline_ms = number_at(result, row, 7);
+	start->deadline_left_ms = number_at(result, row, 7);
 	start->inputs_json = strdup(PQgetisnull(result, row, 6) ? "{}" : PQgetvalue(result, row, 6));
 	return start->inputs_json ? 0 : -ENOMEM;
 }

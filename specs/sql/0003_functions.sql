@@ -309,7 +309,7 @@ END $$;
 -- early (its retry delay is not over).
 CREATE FUNCTION control.start_batch(p_sup text, p_eids uuid[], p_epochs int[], p_shards smallint[], p_gens bigint[])
 RETURNS TABLE (eid uuid, epoch int, outcome text, tenant int, flow_id uuid, doc_hash bytea, inputs json,
-               deadline_ms bigint, deliveries int)
+               deadline_left_ms bigint, deliveries int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
@@ -333,7 +333,7 @@ BEGIN
 				EXECUTE format('SELECT inputs FROM t_%s.executions WHERE id = $1', v_row.tenant) INTO v_in USING v_row.eid;
 			END IF;
 			RETURN QUERY SELECT v_row.eid, v_item.epoch, 'started', v_row.tenant, v_row.flow_id, v_row.doc_hash, v_in,
-				(extract(epoch FROM v_row.deadline) * 1000)::bigint, v_row.deliveries::int;
+				(extract(epoch FROM v_row.deadline - clock_timestamp()) * 1000)::bigint, v_row.deliveries::int;
 			CONTINUE;
 		END IF;
 		SELECT * INTO v_row FROM control.dispatch d WHERE d.eid = v_item.eid;

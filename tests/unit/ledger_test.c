@@ -114,7 +114,7 @@ static void a_run_goes_from_accept_to_its_end(void **state)
 	assert_int_equal(started.tenant, tenant);
 	assert_string_equal(started.flow_id, KIT_FLOW);
 	assert_string_equal(started.inputs_json, "{\"text\":\"a \\\"quoted\\\" \\\\ word\"}");
-	assert_in_range(started.deadline_ms, wl_clock_wall_ms() + 30000, wl_clock_wall_ms() + 60000);
+	assert_in_range(started.deadline_left_ms, 30000, 60000);
 	wl_start_release(&started);
 
 	char *document = NULL;

@@ -339,10 +339,10 @@ static void claim_and_start(struct supervisor *at, struct row *row)
 	struct held_lease *held = lease_table_add(&at->leases, &lease);
 	assert_non_null(held);
 	lease_table_started(&at->leases, held, row->lease_until, now_ms + RENEW_MS);
-	struct wl_start start = { .epoch = row->epoch, .tenant = 1 };
+	struct wl_start start = { .epoch = row->epoch, .tenant = 1, .deadline_left_ms = INT32_MAX };
 	struct wl_error err;
 	memcpy(start.eid, row->eid, sizeof(start.eid));
-	struct run *run = run_new(held, &start, row->flow, &err);
+	struct run *run = run_new(held, &start, now_ms, row->flow, &err);
 	assert_non_null(run);
 	if (row->epoch > 1) {
 		seal(row, row->epoch);
