@@ -107,6 +107,8 @@ CREATE TABLE control.tenant_day (
 	tenant     int  NOT NULL,
 	day        date NOT NULL,
 	executions int  NOT NULL DEFAULT 0,
+	room       int  NOT NULL DEFAULT 0, -- executions that may still join those that wait before they are counted again
+	recount    timestamptz NOT NULL DEFAULT '-infinity', -- and not before this
 	PRIMARY KEY (tenant, day)
 ) WITH (fillfactor = 50);
 

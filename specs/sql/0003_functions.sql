@@ -144,7 +144,8 @@ CREATE TYPE control.accept_item AS (
 -- req_hash}; version: absent for the newest published one (else the draft where may_draft), "draft", or a number.
 -- One row back for each item, in order. outcome: accepted; replayed (the key was seen with the same body: eid is the
 -- first one's); key_reused (with another body); no_flow; archived; no_version; no_draft (nothing is published and
--- drafts are not his to run); quota. Only accepted stored anything. Several at once share one commit.
+-- drafts are not his to run); quota (of the day, or as many wait as may: then the columns quota and used are
+-- max_queued and resets_s is 1). Only accepted stored anything. Several at once share one commit.
 CREATE FUNCTION control.accept_batch(p_items json)
 RETURNS TABLE (ord int, outcome text, eid uuid, tenant int, shard int, gen bigint, seq bigint, version int, quota int,
                used int, resets_s int)
@@ -156,11 +157,13 @@ DECLARE
 	v_granted int;
 	v_limit   int;
 	v_used    int;
+	v_backlog int;
 	v_gen     bigint;
 	v_reset   int := ceil(86400 - extract(epoch FROM (now() AT TIME ZONE 'UTC')::time));
 BEGIN
 	v_items := control.accept_pick(v_tenant, p_items);
-	SELECT g.granted, g.day_limit, g.used INTO v_granted, v_limit, v_used FROM control.accept_quota(v_tenant,
+	SELECT g.granted, g.day_limit, g.used, g.backlog INTO v_granted, v_limit, v_used, v_backlog
+	FROM control.accept_quota(v_tenant,
 		(SELECT count(*) FROM unnest(v_items) i WHERE i.outcome = 'accepted')::int) g;
 	FOR n IN 1 .. cardinality(v_items) LOOP
 		IF v_items[n].outcome = 'accepted' THEN
@@ -184,7 +187,10 @@ BEGIN
 	       CASE WHEN octet_length(i.inputs::text) <= 4096 THEN i.inputs END
 	FROM unnest(v_items) i WHERE i.outcome = 'accepted' ORDER BY i.ord;
 	SELECT s.gen INTO v_gen FROM control.shard s WHERE s.id = v_tenant % 16;
-	RETURN QUERY SELECT i.ord, i.outcome, i.eid, v_tenant, v_tenant % 16, v_gen, d.seq, i.picked, v_limit, v_used, v_reset
+	RETURN QUERY SELECT i.ord, i.outcome, i.eid, v_tenant, v_tenant % 16, v_gen, d.seq, i.picked,
+		CASE WHEN i.outcome = 'quota' THEN coalesce(v_backlog, v_limit) ELSE v_limit END,
+		CASE WHEN i.outcome = 'quota' THEN coalesce(v_backlog, v_used) ELSE v_used END,
+		CASE WHEN i.outcome = 'quota' AND v_backlog IS NOT NULL THEN 1 ELSE v_reset END
 		FROM unnest(v_items) i LEFT JOIN control.dispatch d ON d.eid = i.eid AND i.outcome = 'accepted' ORDER BY i.ord;
 END $$;
 
@@ -238,27 +244,53 @@ BEGIN
 	RETURN v_items;
 END $$;
 
--- Take up to p_want from the day's quota.
-CREATE FUNCTION control.accept_quota(p_tenant int, p_want int) RETURNS TABLE (granted int, day_limit int, used int)
+-- How many executions of a tenant wait, counted up to p_most.
+CREATE FUNCTION control.waiting(p_tenant int, p_most int) RETURNS int
+LANGUAGE sql STABLE SET enable_seqscan = off AS $$
+	SELECT count(*)::int FROM (SELECT FROM control.dispatch d WHERE d.shard = (p_tenant % 16)::smallint
+	                           AND d.tenant = p_tenant AND d.state = 'Q' LIMIT p_most) w
+$$;
+
+-- Take up to p_want from the day's quota and from the room among those that wait. backlog: max_queued when that room
+-- was what did not suffice, else NULL.
+-- Counting those that wait at every accept would be dear. What the last count left free is used up first: more than
+-- that cannot have come since, as every accept of the tenant holds this row. Then they are counted again, for at most
+-- a twentieth of the time; until then a full tenant is refused.
+CREATE FUNCTION control.accept_quota(p_tenant int, p_want int)
+RETURNS TABLE (granted int, day_limit int, used int, backlog int)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-	v_day   date := (now() AT TIME ZONE 'UTC')::date;
-	v_limit int;
-	v_used  int;
-	v_grant int;
+	v_day     date := (now() AT TIME ZONE 'UTC')::date;
+	v_limit   int;
+	v_most    int;
+	v_used    int;
+	v_room    int;
+	v_recount timestamptz;
+	v_from    timestamptz;
+	v_grant   int;
 BEGIN
-	SELECT q.max_executions_per_day INTO v_limit FROM control.quota q WHERE q.tenant = p_tenant;
+	SELECT q.max_executions_per_day, greatest(q.max_queued, 0) INTO v_limit, v_most
+	FROM control.quota q WHERE q.tenant = p_tenant;
 	LOOP
-		SELECT d.executions INTO v_used FROM control.tenant_day d WHERE d.tenant = p_tenant AND d.day = v_day FOR UPDATE;
+		SELECT d.executions, least(d.room, v_most), d.recount INTO v_used, v_room, v_recount
+		FROM control.tenant_day d WHERE d.tenant = p_tenant AND d.day = v_day FOR UPDATE;
 		EXIT WHEN FOUND;
 		INSERT INTO control.tenant_day (tenant, day) VALUES (p_tenant, v_day) ON CONFLICT DO NOTHING;
 	END LOOP;
 	v_grant := least(p_want, greatest(v_limit - v_used, 0));
-	IF v_grant > 0 THEN
-		UPDATE control.tenant_day d SET executions = d.executions + v_grant WHERE d.tenant = p_tenant AND d.day = v_day;
+	IF v_room < v_grant AND v_recount <= clock_timestamp() THEN
+		v_from := clock_timestamp();
+		v_room := v_most - control.waiting(p_tenant, v_most);
+		v_recount := clock_timestamp() + least(20 * (clock_timestamp() - v_from), interval '1 s');
 	END IF;
-	RETURN QUERY SELECT v_grant, v_limit, v_used + v_grant;
+	IF v_grant > 0 THEN
+		UPDATE control.tenant_day d SET executions = d.executions + least(v_grant, v_room),
+		       room = v_room - least(v_grant, v_room), recount = v_recount
+		WHERE d.tenant = p_tenant AND d.day = v_day;
+	END IF;
+	RETURN QUERY SELECT least(v_grant, v_room), v_limit, v_used + least(v_grant, v_room),
+	                    CASE WHEN v_room < v_grant THEN v_most END;
 END $$;
 
 -- Which document an execution of a flow runs, or why none.

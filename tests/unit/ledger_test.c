@@ -485,6 +485,46 @@ static void a_quota_is_exact_under_parallel_accepts(void **state)
 	assert_string_equal(kit_value(admin, value, sql), "100 100 100");
 }
 
+/* No more wait than may, however many ask at once; who is refused is told the limit and may come again soon. */
+static void a_full_queue_accepts_no_more_until_one_leaves(void **state)
+{
+	(void)state;
+	char sql[768], value[256], eid[WL_UUID_TEXT];
+	int full = kit_tenant(admin, "backlogged");
+	(void)snprintf(sql, sizeof(sql), "UPDATE control.quota SET max_queued = 30 WHERE tenant = %d", full);
+	(void)kit_value(admin, value, sql);
+	struct acceptor sum = accept_in_parallel(full, NULL);
+	assert_int_equal(sum.accepted, 30);
+	assert_int_equal(sum.refused, PARALLEL - 30);
+	(void)snprintf(sql, sizeof(sql), "BEGIN; SET LOCAL ROLE t_%d", full);
+	(void)kit_value(app, value, sql);
+	(void)snprintf(sql, sizeof(sql),
+		       "SELECT outcome || ' ' || quota || ' ' || used || ' ' || resets_s FROM control.accept_batch("
+		       "'[{\"ord\":0,\"eid\":\"%s\",\"flow\":\"" KIT_FLOW "\",\"inputs\":{},\"timeout_ms\":60000,"
+		       "\"user_id\":\"" KIT_USER "\",\"idem\":\"again\",\"req_hash\":\"aa\"}]')",
+		       wl_uuid7(wl_clock_wall_ms(), eid));
+	assert_string_equal(kit_value(app, value, sql), "quota 30 30 1");
+	(void)kit_value(app, value, "COMMIT");
+	(void)snprintf(sql, sizeof(sql), "SELECT eid FROM control.dispatch WHERE tenant = %d LIMIT 1", full);
+	struct kit_accept first = { .shard = full % WL_SHARDS };
+	(void)snprintf(first.eid, sizeof(first.eid), "%.36s", kit_value(admin, value, sql));
+	(void)snprintf(sql, sizeof(sql), "SELECT gen FROM control.shard WHERE id = %d", first.shard);
+	first.gen = atoll(kit_value(admin, value, sql));
+	assert_int_equal(start_one(lease_of(&first, 1)), WL_START_STARTED);
+	struct kit_accept next;
+	uint64_t end = wl_clock_boot_ms() + 20000;
+	do { /* the next count follows within a second */
+		assert_true(wl_clock_boot_ms() < end);
+		next = kit_accept(app, full, wl_uuid7(wl_clock_wall_ms(), eid), "{}", "again", "aa", 60000);
+	} while (strcmp(next.outcome, "quota") == 0);
+	assert_string_equal(next.outcome, "accepted");
+	(void)snprintf(sql, sizeof(sql),
+		       "SELECT (SELECT count(*) FROM t_%1$d.executions) || ' ' || count(*) FROM control.dispatch "
+		       "WHERE tenant = %1$d AND state = 'Q'",
+		       full);
+	assert_string_equal(kit_value(admin, value, sql), "31 30");
+}
+
 static void one_key_makes_one_execution(void **state)
 {
 	(void)state;
@@ -566,6 +606,7 @@ int main(void)
 		cmocka_unit_test(who_says_nothing_loses_the_rebuild),
 		cmocka_unit_test(shares_name_the_shards_tenants),
 		cmocka_unit_test(a_quota_is_exact_under_parallel_accepts),
+		cmocka_unit_test(a_full_queue_accepts_no_more_until_one_leaves),
 		cmocka_unit_test(one_key_makes_one_execution),
 		cmocka_unit_test(a_restart_of_the_server_is_survived),
 		cmocka_unit_test(a_bad_url_is_refused_without_its_password),
