@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 
@@ -25,10 +26,14 @@ STAGES = {"windlass-eval": 10, "windlass-warden": 11, "windlass-scheduler": 12, 
           "windlass-web": 14}
 
 
-def web_answers(port):
+def web_answers(scheme, port):
     """Whether the web server says that it and all it needs are ready."""
     try:
-        client = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        if scheme == "https":   # whose the certificate is does not matter: this asks our own child
+            trusting = ssl._create_unverified_context()
+            client = http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=trusting)
+        else:
+            client = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         client.request("GET", READY_PATH)
         status = client.getresponse().status
         client.close()
@@ -146,9 +151,13 @@ class Programs:
         return self.program("windlass-supervisor", name=f"supervisor-{number}", env=env, stop_s=20,
                             **self.registers("wl:sups"))
 
+    @property
+    def scheme(self):
+        return "https" if self.passed_on.get("WINDLASS_TLS_KEY") else "http"
+
     def web(self):
         env = self.env("windlass-web", WINDLASS_PORT=str(self.port))
-        return self.program("windlass-web", env=env, ready=lambda: web_answers(self.port), stop_s=20)
+        return self.program("windlass-web", env=env, ready=lambda: web_answers(self.scheme, self.port), stop_s=20)
 
     def all(self):
         return [self.eval(), self.warden(),

@@ -202,10 +202,11 @@ class Runner:
         self.start_postgres()
         self.start_redis()
         self.start_documents()
-        self.outer["web"] = f"http://127.0.0.1:{port}"
+        programs = Programs(self.place, self.settings, self.urls, port, self.settings["env"])
+        self.outer["web"] = f"{programs.scheme}://127.0.0.1:{port}"
         if self.settings["servers_only"]:
             return
-        for program in Programs(self.place, self.settings, self.urls, port, self.settings["env"]).all():
+        for program in programs.all():
             self.start(program)
         for slot in self.slots.values():        # also those that have no readiness of their own
             self.await_ready(slot)

@@ -68,6 +68,8 @@ struct web_listen {
 	const char *address;
 	long port, workers;
 	long body_max; /* bytes */
+	/* PEM files for https; NULL: plain http */
+	const char *certificate, *key;
 };
 
 /* In the parent, before any worker: read settings, check what is needed. 0, or the exit code to leave with. */

@@ -12,6 +12,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/base/settings.h"
 #include "webapp/server/metrics.h"
 #include "webapp/server/request.h"
 
@@ -408,16 +409,20 @@ static int write_configuration(const struct web_listen *listen)
 	(void)getrlimit(RLIMIT_NOFILE, &files);
 	/* kore adds the descriptors that are open already, and raises the hard limit too, which only root may */
 	unsigned long most = files.rlim_max > 20000 ? 16384 : (unsigned long)files.rlim_max - 128;
+	char tls[2 * WL_SETTING_TEXT_MAX + 64] = "";
+	if (listen->certificate)
+		(void)snprintf(tls, sizeof(tls), "\tcertfile %s\n\tcertkey %s\n", listen->certificate, listen->key);
 	int length =
 		snprintf((char *)asset_builtin_kore_conf, CONFIGURATION_MAX,
 			 "root .\nworkers %ld\nworker_max_connections %lu\nworker_rlimit_nofiles %lu\n"
 			 "worker_accept_threshold 1\nworker_set_affinity 0\nsocket_backlog 1024\n"
-			 "http_header_max 16384\nhttp_body_max %ld\nhttp_request_limit 4000\nhttp_request_ms 1000\n"
+			 "http_header_max 16384\nhttp_body_max %ld\nhttp_request_limit 1024\nhttp_request_ms 1000\n"
 			 "http_hsts_enable 0\nhttp_keepalive_time 20\nhttp_pretty_error yes\n"
 			 "http_server_version windlass\n"
-			 "server main {\n\tbind %s %ld\n\ttls no\n}\n"
-			 "domain * {\n\tattach main\n\troute ^/ web_entry\n}\n",
-			 listen->workers, most / 2, most, listen->body_max, listen->address, listen->port);
+			 "server main {\n\tbind %s %ld\n\ttls %s\n}\n"
+			 "domain * {\n\tattach main\n%s\troute ^/ web_entry\n}\n",
+			 listen->workers, most / 2, most, listen->body_max, listen->address, listen->port,
+			 listen->certificate ? "yes" : "no", tls);
 	if (length < 0 || length >= CONFIGURATION_MAX)
 		return -1;
 	asset_len_builtin_kore_conf = (uint32_t)length;

@@ -19,6 +19,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define HEADERS_MOST 104
 #define TOKENS_CACHED 5000
@@ -259,6 +260,25 @@ static int settle_port(struct wl_settings *settings, struct wl_error *err)
 	return 0;
 }
 
+/* kore ends with less than a sentence when these are wrong, and its configuration has no way to write a blank. */
+static int check_tls(const struct wl_settings *settings, struct wl_error *err)
+{
+	const struct {
+		const char *name, *value;
+	} files[] = { { "WINDLASS_TLS_CERTIFICATE", settings->tls_certificate },
+		      { "WINDLASS_TLS_KEY", settings->tls_key } };
+	if (!*files[0].value != !*files[1].value)
+		return wl_fail(err, EINVAL, "https takes both WINDLASS_TLS_CERTIFICATE and WINDLASS_TLS_KEY");
+	for (size_t i = 0; i < WL_COUNT_OF(files) && *files[i].value; i++) {
+		if (strpbrk(files[i].value, " \t\r\n;{}"))
+			return wl_fail(err, EINVAL, "%s: the path may hold no blanks, braces or semicolons",
+				       files[i].name);
+		if (access(files[i].value, R_OK) < 0)
+			return wl_fail_errno(err, errno, "%s: read '%.200s'", files[i].name, files[i].value);
+	}
+	return 0;
+}
+
 static int check_all(struct wl_error *err)
 {
 	const struct wl_settings *settings = &web.settings;
@@ -271,6 +291,7 @@ static int check_all(struct wl_error *err)
 	rc = rc ? rc : web_handlers_check(err);
 	rc = rc ? rc : compile_schemas(err);
 	rc = rc ? rc : reach_servers(err);
+	rc = rc ? rc : check_tls(settings, err);
 	rc = rc ? rc : settle_port(&web.settings, err);
 	return rc ? rc : web_metrics_open((int)settings->web_workers, err);
 }
@@ -289,9 +310,14 @@ int web_server_prepare(int argc, char **argv, struct web_listen *ret_listen, boo
 		wl_log(WL_LOG_ERROR, "%s", err.text);
 		return 1;
 	}
-	*ret_listen = (struct web_listen){ web.settings.bind, web.settings.port, web.settings.web_workers,
-					   web.settings.body_max };
-	wl_log(WL_LOG_NOTICE, "listening at http://%s:%ld", web.settings.bind, web.settings.port);
+	*ret_listen = (struct web_listen){ web.settings.bind,
+					   web.settings.port,
+					   web.settings.web_workers,
+					   web.settings.body_max,
+					   *web.settings.tls_key ? web.settings.tls_certificate : NULL,
+					   web.settings.tls_key };
+	wl_log(WL_LOG_NOTICE, "listening at http%s://%s:%ld", *web.settings.tls_key ? "s" : "", web.settings.bind,
+	       web.settings.port);
 	return 0;
 }
 
