@@ -43,9 +43,10 @@ static void begin(struct intake *intake, struct held_lease *held, struct wl_star
 	int result;
 	if (start->inputs_json)
 		text_compact_json(start->inputs_json); /* live events are one line each */
-	/* from here on the attempt is ours: the offer's time counts from before we asked */
-	lease_table_started(intake->leases, held, asked_ms + (uint64_t)intake->offer_ms,
-			    asked_ms + (uint64_t)intake->offer_ms / 3);
+	/* from here on the attempt is ours; of an offer that may be old the first renewal tells whether it still holds
+	 */
+	lease_table_started(intake->leases, held, held->offered_after_ms + (uint64_t)intake->offer_ms,
+			    held->offered_after_ms + (uint64_t)intake->offer_ms / 3);
 	while ((result = flow_cache_get(&intake->flows, &intake->ledger, start->tenant, start->doc_hash, &flow, &err)) <
 	       0) {
 		if (!wl_ledger_is_away(result) || atomic_load(&intake->stop))
@@ -144,14 +145,17 @@ static int start_held(struct intake *intake, struct wl_lease *leases, struct hel
 	return result;
 }
 
-static void start_leases(struct intake *intake, const struct wl_lease *taken, int count)
+/* `offered_after_ms`: they were offered after it, for all we know. */
+static void start_leases(struct intake *intake, const struct wl_lease *taken, int count, uint64_t offered_after_ms)
 {
 	struct wl_lease leases[INTAKE_BATCH];
 	struct held_lease *held[INTAKE_BATCH];
 	int fresh = 0;
 	for (int i = 0; i < count; i++)
-		if ((held[fresh] = lease_table_add(intake->leases, &taken[i])))
+		if ((held[fresh] = lease_table_add(intake->leases, &taken[i]))) {
+			held[fresh]->offered_after_ms = offered_after_ms;
 			leases[fresh++] = taken[i];
+		}
 	int result = fresh > 0 ? start_held(intake, leases, held, fresh) : 0;
 	/* one that cannot be started keeps no other from it: its own lease runs out */
 	for (int i = 0; i < fresh && fresh > 1 && result < 0 && !wl_ledger_is_away(result); i++)
@@ -175,7 +179,20 @@ static void start_found(struct intake *intake)
 		free(found);
 	}
 	if (count > 0)
-		start_leases(intake, leases, count);
+		start_leases(intake, leases, count, 0);
+}
+
+/*
+ * What a call that was sent at `sent_ms` tells of the inboxes: it empties the first one that holds something, in the
+ * order of the shards, as far as the batch reaches. So those before it were empty at that time.
+ */
+static void note_emptied(struct intake *intake, const struct wl_lease *leases, int count, uint64_t sent_ms)
+{
+	int shard = count > 0 ? leases[0].shard : WL_SHARDS;
+	for (int i = 0; i < shard; i++)
+		intake->emptied_ms[i] = sent_ms;
+	if (count > 0 && count < INTAKE_BATCH)
+		intake->emptied_ms[shard] = sent_ms;
 }
 
 static void *intake_main(void *context)
@@ -186,10 +203,14 @@ static void *intake_main(void *context)
 		struct wl_lease leases[INTAKE_BATCH];
 		struct wl_error err = { 0 };
 		bool last = atomic_load(&intake->stop);
+		uint64_t sent_ms = wl_clock_boot_ms();
 		int count = intake->queue.take(intake->queue.self, intake->supervisor, leases, INTAKE_BATCH,
 					       last ? 1 : TAKE_MS, &err);
+		uint64_t offered_after_ms = count > 0 ? intake->emptied_ms[leases[0].shard] : 0;
+		if (count >= 0)
+			note_emptied(intake, leases, count, sent_ms);
 		if (count > 0)
-			start_leases(intake, leases, count);
+			start_leases(intake, leases, count, offered_after_ms);
 		start_found(intake);
 		if (count < 0 && count != -EAGAIN && !lost)
 			wl_log(WL_LOG_WARNING, "nothing new is taken until Redis is back: %s", err.text);

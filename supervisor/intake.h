@@ -37,6 +37,7 @@ struct intake {
 	atomic_bool stop;	/* take nothing new */
 	atomic_bool give_up;	/* end even if a server is away */
 	bool away;
+	uint64_t emptied_ms[WL_SHARDS]; /* when the inbox of a shard was last seen empty; of the intake thread */
 	pthread_t thread, restorer;
 };
 

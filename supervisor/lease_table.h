@@ -16,6 +16,7 @@ struct run;
 struct held_lease {
 	struct wl_lease lease;
 	_Atomic uint64_t valid_until_ms; /* CLOCK_BOOTTIME; after it no effect may start until it was renewed */
+	uint64_t offered_after_ms;	 /* its offer is younger than this; set by intake */
 	uint64_t renew_at_ms;
 	struct run *run;  /* set and read by the run loop; NULL before it has the run */
 	bool started;	  /* only then is it renewed */
