@@ -114,6 +114,32 @@ static void test_bound(void **state)
 	redisFree(reader);
 }
 
+/* Half an event would be an entry without an expiry, or one that nobody was told of. */
+static void test_a_full_server_takes_no_part_of_an_event(void **state)
+{
+	(void)state;
+	struct wl_event_stream stream;
+	struct wl_error err = { 0 };
+	const struct wl_event old = { "01a209e1-0001-7c05-b1fb-84fb6648b075", "node", "{}" };
+	const struct wl_event end = { "01a209e1-0001-7c05-b1fb-84fb6648b075", "end", "{}" };
+	const struct wl_event other = { "01a209e1-0002-7c05-b1fb-84fb6648b075", "node", "{}" };
+	redisContext *reader = connect_directly();
+	assert_int_equal(wl_redis_event_stream_open(servers.redis_url, 50, 77, &stream, &err), 0);
+	assert_int_equal(stream.publish(stream.self, &old, 1, &err), 0);
+	_wl_redis_reply_ redisReply *full = redisCommand(reader, "CONFIG SET maxmemory 1");
+	assert_string_equal(full->str, "OK");
+	assert_true(stream.publish(stream.self, &end, 1, &err) < 0);
+	assert_true(stream.publish(stream.self, &other, 1, &err) < 0);
+	assert_int_equal(number(reader, "XLEN ev:{01a209e1-0001-7c05-b1fb-84fb6648b075}"), 1);
+	assert_true(number(reader, "TTL ev:{01a209e1-0001-7c05-b1fb-84fb6648b075}") > 86000); /* but it goes */
+	assert_int_equal(number(reader, "EXISTS ev:{01a209e1-0002-7c05-b1fb-84fb6648b075}"), 0);
+	_wl_redis_reply_ redisReply *room = redisCommand(reader, "CONFIG SET maxmemory 0");
+	assert_string_equal(room->str, "OK");
+	assert_int_equal(stream.publish(stream.self, &end, 1, &err), 0);
+	stream.close(stream.self);
+	redisFree(reader);
+}
+
 static void test_away_and_back(void **state)
 {
 	(void)state;
@@ -150,6 +176,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_order_and_expiry),
 		cmocka_unit_test(test_bound),
+		cmocka_unit_test(test_a_full_server_takes_no_part_of_an_event),
 		cmocka_unit_test(test_away_and_back),
 		cmocka_unit_test(test_bad_url),
 	};
