@@ -15,6 +15,7 @@
 #define WL_FLOW_MAX_EDGES 10000
 #define WL_FLOW_MAX_ID 128
 #define WL_FLOW_MAX_ERRORS 100
+#define WL_OUTPUT_MAX (4u << 20) /* bytes of JSON of one node's output, and of a run's inputs: its start's output */
 
 /*
  * X(NAME, "name", PURE or EFFECT or NONE, runs)

@@ -16,7 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define NODE_OUTPUT_MAX (4u << 20) /* bytes of one node's output */
+#define NODE_OUTPUT_MAX WL_OUTPUT_MAX
 /* The expression server is started anew when it dies; so long a node waits for it. */
 #define NODE_EVAL_AWAY_MS 15000
 #define NODE_INPUTS_KEPT (64u << 10) /* bytes of a node's inputs that are stored with its result */

@@ -190,3 +190,11 @@ def test_more_runs_than_the_cap_wait_and_all_end(stack):
         ids = [admin.start(flow_id) for _ in range(15)]
         assert all(admin.wait(eid)["execution"]["status"] == "succeeded" for eid in ids)
     watch.check()
+
+
+def test_inputs_that_no_node_could_take_are_413_and_the_largest_others_run(stack, admin):
+    flow = Flow().output(ex(".inputs.text | length"))
+    problem(admin.execute(admin.create(flow), {"text": "x" * (4 << 20)}), 413)
+    assert stack.sql(f"SELECT count(*) FROM t_{admin.tenant}.executions")[0][0] == 0
+    largest = (4 << 20) - len('{"text":""}')
+    assert admin.run(flow, {"text": "x" * largest})["execution"]["outputs"] == largest

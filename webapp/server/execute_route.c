@@ -370,5 +370,10 @@ void web_flows_execute(struct web_request *request)
 		free_execution(execution);
 		return;
 	}
+	if (execution->accept.inputs && strlen(execution->accept.inputs) > WL_OUTPUT_MAX) {
+		web_answer_problem(request, 413, "the inputs have more than %u bytes", WL_OUTPUT_MAX);
+		free_execution(execution);
+		return;
+	}
 	find_document(execution);
 }
