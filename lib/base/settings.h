@@ -56,7 +56,7 @@ enum wl_program {
 	X(eval_ms, 1000, 10, 60000, "ms", WL_PROGRAM_EVAL | WL_PROGRAM_SUPERVISOR | WL_PROGRAM_WEB,                    \
 	  "time that the expressions of one node may take")                                                            \
 	X(eval_memory_mb, 128, 16, 4096, "MiB", WL_PROGRAM_EVAL, "memory of one expression process")                   \
-	X(event_keep_s, 300, 1, 604800, "s", WL_PROGRAM_SUPERVISOR, "how long events stay after the end of a run")    \
+	X(event_keep_s, 300, 1, 604800, "s", WL_PROGRAM_SUPERVISOR, "how long events stay after the end of a run")     \
 	X(event_max, 1000, 16, 100000, "events", WL_PROGRAM_SUPERVISOR, "events kept of one run")
 
 /* X(name, default, programs, meaning): texts; an empty default means not set */
