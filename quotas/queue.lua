@@ -453,10 +453,16 @@ end
 local QUIET_S = 86400
 
 local function event(keys, args)
-	local stream, kind, data = keys[1], args[1], args[2]
-	local id = redis.call('XADD', stream, 'MAXLEN', '~', args[3], '*', 'type', kind, 'data', data)
-	redis.call('EXPIRE', stream, kind == 'end' and args[4] or QUIET_S)
-	redis.call('PUBLISH', stream, id .. ' ' .. kind .. ' ' .. data)
+	local stream, kind, data, keep_s, id = keys[1], args[1], args[2], QUIET_S, nil
+	for i = 5, #args + 2, 2 do
+		id = redis.call('XADD', stream, 'MAXLEN', '~', args[3], '*', 'type', kind, 'data', data)
+		redis.call('PUBLISH', stream, id .. ' ' .. kind .. ' ' .. data)
+		if kind == 'end' then
+			keep_s = args[4]
+		end
+		kind, data = args[i], args[i + 1]
+	end
+	redis.call('EXPIRE', stream, keep_s)
 	return id
 end
 

@@ -10,6 +10,8 @@
 
 #define ANSWER_MS 1000
 #define RECONNECT_MS 500
+#define WINDOW 64    /* events that are looked through for those of one execution */
+#define FIXED_ARGS 8 /* of a call with one event */
 
 struct event_stream {
 	struct wl_redis_address address;
@@ -36,16 +38,42 @@ static void stream_drop(struct event_stream *stream)
 	stream->context = NULL;
 }
 
-static int append(struct event_stream *stream, const struct wl_event *event)
+/*
+ * Send the first event that was not sent yet and, in the same call, the others of its execution: what a call costs is
+ * paid once for them. *sent has a bit for each of the up to WINDOW events.
+ */
+static int append_execution(struct event_stream *stream, const struct wl_event *events, int count, uint64_t *sent)
 {
+	int first = __builtin_ctzll(~*sent), used = FIXED_ARGS;
 	char key[64];
-	(void)snprintf(key, sizeof(key), "ev:{%s}", event->eid);
-	const char *args[] = { "FCALL",	    "wl1_event",      "1",	    key,
-			       event->type, event->data_json, stream->most, stream->keep_s };
-	return redisAppendCommandArgv(stream->context, (int)(sizeof(args) / sizeof(args[0])), args, NULL);
+	(void)snprintf(key, sizeof(key), "ev:{%s}", events[first].eid);
+	const char *args[FIXED_ARGS + 2 * (WINDOW - 1)] = { "FCALL",	  "wl1_event",	      "1",
+							    key,	  events[first].type, events[first].data_json,
+							    stream->most, stream->keep_s };
+	*sent |= UINT64_C(1) << first;
+	for (int i = first + 1; i < count; i++) {
+		if (*sent & UINT64_C(1) << i || strcmp(events[i].eid, events[first].eid) != 0)
+			continue;
+		args[used++] = events[i].type;
+		args[used++] = events[i].data_json;
+		*sent |= UINT64_C(1) << i;
+	}
+	return redisAppendCommandArgv(stream->context, used, args, NULL);
 }
 
-/* Read one answer each; the first error of an event is what is told. */
+/* Send up to WINDOW events; how many answers are to come, -1 when memory is short. */
+static int append_window(struct event_stream *stream, const struct wl_event *events, int count)
+{
+	const uint64_t all = count < WINDOW ? (UINT64_C(1) << count) - 1 : UINT64_MAX;
+	uint64_t sent = 0;
+	int calls = 0;
+	for (; sent != all; calls++)
+		if (append_execution(stream, events, count, &sent) != REDIS_OK)
+			return -1;
+	return calls;
+}
+
+/* Read the answers; the first error of a call is what is told. */
 static int read_answers(struct event_stream *stream, int count, struct wl_error *err)
 {
 	int result = 0;
@@ -68,12 +96,16 @@ static int stream_publish(void *self, const struct wl_event *events, int count, 
 	struct event_stream *stream = self;
 	if (stream_connect(stream, err) < 0)
 		return -err->code;
-	for (int i = 0; i < count; i++)
-		if (append(stream, &events[i]) != REDIS_OK) {
+	int answers = 0;
+	for (int from = 0; from < count; from += WINDOW) {
+		int calls = append_window(stream, &events[from], count - from < WINDOW ? count - from : WINDOW);
+		if (calls < 0) {
 			stream_drop(stream);
 			return wl_fail(err, ENOMEM, "no memory for %d events", count);
 		}
-	return read_answers(stream, count, err);
+		answers += calls;
+	}
+	return read_answers(stream, answers, err);
 }
 
 static void stream_close(void *self)

@@ -96,6 +96,41 @@ static void test_order_and_expiry(void **state)
 	redisFree(watcher);
 }
 
+/* Events of many executions in one call come to each execution's own stream, all of them and in their order. */
+static void test_executions_side_by_side(void **state)
+{
+	(void)state;
+	enum { EXECUTIONS = 7, EVENTS = 250 };
+	struct wl_event_stream stream;
+	struct wl_error err = { 0 };
+	struct wl_event events[EVENTS];
+	char eids[EXECUTIONS][40], data[EVENTS][16];
+	redisContext *reader = connect_directly();
+	for (int i = 0; i < EXECUTIONS; i++)
+		(void)snprintf(eids[i], sizeof(eids[i]), "01a209e1-1000-7c05-b1fb-84fb6648b%03d", i);
+	for (int i = 0; i < EVENTS; i++) {
+		(void)snprintf(data[i], sizeof(data[i]), "%d", i);
+		events[i] = (struct wl_event){ eids[i % EXECUTIONS], i % 2 ? "node" : "log", data[i] };
+	}
+	events[EVENTS - 1].type = "end";
+	assert_int_equal(wl_redis_event_stream_open(servers.redis_url, 1000, 77, &stream, &err), 0);
+	assert_int_equal(stream.publish(stream.self, events, EVENTS, &err), 0);
+	for (int i = 0; i < EXECUTIONS; i++) {
+		_wl_redis_reply_ redisReply *all = redisCommand(reader, "XRANGE ev:{%s} - +", eids[i]);
+		assert_int_equal(all->elements, (EVENTS - 1 - i) / EXECUTIONS + 1);
+		for (size_t j = 0; j < all->elements; j++) {
+			const struct wl_event *expected = &events[i + (int)j * EXECUTIONS];
+			const redisReply *fields = all->element[j]->element[1];
+			assert_string_equal(fields->element[1]->str, expected->type);
+			assert_string_equal(fields->element[3]->str, expected->data_json);
+		}
+		_wl_redis_reply_ redisReply *left = redisCommand(reader, "TTL ev:{%s}", eids[i]);
+		assert_true(i == (EVENTS - 1) % EXECUTIONS ? left->integer <= 77 : left->integer > 86000);
+	}
+	stream.close(stream.self);
+	redisFree(reader);
+}
+
 static void test_bound(void **state)
 {
 	(void)state;
@@ -175,6 +210,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_order_and_expiry),
+		cmocka_unit_test(test_executions_side_by_side),
 		cmocka_unit_test(test_bound),
 		cmocka_unit_test(test_a_full_server_takes_no_part_of_an_event),
 		cmocka_unit_test(test_away_and_back),
