@@ -144,7 +144,7 @@ CREATE TYPE control.accept_item AS (
 -- req_hash}; version: absent for the newest published one (else the draft where may_draft), "draft", or a number.
 -- One row back for each item, in order. outcome: accepted; replayed (the key was seen with the same body: eid is the
 -- first one's); key_reused (with another body); no_flow; archived; no_version; no_draft (nothing is published and
--- drafts are not his to run); quota (of the day, or as many wait as may: then the columns quota and used are
+-- drafts are not his to run); quota (of the day); backlog (as many wait as may: then the columns quota and used are
 -- max_queued and resets_s is 1). Only accepted stored anything. Several at once share one commit.
 CREATE FUNCTION control.accept_batch(p_items json)
 RETURNS TABLE (ord int, outcome text, eid uuid, tenant int, shard int, gen bigint, seq bigint, version int, quota int,
@@ -158,6 +158,7 @@ DECLARE
 	v_limit   int;
 	v_used    int;
 	v_backlog int;
+	v_refusal text;
 	v_gen     bigint;
 	v_reset   int := ceil(86400 - extract(epoch FROM (now() AT TIME ZONE 'UTC')::time));
 BEGIN
@@ -165,17 +166,18 @@ BEGIN
 	SELECT g.granted, g.day_limit, g.used, g.backlog INTO v_granted, v_limit, v_used, v_backlog
 	FROM control.accept_quota(v_tenant,
 		(SELECT count(*) FROM unnest(v_items) i WHERE i.outcome = 'accepted')::int) g;
+	v_refusal := CASE WHEN v_backlog IS NULL THEN 'quota' ELSE 'backlog' END;
 	FOR n IN 1 .. cardinality(v_items) LOOP
 		IF v_items[n].outcome = 'accepted' THEN
 			IF v_granted > 0 THEN
 				v_granted := v_granted - 1;
 			ELSE
-				v_items[n].outcome := 'quota';
+				v_items[n].outcome := v_refusal;
 				DELETE FROM control.idem i WHERE i.tenant = v_tenant AND i.key = v_items[n].idem;
 			END IF;
 		ELSIF v_items[n].outcome = 'replayed' AND NOT EXISTS (
 			SELECT FROM control.idem i WHERE i.tenant = v_tenant AND i.key = v_items[n].idem) THEN
-			v_items[n].outcome := 'quota'; -- its first was in this very batch and got nothing
+			v_items[n].outcome := v_refusal; -- its first was in this very batch and got nothing
 		END IF;
 	END LOOP;
 	EXECUTE format('INSERT INTO t_%s.executions (id, flow_id, version, doc_hash, user_id, deadline, labels, inputs)
@@ -188,9 +190,9 @@ BEGIN
 	FROM unnest(v_items) i WHERE i.outcome = 'accepted' ORDER BY i.ord;
 	SELECT s.gen INTO v_gen FROM control.shard s WHERE s.id = v_tenant % 16;
 	RETURN QUERY SELECT i.ord, i.outcome, i.eid, v_tenant, v_tenant % 16, v_gen, d.seq, i.picked,
-		CASE WHEN i.outcome = 'quota' THEN coalesce(v_backlog, v_limit) ELSE v_limit END,
-		CASE WHEN i.outcome = 'quota' THEN coalesce(v_backlog, v_used) ELSE v_used END,
-		CASE WHEN i.outcome = 'quota' AND v_backlog IS NOT NULL THEN 1 ELSE v_reset END
+		CASE WHEN i.outcome = 'backlog' THEN v_backlog ELSE v_limit END,
+		CASE WHEN i.outcome = 'backlog' THEN v_backlog ELSE v_used END,
+		CASE WHEN i.outcome = 'backlog' THEN 1 ELSE v_reset END
 		FROM unnest(v_items) i LEFT JOIN control.dispatch d ON d.eid = i.eid AND i.outcome = 'accepted' ORDER BY i.ord;
 END $$;
 

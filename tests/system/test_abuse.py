@@ -14,7 +14,7 @@ import pytest
 
 from kit.cli import Cli
 from kit.client import PASSWORD, checked, parse_events, problem
-from kit.flows import Flow
+from kit.flows import Flow, noop
 from kit.stack import ROOT, Stack, alive, descendants
 from kit.waiting import wait_until
 
@@ -244,3 +244,11 @@ def test_a_killed_parent_leaves_no_worker(strict):
 def test_a_missing_setting_is_named_as_it_is_set():
     done = subprocess.run([ROOT / "build" / "bin" / "windlass-web"], env={}, capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode != 0 and "WINDLASS_POSTGRES_URL" in done.stdout + done.stderr
+
+
+def test_a_full_queue_is_429_and_says_so(stack, admin):
+    stack.sql(f"UPDATE control.quota SET max_queued = 0 WHERE tenant = {admin.tenant}")
+    answer = admin.execute(admin.create(noop()))
+    assert "wait" in problem(answer, 429)["detail"]
+    assert answer.headers["Retry-After"] == "1" and answer.headers["RateLimit-Remaining"] == "0"
+    assert stack.sql(f"SELECT count(*) FROM t_{admin.tenant}.executions")[0][0] == 0

@@ -444,7 +444,7 @@ static void *accept_many(void *context)
 						   own->idem, "aa", 60000);
 		own->accepted += strcmp(got.outcome, "accepted") == 0;
 		own->replayed += strcmp(got.outcome, "replayed") == 0;
-		own->refused += strcmp(got.outcome, "quota") == 0;
+		own->refused += strcmp(got.outcome, "quota") == 0 || strcmp(got.outcome, "backlog") == 0;
 	}
 	PQfinish(connection);
 	return NULL;
@@ -503,7 +503,7 @@ static void a_full_queue_accepts_no_more_until_one_leaves(void **state)
 		       "'[{\"ord\":0,\"eid\":\"%s\",\"flow\":\"" KIT_FLOW "\",\"inputs\":{},\"timeout_ms\":60000,"
 		       "\"user_id\":\"" KIT_USER "\",\"idem\":\"again\",\"req_hash\":\"aa\"}]')",
 		       wl_uuid7(wl_clock_wall_ms(), eid));
-	assert_string_equal(kit_value(app, value, sql), "quota 30 30 1");
+	assert_string_equal(kit_value(app, value, sql), "backlog 30 30 1");
 	(void)kit_value(app, value, "COMMIT");
 	(void)snprintf(sql, sizeof(sql), "SELECT eid FROM control.dispatch WHERE tenant = %d LIMIT 1", full);
 	struct kit_accept first = { .shard = full % WL_SHARDS };
@@ -516,7 +516,7 @@ static void a_full_queue_accepts_no_more_until_one_leaves(void **state)
 	do { /* the next count follows within a second */
 		assert_true(wl_clock_boot_ms() < end);
 		next = kit_accept(app, full, wl_uuid7(wl_clock_wall_ms(), eid), "{}", "again", "aa", 60000);
-	} while (strcmp(next.outcome, "quota") == 0);
+	} while (strcmp(next.outcome, "backlog") == 0);
 	assert_string_equal(next.outcome, "accepted");
 	(void)snprintf(sql, sizeof(sql),
 		       "SELECT (SELECT count(*) FROM t_%1$d.executions) || ' ' || count(*) FROM control.dispatch "

@@ -137,6 +137,7 @@ static void answer_outcome(struct web_request *request, const struct web_accept 
 		{ "no_draft", 403, "the flow has no published version, and running a draft takes the role editor" },
 		{ "key_reused", 422, "this Idempotency-Key was used with another body" },
 		{ "quota", 429, "the tenant has used its executions of today" },
+		{ "backlog", 429, "as many executions of the tenant wait as may; try again when some have started" },
 	};
 	if (strcmp(accept->outcome, "accepted") == 0 || strcmp(accept->outcome, "replayed") == 0) {
 		bool replayed = accept->outcome[0] == 'r';
