@@ -154,7 +154,7 @@ def make_environment(name, requirements):
     The checkout's path is part of the stamp: the scripts of an environment carry it, so a moved checkout
     gets a new one (from the cache, without downloads).
     """
-    wanted = digest((HERE / requirements).read_bytes(), ROOT, sys.version)
+    wanted = digest((HERE / requirements).read_bytes(), ROOT, sys.version_info[:2])
     folder = BUILD / name
     if stamp_is(f"{name}.stamp", wanted) and (folder / "bin" / "python").exists():
         return False
