@@ -270,20 +270,24 @@ local function complete(keys, args)
 	return #entries
 end
 
+-- Append eid, epoch and one more member of the entry of each execution to `out`.
+local function with_entries(out, shard, eids, member)
+	for _, eid in ipairs(eids) do
+		local entry = redis.call('HMGET', shard .. ':x:' .. eid, 'e', member)
+		out[#out + 1] = eid
+		out[#out + 1] = entry[1]
+		out[#out + 1] = entry[2]
+	end
+	return out
+end
+
 local function owned(keys, args)
 	local shard, supervisor = keys[1], args[1]
 	local gen = redis.call('GET', shard .. ':gen')
 	if not gen then
 		return NOTREADY
 	end
-	local out = { gen }
-	for _, eid in ipairs(redis.call('SMEMBERS', shard .. ':own:' .. supervisor)) do
-		local entry = redis.call('HMGET', shard .. ':x:' .. eid, 'e', 't')
-		out[#out + 1] = eid
-		out[#out + 1] = entry[1]
-		out[#out + 1] = entry[2]
-	end
-	return out
+	return with_entries({ gen }, shard, redis.call('SMEMBERS', shard .. ':own:' .. supervisor), 't')
 end
 
 -- ---- reaper and sweeper -----------------------------------------------------------------------------------
@@ -293,14 +297,8 @@ local function expired(keys, args)
 	if redis.call('GET', shard .. ':gen') ~= args[1] then
 		return NOTREADY
 	end
-	local out = {}
-	for _, eid in ipairs(redis.call('ZRANGE', shard .. ':lease', '-inf', now_ms(), 'BYSCORE', 'LIMIT', 0, args[2])) do
-		local entry = redis.call('HMGET', shard .. ':x:' .. eid, 'e', 's')
-		out[#out + 1] = eid
-		out[#out + 1] = entry[1]
-		out[#out + 1] = entry[2]
-	end
-	return out
+	local eids = redis.call('ZRANGE', shard .. ':lease', '-inf', now_ms(), 'BYSCORE', 'LIMIT', 0, args[2])
+	return with_entries({}, shard, eids, 's')
 end
 
 -- Free the slot of an attempt, after the ledger has fenced it or its supervisor gave it back: it waits again at its

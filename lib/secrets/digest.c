@@ -22,8 +22,3 @@ int wl_unhex(const char *text, unsigned char *bytes, size_t size)
 		return -1;
 	return (int)written;
 }
-
-bool wl_equal_constant_time(const void *a, const void *b, size_t length)
-{
-	return sodium_memcmp(a, b, length) == 0;
-}

@@ -2,7 +2,6 @@
 #ifndef WL_SECRETS_DIGEST_H
 #define WL_SECRETS_DIGEST_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #define WL_SHA256_BYTES 32
@@ -15,8 +14,5 @@ char *wl_hex(const unsigned char *bytes, size_t length, char *text);
 
 /* Hex digits to bytes: how many, or -1 when the text is not an even number of digits or needs more than `size`. */
 int wl_unhex(const char *text, unsigned char *bytes, size_t size);
-
-/* Compare in a time that does not depend on the contents. */
-bool wl_equal_constant_time(const void *a, const void *b, size_t length);
 
 #endif
