@@ -93,7 +93,7 @@ struct warden {
 	uint32_t slots;
 	uint64_t arrivals;
 	uint64_t servings;
-	bool strangers; /* a crun that failed may have left us children that nobody knows */
+	uint64_t strangers_until_ms; /* a crun that failed may have left us children that nobody knows; boot clock */
 };
 
 /* Watch `fd` for input; `what` begins with an enum watched. */
@@ -137,8 +137,11 @@ void parking_use(struct warden *warden, uint32_t tenant, const struct sandbox_pr
 /* Number of the last slot that this tenant was given; 0 when that is forgotten. */
 uint64_t parking_served(const struct warden *warden, uint32_t tenant);
 void parking_keep(struct warden *warden);
-/* Wait for such children, at a moment when there can be no others. */
-void sandboxes_reap_strangers(struct warden *warden);
+/*
+ * Wait for such children, at a moment when there can be no others. Returns whether some may still be about: no event
+ * tells of their end, so the caller looks again soon.
+ */
+bool sandboxes_reap_strangers(struct warden *warden);
 /* Free the sandboxes that are gone; no event may point to them any more. */
 void sandboxes_sweep(struct warden *warden);
 /* Kill and collect all of them. */

@@ -10,6 +10,7 @@
 
 #define EVENTS 64
 #define IDLE_LOOK_MS 5000 /* how late parked sandboxes of an idle tenant may be given up */
+#define STRANGERS_LOOK_MS 20
 
 int warden_watch(const struct warden *warden, int fd, void *what, struct wl_error *err)
 {
@@ -59,9 +60,10 @@ static bool handle(struct warden *warden, void *what)
 
 int warden_loop(struct warden *warden, struct wl_error *err)
 {
+	int most_ms = IDLE_LOOK_MS;
 	for (;;) {
 		struct epoll_event events[EVENTS];
-		int timeout = sandbox_timers(warden, IDLE_LOOK_MS);
+		int timeout = sandbox_timers(warden, most_ms);
 		int count = epoll_wait(warden->epoll, events, EVENTS, timeout);
 		if (count < 0 && errno != EINTR)
 			return wl_fail_errno(err, errno, "cannot wait for events");
@@ -71,7 +73,7 @@ int warden_loop(struct warden *warden, struct wl_error *err)
 		/* only now: one event of a round may end what a later one points to */
 		clients_sweep(warden);
 		sandboxes_sweep(warden);
-		sandboxes_reap_strangers(warden);
+		most_ms = sandboxes_reap_strangers(warden) ? STRANGERS_LOOK_MS : IDLE_LOOK_MS;
 		if (count == 0)
 			parking_keep(warden);
 	}

@@ -14,6 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define STRANGERS_MS 30000 /* how long after a failed start its orphans are looked for */
+
 /* ---- stock ------------------------------------------------------------------------------------- */
 
 static uint32_t profile_index(const struct warden *warden, const struct sandbox_profile *profile)
@@ -210,7 +212,7 @@ void sandbox_take_products(struct warden *warden)
 		}
 		wl_log(WL_LOG_ERROR, "a sandbox for tenant %u was not made: %s", product->order.tenant,
 		       product->err.text);
-		warden->strangers = true;
+		warden->strangers_until_ms = wl_clock_boot_ms() + STRANGERS_MS;
 		if (key)
 			key->used_ms = 0; /* not tried again until somebody asks */
 		refuse_oldest(warden, product);
@@ -419,20 +421,22 @@ static bool is_sandbox(const struct warden *warden, pid_t pid)
  * forked it: so with __WNOTHREAD (wait(2)) only orphans are seen, and while nothing is being made all orphans but
  * these strangers are in our list.
  */
-void sandboxes_reap_strangers(struct warden *warden)
+bool sandboxes_reap_strangers(struct warden *warden)
 {
-	if (!warden->strangers || !maker_is_idle(warden->maker))
-		return;
-	for (;;) {
+	if (wl_clock_boot_ms() >= warden->strangers_until_ms)
+		return false;
+	while (maker_is_idle(warden->maker)) {
 		siginfo_t info = { 0 };
-		int result = waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WNOTHREAD);
-		if (result < 0 || info.si_pid == 0)
+		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WNOTHREAD) < 0) {
+			warden->strangers_until_ms = 0; /* nobody is left who could be one */
+			return false;
+		}
+		/* one that was killed a moment ago may still live, and a sandbox's own event comes first: look again */
+		if (info.si_pid == 0 || is_sandbox(warden, info.si_pid))
 			break;
-		if (is_sandbox(warden, info.si_pid))
-			return; /* its own event comes first; then we look again */
 		(void)waitpid(info.si_pid, NULL, WNOHANG | __WNOTHREAD);
 	}
-	warden->strangers = false;
+	return true;
 }
 
 void sandboxes_close(struct warden *warden)
