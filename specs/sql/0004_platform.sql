@@ -1,0 +1,405 @@
+-- What all parts of the platform's API stand on: the functions behind its operations, audit, options of a run, and
+-- the way a tenant's schema grows.
+SET LOCAL ROLE windlass_owner;
+
+-- ---- operations -----------------------------------------------------------------------------------------
+-- Behind each operation of specs/openapi.yaml stands a function of its name,
+--
+--     <schema>.<operationId>(p_actor json, p_request json) RETURNS api.answer
+--
+-- in one of three schemas, after who may call it:
+--   api           a tenant's people and API keys. Runs under the tenant's role: what it can read and write is what
+--                 that role can. Shared tables are reached through control's SECURITY DEFINER functions, which take
+--                 the tenant from control.tenant_of_role().
+--   api_public    nobody in particular (operations without a role); SECURITY DEFINER.
+--   api_operator  the platform's operators; SECURITY DEFINER.
+-- p_actor: {"user", "role", "tenant", "key" (API key or null), "ip", "request_id"}.
+-- p_request: {"params": {path, query and header parameters by name, numbers as numbers, absent ones left out},
+--             "body": the body or null, and what the server has found out beside it}.
+-- The answer's status and body become the response's; etag (unquoted) and location its headers. effects, done after
+-- the commit and best effort (the sweeper repairs a gap): {"enqueue": [{"eid","tenant","shard","gen","seq"}],
+-- "cancel": [{"eid","shard","ended"}], "forget_family": [...]}.
+-- A refusal is an exception with a code WL4xx, whose message is a sentence for people; its DETAIL may be
+-- {"errors": [{"path","message"}], ...}, which goes into the problem document.
+
+CREATE SCHEMA api AUTHORIZATION windlass_owner;
+CREATE SCHEMA api_public AUTHORIZATION windlass_owner;
+CREATE SCHEMA api_operator AUTHORIZATION windlass_owner;
+GRANT USAGE ON SCHEMA api TO windlass_tenant;
+GRANT USAGE ON SCHEMA api_public, api_operator TO windlass_app;
+-- a function is nobody's until it is granted; those of the three schemas are granted by where they stand
+ALTER DEFAULT PRIVILEGES FOR ROLE windlass_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+ALTER DEFAULT PRIVILEGES FOR ROLE windlass_owner IN SCHEMA api GRANT EXECUTE ON FUNCTIONS TO windlass_tenant;
+ALTER DEFAULT PRIVILEGES FOR ROLE windlass_owner IN SCHEMA api_public GRANT EXECUTE ON FUNCTIONS TO windlass_app;
+ALTER DEFAULT PRIVILEGES FOR ROLE windlass_owner IN SCHEMA api_operator GRANT EXECUTE ON FUNCTIONS TO windlass_app;
+
+CREATE TYPE api.answer AS (status int, body json, etag text, location text, effects json);
+GRANT USAGE ON TYPE api.answer TO windlass_app, windlass_tenant;
+
+-- RFC 3339 in UTC with milliseconds, as all times of the API.
+CREATE FUNCTION api.time(p_at timestamptz) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$ SELECT to_char(p_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') $$;
+
+-- A time that came as text; WL400 naming the parameter when it is none.
+CREATE FUNCTION api.read_time(p_text text, p_path text) RETURNS timestamptz
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	IF p_text IS NULL THEN
+		RETURN NULL;
+	END IF;
+	IF p_text !~ '^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$' THEN
+		RAISE EXCEPTION 'not a time' USING ERRCODE = 'datetime_field_overflow';
+	END IF;
+	RETURN p_text::timestamptz;
+EXCEPTION WHEN data_exception THEN
+	PERFORM api.refuse('WL400', 'a time is not RFC 3339', p_path, 'is not a time such as 2026-01-31T12:00:00Z');
+END $$;
+
+-- Refuse with one fault at a path.
+CREATE FUNCTION api.refuse(p_code text, p_sentence text, p_path text, p_message text) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	RAISE EXCEPTION '%', p_sentence USING ERRCODE = p_code,
+		DETAIL = json_build_object('errors', json_build_array(json_build_object('path', p_path, 'message', p_message)));
+END $$;
+
+CREATE FUNCTION api.missing(p_what text) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	RAISE EXCEPTION 'there is no such %', p_what USING ERRCODE = 'WL404';
+END $$;
+
+-- If-Match (RFC 9110 §13.1.1) against the revision of a thing that was read FOR UPDATE: WL412 when it names another.
+CREATE FUNCTION api.check_match(p_condition text, p_rev int, p_what text) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	IF p_condition IS NOT NULL AND btrim(p_condition) <> '*'
+	   AND NOT ('"' || p_rev || '"' = ANY (regexp_split_to_array(btrim(p_condition), '\s*,\s*'))) THEN
+		RAISE EXCEPTION 'the % has revision % now', p_what, p_rev USING ERRCODE = 'WL412';
+	END IF;
+END $$;
+
+-- "page_info" of a list by pages.
+CREATE FUNCTION api.page_info(p_page int, p_limit int, p_total bigint) RETURNS json
+LANGUAGE sql IMMUTABLE AS $$
+	SELECT json_build_object('page', p_page, 'limit', p_limit, 'pages', (p_total + p_limit - 1) / p_limit)
+$$;
+
+-- ---- audit: written with the change itself, shipped later (0013) --------------------------------------------
+
+CREATE TABLE control.audit_outbox (
+	id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	tenant        int         NOT NULL,
+	at            timestamptz NOT NULL DEFAULT clock_timestamp(),
+	actor         json        NOT NULL,
+	action        text        NOT NULL CHECK (length(action) BETWEEN 1 AND 100),
+	resource_type text        NOT NULL,
+	resource_id   text        NOT NULL,
+	metadata      json,
+	seq           bigint, -- its place in the tenant's chain, given when it is sealed
+	prev          text,
+	hash          text
+);
+CREATE INDEX audit_outbox_tenant ON control.audit_outbox (tenant, id);
+
+-- For functions of the owner that know the tenant from a row of theirs.
+CREATE FUNCTION control.audit_for(p_tenant int, p_actor json, p_action text, p_type text, p_id text,
+                                  p_metadata json DEFAULT NULL) RETURNS void
+LANGUAGE sql AS $$
+	INSERT INTO control.audit_outbox (tenant, actor, action, resource_type, resource_id, metadata)
+	VALUES (p_tenant, coalesce(p_actor, '{}'), p_action, p_type, coalesce(p_id, ''), p_metadata)
+$$;
+
+-- In a tenant's transaction: what p_actor did to which thing. No secrets in p_metadata.
+CREATE FUNCTION control.audit(p_actor json, p_action text, p_type text, p_id text, p_metadata json DEFAULT NULL)
+RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+	SELECT control.audit_for(control.tenant_of_role(), p_actor, p_action, p_type, p_id, p_metadata)
+$$;
+GRANT EXECUTE ON FUNCTION control.audit(json, text, text, text, json) TO windlass_tenant;
+
+-- ---- a tenant's schema grows ----------------------------------------------------------------------------------
+-- A migration that adds to it defines control.tenant_ddl_<number>_<topic>(p_schema text) and, at its end, calls
+-- control.tenant_ddl_everywhere() with that name for the tenants that exist. New tenants get all of them, in the
+-- order of their names. The function also grants the tenant's role (named as the schema) what it may do.
+
+ALTER FUNCTION control.tenant_schema_create(int) RENAME TO tenant_schema_base;
+
+CREATE FUNCTION control.tenant_schema_create(p_id int) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_name text;
+BEGIN
+	PERFORM control.tenant_schema_base(p_id);
+	FOR v_name IN SELECT proname FROM pg_proc WHERE pronamespace = 'control'::regnamespace
+	              AND proname ~ '^tenant_ddl_[0-9]{4}_' ORDER BY proname LOOP
+		EXECUTE format('SELECT control.%I(%L)', v_name, 't_' || p_id);
+	END LOOP;
+END $$;
+
+CREATE FUNCTION control.tenant_ddl_everywhere(p_function text) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_id int;
+BEGIN
+	FOR v_id IN SELECT id FROM control.tenant WHERE to_regnamespace('t_' || id) IS NOT NULL ORDER BY id LOOP
+		EXECUTE format('SELECT control.%I(%L)', p_function, 't_' || v_id);
+	END LOOP;
+END $$;
+
+-- ---- options of a run, and where it came from -------------------------------------------------------------------
+-- options: {"pinned": true} nodes with a pinned output give that; {"reuse": {"execution_id", "rerun": [node ids]}}
+-- results of an earlier run are taken over but for those nodes and what follows them; {"only": node id} that node alone.
+-- source: api, retry, schedule, webhook, tool (a call of one tool to try it). source_id: what started it.
+
+CREATE FUNCTION control.tenant_ddl_0004_options(p_schema text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format($ddl$
+		ALTER TABLE %1$I.executions ADD COLUMN options json, ADD COLUMN source text NOT NULL DEFAULT 'api',
+			ADD COLUMN source_id uuid;
+	$ddl$, p_schema);
+END $$;
+SELECT control.tenant_ddl_everywhere('tenant_ddl_0004_options');
+
+ALTER TABLE control.dispatch ADD COLUMN options json;
+ALTER TYPE control.accept_item ADD ATTRIBUTE options json, ADD ATTRIBUTE source text, ADD ATTRIBUTE source_id uuid;
+
+-- As before, and an item that names its document (doc_hash, of flow_docs) takes that one and no version of a flow.
+CREATE OR REPLACE FUNCTION control.accept_pick(p_tenant int, p_items json) RETURNS control.accept_item[]
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+	v_items control.accept_item[];
+	v_item  control.accept_item;
+	v_last  control.accept_item; -- calls of one batch mostly run the same flow: look it up once
+	v_idem  control.idem;
+	n       int;
+BEGIN
+	SELECT array_agg(x ORDER BY x.ord) INTO v_items
+	FROM json_populate_recordset(NULL::control.accept_item, p_items) x;
+	-- in order of their keys, so that two batches with the same keys wait for each other and do not deadlock
+	FOR n IN SELECT i FROM generate_subscripts(v_items, 1) i ORDER BY (v_items[i]).idem, i LOOP
+		v_item := v_items[n];
+		v_item.outcome := 'accepted';
+		IF v_item.idem IS NOT NULL THEN
+			INSERT INTO control.idem (tenant, key, req_hash, eid)
+			VALUES (p_tenant, v_item.idem, decode(v_item.req_hash, 'hex'), v_item.eid) ON CONFLICT DO NOTHING;
+			IF NOT FOUND THEN
+				SELECT * INTO v_idem FROM control.idem i WHERE i.tenant = p_tenant AND i.key = v_item.idem;
+				v_item.outcome := CASE WHEN v_idem.req_hash = decode(v_item.req_hash, 'hex') THEN 'replayed'
+				                       ELSE 'key_reused' END;
+				v_item.eid := v_idem.eid;
+			END IF;
+		END IF;
+		IF v_item.outcome = 'accepted' AND v_item.doc_hash IS NULL THEN
+			IF (v_last.flow, v_last.version, v_last.may_draft) IS NOT DISTINCT FROM
+			   (v_item.flow, v_item.version, v_item.may_draft) AND v_last.ord IS NOT NULL THEN
+				v_item.outcome := v_last.outcome;
+				v_item.doc_hash := v_last.doc_hash;
+				v_item.picked := v_last.picked;
+			ELSE
+				SELECT f.outcome, f.doc_hash, f.version INTO v_item.outcome, v_item.doc_hash, v_item.picked
+				FROM control.flow_pick(p_tenant, v_item.flow, v_item.version, v_item.may_draft) f;
+				v_last := v_item;
+			END IF;
+			IF v_item.outcome <> 'accepted' AND v_item.idem IS NOT NULL THEN
+				DELETE FROM control.idem i WHERE i.tenant = p_tenant AND i.key = v_item.idem;
+			END IF;
+		END IF;
+		v_items[n] := v_item;
+	END LOOP;
+	RETURN v_items;
+END $$;
+
+-- Accept for a tenant that the caller knows (a schedule's row, say). See accept_batch, which takes it from the role.
+CREATE FUNCTION control.accept_for(p_tenant int, p_items json)
+RETURNS TABLE (ord int, outcome text, eid uuid, tenant int, shard int, gen bigint, seq bigint, version int, quota int,
+               used int, resets_s int)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+	v_items   control.accept_item[];
+	v_granted int;
+	v_limit   int;
+	v_used    int;
+	v_backlog int;
+	v_refusal text;
+	v_gen     bigint;
+	v_reset   int := ceil(86400 - extract(epoch FROM (now() AT TIME ZONE 'UTC')::time));
+BEGIN
+	v_items := control.accept_pick(p_tenant, p_items);
+	SELECT g.granted, g.day_limit, g.used, g.backlog INTO v_granted, v_limit, v_used, v_backlog
+	FROM control.accept_quota(p_tenant,
+		(SELECT count(*) FROM unnest(v_items) i WHERE i.outcome = 'accepted')::int) g;
+	v_refusal := CASE WHEN v_backlog IS NULL THEN 'quota' ELSE 'backlog' END;
+	FOR n IN 1 .. cardinality(v_items) LOOP
+		IF v_items[n].outcome = 'accepted' THEN
+			IF v_granted > 0 THEN
+				v_granted := v_granted - 1;
+			ELSE
+				v_items[n].outcome := v_refusal;
+				DELETE FROM control.idem i WHERE i.tenant = p_tenant AND i.key = v_items[n].idem;
+			END IF;
+		ELSIF v_items[n].outcome = 'replayed' AND NOT EXISTS (
+			SELECT FROM control.idem i WHERE i.tenant = p_tenant AND i.key = v_items[n].idem) THEN
+			v_items[n].outcome := v_refusal; -- its first was in this very batch and got nothing
+		END IF;
+	END LOOP;
+	EXECUTE format('INSERT INTO t_%s.executions (id, flow_id, version, doc_hash, user_id, deadline, labels, inputs, options,
+	                                             source, source_id)
+	                SELECT eid, flow, picked, doc_hash, user_id, clock_timestamp() + timeout_ms * interval ''1 ms'',
+	                       coalesce(labels, ''{}''), coalesce(inputs, ''{}''), options, coalesce(source, ''api''), source_id
+	                FROM unnest($1) WHERE outcome = ''accepted''', p_tenant) USING v_items;
+	INSERT INTO control.dispatch (eid, tenant, shard, deadline, flow_id, doc_hash, options, inputs)
+	SELECT i.eid, p_tenant, p_tenant % 16, clock_timestamp() + i.timeout_ms * interval '1 ms', i.flow, i.doc_hash, i.options,
+	       CASE WHEN octet_length(i.inputs::text) <= 4096 THEN i.inputs END
+	FROM unnest(v_items) i WHERE i.outcome = 'accepted' ORDER BY i.ord;
+	SELECT s.gen INTO v_gen FROM control.shard s WHERE s.id = p_tenant % 16;
+	RETURN QUERY SELECT i.ord, i.outcome, i.eid, p_tenant, p_tenant % 16, v_gen, d.seq, i.picked,
+		CASE WHEN i.outcome = 'backlog' THEN v_backlog ELSE v_limit END,
+		CASE WHEN i.outcome = 'backlog' THEN v_backlog ELSE v_used END,
+		CASE WHEN i.outcome = 'backlog' THEN 1 ELSE v_reset END
+		FROM unnest(v_items) i LEFT JOIN control.dispatch d ON d.eid = i.eid AND i.outcome = 'accepted' ORDER BY i.ord;
+END $$;
+
+-- The items of accept_batch may have three members more: options, source and source_id; and doc_hash.
+CREATE OR REPLACE FUNCTION control.accept_batch(p_items json)
+RETURNS TABLE (ord int, outcome text, eid uuid, tenant int, shard int, gen bigint, seq bigint, version int, quota int,
+               used int, resets_s int)
+LANGUAGE sql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+	SELECT * FROM control.accept_for(control.tenant_of_role(), p_items)
+$$;
+
+-- Accept one execution in an api function, and what its answer needs: refusals become exceptions, effects has the
+-- queue's entry. p_item as an item of accept_batch; ord is not needed.
+CREATE FUNCTION api.accept_one(p_item json) RETURNS TABLE (eid uuid, replayed boolean, effects json)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+	v record;
+BEGIN
+	SELECT * INTO v FROM control.accept_batch(json_build_array(
+		(jsonb_build_object('ord', 0, 'timeout_ms', 3600000) || p_item::jsonb)::json));
+	IF v.outcome IN ('no_flow', 'no_version') THEN
+		PERFORM api.missing(CASE v.outcome WHEN 'no_flow' THEN 'flow' ELSE 'version' END);
+	ELSIF v.outcome = 'archived' THEN
+		RAISE EXCEPTION 'the flow is archived' USING ERRCODE = 'WL409';
+	ELSIF v.outcome = 'no_draft' THEN
+		RAISE EXCEPTION 'the flow has no published version, and a draft runs only for who may edit'
+			USING ERRCODE = 'WL403';
+	ELSIF v.outcome = 'key_reused' THEN
+		RAISE EXCEPTION 'this Idempotency-Key was used with another body' USING ERRCODE = 'WL422';
+	ELSIF v.outcome = 'quota' THEN
+		RAISE EXCEPTION 'the executions of this day are used up' USING ERRCODE = 'WL429',
+			DETAIL = json_build_object('quota', 'executions_per_day', 'limit', v.quota, 'used', v.used,
+			                           'resets_s', v.resets_s)::text;
+	ELSIF v.outcome = 'backlog' THEN
+		RAISE EXCEPTION 'as many executions wait as may' USING ERRCODE = 'WL429',
+			DETAIL = json_build_object('quota', 'queued', 'limit', v.quota, 'used', v.used, 'resets_s', v.resets_s)::text;
+	END IF;
+	RETURN QUERY SELECT v.eid, v.outcome = 'replayed', CASE WHEN v.outcome = 'accepted' THEN json_build_object('enqueue',
+		json_build_array(json_build_object('eid', v.eid, 'tenant', v.tenant, 'shard', v.shard, 'gen', v.gen,
+		                                   'seq', v.seq))) END;
+END $$;
+
+-- start_batch with the options of the run.
+DROP FUNCTION control.start_batch(text, uuid[], int[], smallint[], bigint[]);
+CREATE FUNCTION control.start_batch(p_sup text, p_eids uuid[], p_epochs int[], p_shards smallint[], p_gens bigint[])
+RETURNS TABLE (eid uuid, epoch int, outcome text, tenant int, flow_id uuid, doc_hash bytea, inputs json,
+               deadline_left_ms bigint, deliveries int, options json)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp SET enable_seqscan = off AS $$
+#variable_conflict use_column
+DECLARE
+	v_item record;
+	v_row  control.dispatch;
+	v_in   json;
+BEGIN
+	FOR v_item IN SELECT DISTINCT s FROM unnest(p_shards) s ORDER BY s LOOP
+		PERFORM pg_advisory_xact_lock_shared(7201, v_item.s);
+	END LOOP;
+	FOR v_item IN SELECT * FROM unnest(p_eids, p_epochs, p_shards, p_gens) AS w(eid, epoch, shard, gen) ORDER BY 1 LOOP
+		UPDATE control.dispatch d
+		SET state = 'R', epoch = v_item.epoch, sup = p_sup, started_at = coalesce(d.started_at, clock_timestamp())
+		WHERE d.eid = v_item.eid AND d.epoch < v_item.epoch AND NOT d.cancel AND d.state = 'Q'
+		  AND (d.not_before IS NULL OR d.not_before <= clock_timestamp())
+		  AND v_item.gen = (SELECT s.gen FROM control.shard s WHERE s.id = v_item.shard)
+		RETURNING d.* INTO v_row;
+		IF FOUND THEN
+			v_in := v_row.inputs;
+			IF v_in IS NULL THEN
+				EXECUTE format('SELECT inputs FROM t_%s.executions WHERE id = $1', v_row.tenant) INTO v_in USING v_row.eid;
+			END IF;
+			RETURN QUERY SELECT v_row.eid, v_item.epoch, 'started', v_row.tenant, v_row.flow_id, v_row.doc_hash, v_in,
+				(extract(epoch FROM v_row.deadline - clock_timestamp()) * 1000)::bigint, v_row.deliveries::int,
+				v_row.options;
+			CONTINUE;
+		END IF;
+		SELECT * INTO v_row FROM control.dispatch d WHERE d.eid = v_item.eid;
+		RETURN QUERY SELECT v_item.eid, v_item.epoch,
+			CASE WHEN v_row.eid IS NULL THEN 'gone' WHEN v_row.not_before > clock_timestamp() THEN 'early'
+			     WHEN v_row.cancel AND v_row.state = 'Q' THEN 'cancelled' ELSE 'stale' END,
+			v_row.tenant, NULL::uuid, NULL::bytea, NULL::json, NULL::bigint, v_row.deliveries::int, NULL::json;
+		IF v_row.cancel AND v_row.state = 'Q' THEN
+			DELETE FROM control.dispatch d WHERE d.eid = v_item.eid;
+			PERFORM control.terminal(v_row.tenant, v_row.eid, 'cancelled', v_row.epoch, v_row.started_at, NULL, NULL);
+		END IF;
+	END LOOP;
+END $$;
+GRANT EXECUTE ON FUNCTION control.start_batch(text, uuid[], int[], smallint[], bigint[]) TO windlass_app;
+
+-- ---- the end of a run -------------------------------------------------------------------------------------------
+-- Whatever ends an execution writes its terminal row through these two; what else its end sets off hangs on
+-- after_end, in the same transaction.
+
+-- Replaced where runs wait (0008): forget what the run was waiting for.
+CREATE FUNCTION control.end_waits(p_eid uuid) RETURNS void LANGUAGE plpgsql AS $$ BEGIN END $$;
+-- Replaced where webhooks are sent (0011).
+CREATE FUNCTION control.end_hooks(p_tenant int, p_eid uuid, p_status text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN END $$;
+
+CREATE FUNCTION control.after_end(p_tenant int, p_eid uuid, p_status text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM control.end_waits(p_eid);
+	PERFORM control.end_hooks(p_tenant, p_eid, p_status);
+END $$;
+
+CREATE OR REPLACE FUNCTION control.terminal(p_tenant int, p_eid uuid, p_status text, p_epoch int, p_started timestamptz,
+                                            p_outputs json, p_error json) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('UPDATE t_%s.executions SET status = $2, epoch = $3, start_time = $4, end_time = clock_timestamp(),
+	                outputs = $5, error = $6 WHERE id = $1', p_tenant)
+	USING p_eid, p_status, p_epoch, p_started, p_outputs, p_error;
+	PERFORM control.after_end(p_tenant, p_eid, p_status);
+END $$;
+
+CREATE OR REPLACE FUNCTION control.terminal_batch(p_ended control.ended[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_one   control.ended;
+	v_group record;
+BEGIN
+	IF cardinality(p_ended) < 4 THEN
+		FOREACH v_one IN ARRAY p_ended LOOP
+			PERFORM control.terminal(v_one.tenant, v_one.eid, v_one.status, v_one.epoch, v_one.started, v_one.outputs,
+			                         v_one.error);
+		END LOOP;
+		RETURN;
+	END IF;
+	FOR v_group IN SELECT e.tenant, count(*) AS rows, array_agg(e) AS ended FROM unnest(p_ended) e GROUP BY 1 LOOP
+		IF v_group.rows < 4 THEN
+			PERFORM control.terminal_batch(v_group.ended);
+		ELSE
+			EXECUTE format('UPDATE t_%s.executions x SET status = w.status, epoch = w.epoch, start_time = w.started,
+			                end_time = clock_timestamp(), outputs = w.outputs, error = w.error
+			                FROM unnest($1) w WHERE x.id = w.eid', v_group.tenant) USING v_group.ended;
+			PERFORM control.after_end(w.tenant, w.eid, w.status) FROM unnest(v_group.ended) w;
+		END IF;
+	END LOOP;
+END $$;
+
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA control FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION api.time(timestamptz), api.read_time(text, text), api.refuse(text, text, text, text),
+	api.missing(text), api.check_match(text, int, text), api.page_info(int, int, bigint) TO windlass_app;
+GRANT USAGE ON SCHEMA api TO windlass_app;

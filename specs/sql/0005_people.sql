@@ -1,0 +1,2 @@
+-- People, tenants, API keys, operators.
+SET LOCAL ROLE windlass_owner;

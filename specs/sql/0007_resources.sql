@@ -1,0 +1,2 @@
+-- Agents, crews, LLM providers and tools.
+SET LOCAL ROLE windlass_owner;

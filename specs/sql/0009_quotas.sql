@@ -1,0 +1,2 @@
+-- Plans, limits, usage, retention.
+SET LOCAL ROLE windlass_owner;

@@ -1,0 +1,2 @@
+-- Runs started by a clock.
+SET LOCAL ROLE windlass_owner;

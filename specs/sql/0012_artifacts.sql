@@ -1,0 +1,2 @@
+-- Files that runs leave behind.
+SET LOCAL ROLE windlass_owner;

@@ -1,0 +1,2 @@
+-- The audit log: sealed into a chain, shipped, listed.
+SET LOCAL ROLE windlass_owner;
