@@ -260,7 +260,7 @@ static bool read_kind(const struct wl_json *value, struct wl_flow_node *node, in
 		node->kind = (enum wl_node_kind)kind;
 		return true;
 	}
-	char kinds[160] = "";
+	char kinds[240] = "";
 	for (int i = 0; i < WL_KIND_COUNT; i++) {
 		size_t used = strlen(kinds);
 		(void)snprintf(kinds + used, sizeof(kinds) - used, "%s%s", i ? ", " : "",
@@ -461,6 +461,7 @@ static int read_edges(struct document *document, const struct wl_json *edges, st
 static const char *const expression_fields[WL_KIND_COUNT][6] = {
 	[WL_KIND_OUTPUT] = { "value" },
 	[WL_KIND_CODE] = { "input" },
+	[WL_KIND_TOOL] = { "input" },
 	[WL_KIND_HTTP] = { "url", "headers", "query", "body" },
 	[WL_KIND_TRANSFORM] = { "value" },
 	[WL_KIND_CONDITION] = { "if" },

@@ -26,6 +26,7 @@
 	X(START, "start", true, true)                                                                                  \
 	X(OUTPUT, "output", true, true)                                                                                \
 	X(CODE, "code", false, true)                                                                                   \
+	X(TOOL, "tool", false, true)                                                                                   \
 	X(HTTP, "http", false, true)                                                                                   \
 	X(TRANSFORM, "transform", true, true)                                                                          \
 	X(CONDITION, "condition", true, true)                                                                          \

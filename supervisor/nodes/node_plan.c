@@ -56,6 +56,14 @@ static uint32_t limit_of(const struct wl_json *limits, const char *name, double 
 	return value > 0 && value < 1e9 ? (uint32_t)value : 0;
 }
 
+/* A member that may hold expressions is the whole template; none when it is absent. */
+static int member_template(const struct wl_json *data, const char *name, struct wl_json **ret_template)
+{
+	const struct wl_json *value = wl_json_get(data, name);
+	*ret_template = value ? wl_json_copy(value) : NULL;
+	return value && !*ret_template ? -ENOMEM : 0;
+}
+
 static int code_template(const struct wl_json *data, struct node_plan *plan, struct wl_json **ret_template)
 {
 	static const char *const languages[] = {
@@ -83,16 +91,7 @@ static int code_template(const struct wl_json *data, struct node_plan *plan, str
 	plan->limits.cpu_milli = limit_of(limits, "cpu", 1000);
 	plan->limits.pids = limit_of(limits, "pids", 1);
 	plan->limits.output_kb = limit_of(limits, "output_kb", 1);
-	const struct wl_json *input = wl_json_get(data, "input");
-	*ret_template = input ? wl_json_copy(input) : NULL;
-	return input && !*ret_template ? -ENOMEM : 0;
-}
-
-static int value_template(const struct wl_json *data, struct wl_json **ret_template)
-{
-	const struct wl_json *value = wl_json_get(data, "value");
-	*ret_template = value ? wl_json_copy(value) : NULL;
-	return value && !*ret_template ? -ENOMEM : 0;
+	return member_template(data, "input", ret_template);
 }
 
 static int make_template(const struct wl_flow_node *node, const struct wl_json *data, struct node_plan *plan,
@@ -101,7 +100,7 @@ static int make_template(const struct wl_flow_node *node, const struct wl_json *
 	switch (node->kind) {
 	case WL_KIND_OUTPUT:
 	case WL_KIND_TRANSFORM:
-		return value_template(data, ret_template);
+		return member_template(data, "value", ret_template);
 	case WL_KIND_CONDITION:
 		return condition_template(data, ret_template);
 	case WL_KIND_SWITCH:
@@ -110,6 +109,8 @@ static int make_template(const struct wl_flow_node *node, const struct wl_json *
 		return http_template(data, plan, ret_template);
 	case WL_KIND_CODE:
 		return code_template(data, plan, ret_template);
+	case WL_KIND_TOOL:
+		return member_template(data, "input", ret_template);
 	case WL_KIND_START:
 	case WL_KIND_JOIN:
 	case WL_KIND_NOTE:

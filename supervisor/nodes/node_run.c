@@ -178,6 +178,7 @@ void node_run(struct node_world *world, const struct node_call *call, struct nod
 	case WL_KIND_JOIN:
 		run_value(world, call, outcome);
 		break;
+	case WL_KIND_TOOL:
 	case WL_KIND_NOTE:
 	case WL_KIND_COUNT:
 		node_fail(outcome, call, NODE_FAILED_FOR_GOOD, "internal", NULL, "a node of this kind does not run");

@@ -45,6 +45,7 @@ static void expect_fault(const char *text, const char *path, const char *part)
 #define EDGE(from, to) "{\"source\":\"" from "\",\"target\":\"" to "\"}"
 #define HANDLE(from, handle, to) "{\"source\":\"" from "\",\"sourceHandle\":\"" handle "\",\"target\":\"" to "\"}"
 #define NODE(id, type, data) "{\"id\":\"" id "\",\"type\":\"" type "\",\"data\":{" data "}}"
+#define TOOL "00000000-0000-7000-8000-0000000000aa"
 #define VALUE(id, value) NODE(id, "transform", "\"value\":" value)
 
 static const char whole[] =
@@ -183,6 +184,8 @@ static void bad_node_fields_are_named(void **state)
 		  "nodes[1].data.cases[0].name", "letters, digits" },
 		{ FLOW(NODE("a", "switch", "\"cases\":[{\"name\":\"x\",\"when\":\"x\"}]"), ""),
 		  "nodes[1].data.cases[0].when", "one expression" },
+		{ FLOW(NODE("a", "tool", "\"input\":{}"), ""), "nodes[1].data", "'tool_id' is missing" },
+		{ FLOW(NODE("a", "tool", "\"tool_id\":\"mail\""), ""), "nodes[1].data.tool_id", "" },
 		{ FLOW(NODE("a", "note", "\"text\":\"x\",\"retry\":{}"), ""), "nodes[1].data.retry",
 		  "no field \'retry\'" },
 	};
@@ -281,6 +284,9 @@ static void expressions_are_read_only_where_they_belong(void **state)
 	expect_fault(FLOW(NODE("a", "code", "\"language\":\"bash\",\"source\":\"x\",\"input\":{\"k\":[1,\"{{ x\"]}"),
 			  EDGE("s", "a")),
 		     "nodes[1].data.input.k[1]", "has no }}");
+	expect_fault(
+		FLOW(NODE("a", "tool", "\"tool_id\":\"" TOOL "\",\"input\":[\"{{ .nodes.no }}\"]"), EDGE("s", "a")),
+		"nodes[1].data.input[0]", "no such node");
 	expect_fault(FLOW(NODE("a", "http", "\"url\":\"x\",\"headers\":{\"X-A\":\"{{ .nodes.no }}\"}"), EDGE("s", "a")),
 		     "nodes[1].data.headers.X-A", "no such node");
 }
