@@ -4,14 +4,15 @@
  * the socket.
  *
  *   asking   RUN is sent; STARTED or REFUSED is awaited (a cancel just closes the connection)
- *   running  control frames and input go out, output and log lines come in, until ENDED has come
- *            and both output pipes are at their end
+ *   running  control frames and input go out, output, log lines and files come in, until ENDED has come
+ *            and all pipes are at their end
  */
 #include "supervisor/warden_client.h"
 
 #include "lib/base/buffer.h"
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
+#include "supervisor/out_files.h"
 #include "supervisor/sandbox/init_protocol.h"
 #include "supervisor/sandbox/warden_protocol.h"
 
@@ -52,6 +53,8 @@ struct run {
 	struct outgoing input;
 	int out;
 	int err;
+	int files; /* -1 when none are wanted, too */
+	struct out_files out_files;
 	struct wl_buffer frames;
 	struct wl_buffer output;
 	struct wl_buffer tail;
@@ -85,6 +88,8 @@ static int check_request(const struct sandbox_request *request, struct wl_error 
 		return wl_fail(err, EINVAL, "there is no sandbox profile with so long a name");
 	if (request->tenant < 1)
 		return wl_fail(err, EINVAL, "a sandbox needs a tenant");
+	if (request->out.files > 0 && !request->open_out)
+		return wl_fail(err, EINVAL, "a sandbox's files need a place");
 	return 0;
 }
 
@@ -129,6 +134,12 @@ static int build_frames(const struct sandbox_request *request, struct wl_buffer 
 		const struct sandbox_file *file = &request->files[i];
 		append_frame(frames, file->executable ? INIT_PROGRAM : INIT_FILE, file->path, strlen(file->path) + 1,
 			     file->content, file->length);
+	}
+	if (request->out.files > 0) {
+		struct init_collect collect = { .files = request->out.files,
+						.file_bytes = request->out.file_bytes,
+						.total_bytes = request->out.total_bytes };
+		append_frame(frames, INIT_COLLECT, &collect, sizeof(collect), NULL, 0);
 	}
 	append_frame(frames, INIT_START, NULL, 0, NULL, 0);
 	if (frames->failed)
@@ -195,6 +206,7 @@ static int receive(struct run *run, struct wl_error *err)
 		run->input.fd = fds[WARDEN_FD_STDIN];
 		run->out = fds[WARDEN_FD_STDOUT];
 		run->err = fds[WARDEN_FD_STDERR];
+		run->files = fds[WARDEN_FD_FILES];
 	}
 	if (got != (ssize_t)sizeof(run->reply))
 		return wl_fail(err, EIO, GONE);
@@ -336,6 +348,19 @@ static void pull(struct run *run, int *fd)
 	send_kill(run, WARDEN_OUTPUT_CAP, 0);
 }
 
+static int pull_files(struct run *run, struct wl_error *err)
+{
+	char chunk[CHUNK];
+	ssize_t got = read(run->files, chunk, sizeof(chunk));
+	if (got < 0 && (errno == EINTR || errno == EAGAIN))
+		return 0;
+	if (got <= 0) {
+		close_slot(&run->files);
+		return 0;
+	}
+	return out_files_take(&run->out_files, chunk, (size_t)got, err);
+}
+
 static void cancel(struct run *run)
 {
 	struct init_frame term = { .kind = INIT_TERM };
@@ -381,6 +406,7 @@ static int step(struct run *run, struct wl_error *err)
 		{ .fd = run->input.fd, .events = POLLOUT },
 		{ .fd = run->out, .events = POLLIN },
 		{ .fd = run->err, .events = POLLIN },
+		{ .fd = run->files, .events = POLLIN },
 	};
 	int count = poll(waits, WL_COUNT_OF(waits), wait_ms(run));
 	if (count < 0)
@@ -395,6 +421,8 @@ static int step(struct run *run, struct wl_error *err)
 		pull(run, &run->out);
 	if (waits[5].revents)
 		pull(run, &run->err);
+	if (waits[6].revents && pull_files(run, err) < 0)
+		return -err->code;
 	if (waits[1].revents)
 		cancel(run);
 	return waits[0].revents ? take_news(run, err) : 0;
@@ -403,10 +431,12 @@ static int step(struct run *run, struct wl_error *err)
 static int carry_out(struct run *run, struct wl_error *err)
 {
 	const struct warden_limits *limits = &run->reply.receipt.limits;
-	int fds[] = { run->control.fd, run->input.fd, run->out, run->err };
+	int fds[] = { run->control.fd, run->input.fd, run->out, run->err, run->files };
 	for (size_t i = 0; i < WL_COUNT_OF(fds); i++)
 		if (fcntl(fds[i], F_SETFL, O_NONBLOCK) < 0)
 			return wl_fail_errno(err, errno, "cannot prepare a sandbox's pipes");
+	if (run->request->out.files == 0)
+		close_slot(&run->files);
 	run->output_max = (uint64_t)limits->output_kb << 10;
 	run->give_up_ms = wl_clock_boot_ms() + limits->wall_ms + OVERDUE_MS;
 	run->control.at = run->frames.data;
@@ -415,7 +445,7 @@ static int carry_out(struct run *run, struct wl_error *err)
 	run->input.left = run->request->input_length;
 	push(&run->control, true);
 	push(&run->input, false);
-	while (!run->ended || run->out >= 0 || run->err >= 0)
+	while (!run->ended || run->out >= 0 || run->err >= 0 || run->files >= 0)
 		if (step(run, err) < 0)
 			return -err->code;
 	return 0;
@@ -469,6 +499,9 @@ static int fill_result(struct run *run, struct sandbox_result *ret_result, struc
 					 .signal = (int)receipt->signal,
 					 .output_length = run->output.length,
 					 .log_tail_length = run->tail.length };
+	if (run->request->out.files > 0 && reason == SANDBOX_EXITED && result.exit_code == 0 &&
+	    out_files_finish(&run->out_files, &result, err) < 0)
+		return -err->code;
 	fill_receipt(run, &result.receipt);
 	result.output = wl_buffer_steal(&run->output);
 	result.log_tail = wl_buffer_steal(&run->tail);
@@ -480,9 +513,10 @@ static int fill_result(struct run *run, struct sandbox_result *ret_result, struc
 
 static void release_run(struct run *run)
 {
-	int *fds[] = { &run->socket, &run->control.fd, &run->input.fd, &run->out, &run->err };
+	int *fds[] = { &run->socket, &run->control.fd, &run->input.fd, &run->out, &run->err, &run->files };
 	for (size_t i = 0; i < WL_COUNT_OF(fds); i++)
 		close_slot(fds[i]);
+	out_files_release(&run->out_files);
 	wl_buffer_release(&run->frames);
 	wl_buffer_release(&run->output);
 	wl_buffer_release(&run->tail);
@@ -532,14 +566,19 @@ static int run_sandbox(void *self, const struct sandbox_request *request, struct
 {
 	sigset_t before;
 	struct wl_error own = { 0 };
-	struct run run = {
-		.request = request, .control = { .fd = -1 }, .input = { .fd = -1 }, .out = -1, .err = -1, .socket = -1
-	};
+	struct run run = { .request = request,
+			   .control = { .fd = -1 },
+			   .input = { .fd = -1 },
+			   .out = -1,
+			   .err = -1,
+			   .files = -1,
+			   .socket = -1 };
 	if (!err)
 		err = &own;
 	wl_buffer_init(&run.frames, CONTROL_MAX);
 	wl_buffer_init(&run.output, 0); /* bounded by output_max */
 	wl_buffer_init(&run.tail, 0);
+	out_files_open(&run.out_files, request);
 	block_sigpipe(&before);
 	int result = check_request(request, err);
 	if (result == 0)

@@ -27,6 +27,9 @@
 #define SANDBOX_STDERR_TAIL 16384 /* bytes kept of the end of standard error */
 #define SANDBOX_INPUT_MAX (64u << 20)
 #define SANDBOX_FILE_MAX (1u << 20)
+#define SANDBOX_NAME_MAX 256 /* bytes of an output file's name and its NUL */
+#define SANDBOX_NAME_PARTS 8 /* folders and file of such a name */
+#define SANDBOX_OUT_FILES_MAX 1024
 
 /* X(name, word, what a person is told) */
 #define SANDBOX_REASONS(X)                                                                                             \
@@ -81,6 +84,16 @@ struct sandbox_file {
 	bool executable; /* mode 0700 instead of 0600 */
 };
 
+/*
+ * What is wanted of the files that a program leaves under /work/out. They are taken only when it ended with exit code
+ * 0; links, devices, pipes and sockets are passed over.
+ */
+struct sandbox_out_limits {
+	uint32_t files; /* at most SANDBOX_OUT_FILES_MAX; 0: none are wanted */
+	uint64_t file_bytes;
+	uint64_t total_bytes;
+};
+
 struct sandbox_request {
 	int tenant;		 /* number of the tenant, 1 or more */
 	const char *id;		 /* execution and node, for the warden's log; at most 95 printable bytes */
@@ -97,7 +110,35 @@ struct sandbox_request {
 	/* Chunks of standard error, and of standard output, as they come, called on the calling thread; may be NULL. */
 	void (*on_log)(void *context, const char *bytes, size_t length);
 	void (*on_output)(void *context, const char *bytes, size_t length);
+	struct sandbox_out_limits out;
+	/* Gives a descriptor to which the contents of all output files are written, one behind the other; called once,
+	 * when the first byte is there. It stays the caller's. -errno: the run fails with it. */
+	int (*open_out)(void *context);
 	void *context;
+};
+
+/* A file that the program left. */
+struct sandbox_out_file {
+	char *name; /* relative to /work/out: UTF-8 without control characters, no part "." or "..", up to 8 parts */
+	uint64_t offset; /* of its content in what open_out() gave */
+	uint64_t length;
+};
+
+/* X(name, code of the node's failure, a sentence with the file's name behind it) */
+#define SANDBOX_OUT_FAULTS(X)                                                                                          \
+	X(NONE, "", "")                                                                                                \
+	X(MANY, "output_cap", "the program left more files under /work/out than it may")                               \
+	X(FILE_LARGE, "output_cap", "a file under /work/out is larger than it may be")                                 \
+	X(TOTAL_LARGE, "output_cap", "the files under /work/out are larger together than they may be")                 \
+	X(DEEP, "output_cap", "folders under /work/out are nested deeper than 8")                                      \
+	X(NAME, "artifact_name",                                                                                       \
+	  "a file's name under /work/out has over 255 bytes, is not UTF-8 or holds control characters")                \
+	X(UNREADABLE, "artifact_unreadable", "a file or folder under /work/out cannot be read")
+
+enum sandbox_out_fault {
+#define X(name, code, text) SANDBOX_OUT_##name,
+	SANDBOX_OUT_FAULTS(X)
+#undef X
 };
 
 /* What was applied and what was used. */
@@ -120,6 +161,12 @@ struct sandbox_result {
 	size_t output_length;
 	char *log_tail; /* the last SANDBOX_STDERR_TAIL bytes of standard error, NUL-terminated */
 	size_t log_tail_length;
+	struct sandbox_out_file *files; /* in order of their names; freed by sandbox_result_release */
+	size_t file_count;
+	uint64_t files_passed_over; /* links, devices and the like */
+	/* not NONE: the files are not to be had, and file_count is 0; the name is made printable */
+	enum sandbox_out_fault out_fault;
+	char out_fault_name[SANDBOX_NAME_MAX];
 	struct sandbox_receipt receipt;
 };
 
@@ -148,7 +195,12 @@ static inline void sandbox_result_release(struct sandbox_result *result)
 {
 	free(result->output);
 	free(result->log_tail);
+	for (size_t i = 0; i < result->file_count; i++)
+		free(result->files[i].name);
+	free(result->files);
 	result->output = result->log_tail = NULL;
+	result->files = NULL;
+	result->file_count = 0;
 	result->output_length = result->log_tail_length = 0;
 }
 

@@ -26,7 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CHILD_FDS 5   /* standard input, output, error, control, status */
+#define CHILD_FDS 6   /* standard input, output, error, control, status, files */
 #define FIRST_FREE 16 /* above all descriptors that the child gets */
 #define LEISURE 5     /* nice value of a crun that nobody waits for */
 
@@ -91,13 +91,16 @@ void crun_child_close(struct crun_child *child)
 	close_fd(&child->out);
 	close_fd(&child->err);
 	close_fd(&child->status);
+	close_fd(&child->files);
 }
 
-/* Make the five pipes; `inner` are the ends for crun, in the order of its descriptors. */
+/* Make the six pipes; `inner` are the ends for crun, in the order of its descriptors. */
 static int make_pipes(struct crun_child *child, int inner[CHILD_FDS])
 {
-	int *outer[CHILD_FDS] = { &child->in, &child->out, &child->err, &child->control, &child->status };
-	static const bool outer_writes[CHILD_FDS] = { true, false, false, true, false };
+	int *outer[CHILD_FDS] = {
+		&child->in, &child->out, &child->err, &child->control, &child->status, &child->files
+	};
+	static const bool outer_writes[CHILD_FDS] = { true, false, false, true, false, false };
 	for (int i = 0; i < CHILD_FDS; i++) {
 		int ends[2];
 		if (pipe2(ends, O_CLOEXEC) < 0)
@@ -197,12 +200,12 @@ static int park(const struct crun *crun, const char *name, const char *config_pa
 	char state[PATH_MAX];
 	char bundle[PATH_MAX];
 	char complaint[256];
-	int inner[CHILD_FDS] = { -1, -1, -1, -1, -1 };
+	int inner[CHILD_FDS] = { -1, -1, -1, -1, -1, -1 };
 	(void)snprintf(state, sizeof(state), "%s/crun", crun->scratch);
 	(void)snprintf(bundle, sizeof(bundle), "%s/bundle", crun->scratch);
 	/* clang-format off */
 	char *const argv[] = { "crun", "--root", state, "--cgroup-manager=cgroupfs", "run", "--detach",
-			       "--preserve-fds=2", "--bundle", bundle, "--config", (char *)config_path,
+			       "--preserve-fds=3", "--bundle", bundle, "--config", (char *)config_path,
 			       "--pid-file", (char *)pid_path, (char *)name, NULL };
 	/* clang-format on */
 	int result = make_pipes(child, inner);

@@ -25,12 +25,13 @@ struct crun_child {
 	int out;     /* read end */
 	int err;     /* read end */
 	int status;  /* read end of init's report, not blocking */
+	int files;   /* read end of what init sends of /work/out */
 };
 
 #define CRUN_CHILD_NONE                                                                                                \
 	(struct crun_child)                                                                                            \
 	{                                                                                                              \
-		.pid = -1, .pidfd = -1, .control = -1, .in = -1, .out = -1, .err = -1, .status = -1                    \
+		.pid = -1, .pidfd = -1, .control = -1, .in = -1, .out = -1, .err = -1, .status = -1, .files = -1       \
 	}
 
 /* Find crun and make it ready; -ENOENT with a sentence when the host has none. */

@@ -54,6 +54,7 @@ int client_started(const struct warden *warden, struct client *client, const str
 	fds[WARDEN_FD_STDIN] = child->in;
 	fds[WARDEN_FD_STDOUT] = child->out;
 	fds[WARDEN_FD_STDERR] = child->err;
+	fds[WARDEN_FD_FILES] = child->files;
 	reply.receipt.limits = sandbox->limits;
 	reply.receipt.warm = sandbox->warm;
 	memcpy(reply.receipt.profile_hash, sandbox->profile->hash, sizeof(reply.receipt.profile_hash));

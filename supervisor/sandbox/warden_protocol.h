@@ -5,7 +5,7 @@
  *   supervisor                      warden
  *   RUN  ------------------------>            tenant, profile, limits
  *        <------------------------  REFUSED   a sentence; the connection stays usable
- *        <------------------------  STARTED   with four file descriptors (SCM_RIGHTS)
+ *        <------------------------  STARTED   with five file descriptors (SCM_RIGHTS)
  *   KILL ------------------------>            optional: reason and grace
  *        <------------------------  ENDED     the receipt; the next RUN may follow
  *
@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #define WARDEN_MAGIC 0x57415244u /* "WARD" */
-#define WARDEN_VERSION 1
+#define WARDEN_VERSION 2
 
 #define WARDEN_PROFILE_SIZE 32
 #define WARDEN_ID_SIZE 96
@@ -41,7 +41,14 @@ enum warden_kind {
 };
 
 /* Order of the descriptors that come with STARTED. */
-enum warden_fd { WARDEN_FD_CONTROL, WARDEN_FD_STDIN, WARDEN_FD_STDOUT, WARDEN_FD_STDERR, WARDEN_FD_COUNT };
+enum warden_fd {
+	WARDEN_FD_CONTROL,
+	WARDEN_FD_STDIN,
+	WARDEN_FD_STDOUT,
+	WARDEN_FD_STDERR,
+	WARDEN_FD_FILES,
+	WARDEN_FD_COUNT
+};
 
 /* Why a sandbox ended. The first three are the warden's verdict, the others were asked for by KILL or a timer. */
 enum warden_reason {

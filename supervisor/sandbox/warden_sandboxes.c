@@ -237,7 +237,7 @@ static void begin(struct sandbox *sandbox, struct client *client)
 /* The client's ends of the pipes are the client's alone from now on. */
 static void close_handed_out(struct crun_child *child)
 {
-	int *fds[] = { &child->control, &child->in, &child->out, &child->err };
+	int *fds[] = { &child->control, &child->in, &child->out, &child->err, &child->files };
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
 		(void)close(*fds[i]);
 		*fds[i] = -1;

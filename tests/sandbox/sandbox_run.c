@@ -4,7 +4,8 @@
  *
  *   sandbox-run SOCKET [--tenant=N] [--profile=NAME] [--memory-mb=N] [--cpu-milli=N] [--pids=N] [--wall-ms=N]
  *               [--output-kb=N] [--file=INSIDE=OUTSIDE]... [--env=NAME=VALUE]... [--stdin=FILE]
- *               [--cancel-on-log] [--grace-ms=N] -- PROGRAM [ARGUMENT]...
+ *               [--cancel-on-log] [--grace-ms=N] [--out-files=N] [--out-file-kb=N] [--out-total-kb=N]
+ *               -- PROGRAM [ARGUMENT]...
  */
 #include "lib/base/buffer.h"
 #include "lib/base/cleanup.h"
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 
 #define LIST_MAX 64
 
@@ -23,6 +25,7 @@ struct options {
 	const char *env[LIST_MAX + 1];
 	size_t env_count;
 	bool cancel_on_log;
+	int out_fd;
 };
 
 static char *read_all(const char *path, size_t *ret_length)
@@ -90,7 +93,17 @@ static bool read_option(struct options *options, char *argument)
 		options->request.tenant = (int)tenant;
 		return true;
 	}
-	return number_option(argument, "--memory-mb", &limits->memory_mb) ||
+	uint32_t kilobytes;
+	if (number_option(argument, "--out-file-kb", &kilobytes)) {
+		options->request.out.file_bytes = (uint64_t)kilobytes << 10;
+		return true;
+	}
+	if (number_option(argument, "--out-total-kb", &kilobytes)) {
+		options->request.out.total_bytes = (uint64_t)kilobytes << 10;
+		return true;
+	}
+	return number_option(argument, "--out-files", &options->request.out.files) ||
+	       number_option(argument, "--memory-mb", &limits->memory_mb) ||
 	       number_option(argument, "--cpu-milli", &limits->cpu_milli) ||
 	       number_option(argument, "--pids", &limits->pids) ||
 	       number_option(argument, "--wall-ms", &limits->wall_ms) ||
@@ -107,7 +120,35 @@ static void cancel_now(void *context, const char *bytes, size_t length)
 		(void)eventfd_write(options->request.cancel_fd, 1);
 }
 
-static void print_result(const struct sandbox_result *result)
+static int open_out(void *context)
+{
+	struct options *options = context;
+	options->out_fd = memfd_create("files", MFD_CLOEXEC);
+	return options->out_fd;
+}
+
+/* Contents in hex: they may be any bytes. */
+static void print_files(struct wl_buffer *text, const struct options *options, const struct sandbox_result *result)
+{
+	(void)wl_buffer_append_text(text, ",\"files\":[");
+	for (size_t i = 0; i < result->file_count; i++) {
+		const struct sandbox_out_file *file = &result->files[i];
+		char start[256];
+		size_t shown = file->length < sizeof(start) ? (size_t)file->length : sizeof(start);
+		ssize_t got = shown ? pread(options->out_fd, start, shown, (off_t)file->offset) : 0;
+		(void)wl_buffer_append_text(text, i ? ",{\"name\":" : "{\"name\":");
+		(void)wl_buffer_append_json_string(text, file->name, strlen(file->name));
+		(void)wl_buffer_appendf(text, ",\"length\":%llu,\"start\":\"", (unsigned long long)file->length);
+		for (ssize_t at = 0; at < got; at++)
+			(void)wl_buffer_appendf(text, "%02x", (unsigned char)start[at]);
+		(void)wl_buffer_append_text(text, "\"}");
+	}
+	(void)wl_buffer_appendf(text, "],\"passed_over\":%llu,\"out_fault\":%d,\"out_fault_name\":",
+				(unsigned long long)result->files_passed_over, (int)result->out_fault);
+	(void)wl_buffer_append_json_string(text, result->out_fault_name, strlen(result->out_fault_name));
+}
+
+static void print_result(const struct options *options, const struct sandbox_result *result)
 {
 	const struct sandbox_receipt *receipt = &result->receipt;
 	_wl_buffer_ struct wl_buffer text;
@@ -119,6 +160,7 @@ static void print_result(const struct sandbox_result *result)
 	(void)wl_buffer_append_json_string(&text, result->output, result->output_length);
 	(void)wl_buffer_append_text(&text, ",\"log_tail\":");
 	(void)wl_buffer_append_json_string(&text, result->log_tail, result->log_tail_length);
+	print_files(&text, options, result);
 	(void)wl_buffer_appendf(&text,
 				",\"receipt\":{\"wall_us\":%llu,\"cpu_us\":%llu,\"memory_peak\":%llu,\"pids_peak\":%u,"
 				"\"warm\":%s,\"profile\":\"%s\",\"profile_hash\":\"%s\",\"memory_mb\":%u,"
@@ -148,7 +190,7 @@ static int run(const char *socket_path, struct options *options)
 		port.close(port.self);
 		return 2;
 	}
-	print_result(&result);
+	print_result(options, &result);
 	sandbox_result_release(&result);
 	port.close(port.self);
 	return 0;
@@ -162,6 +204,8 @@ int main(int argc, char **argv)
 	options.request.cancel_fd = eventfd(0, EFD_CLOEXEC);
 	options.request.files = options.files;
 	options.request.env = options.env;
+	options.request.out = (struct sandbox_out_limits){ .file_bytes = 16 << 20, .total_bytes = 64 << 20 };
+	options.request.open_out = open_out;
 	options.request.on_log = cancel_now;
 	options.request.context = &options;
 	while (at < argc && strcmp(argv[at], "--") != 0)

@@ -13,7 +13,7 @@ import pytest
 from sandbox_kit import wait_until
 
 REQUEST = struct.Struct("=IHHIIIIIIII32s96s")
-MAGIC, VERSION, RUN, KILL, REFUSED, STARTED, ENDED = 0x57415244, 1, 1, 2, 3, 4, 5
+MAGIC, VERSION, RUN, KILL, REFUSED, STARTED, ENDED = 0x57415244, 2, 1, 2, 3, 4, 5
 REPLY_HEAD = struct.Struct("=IHHII256s")
 
 
@@ -169,7 +169,7 @@ def test_too_many_waiting_runs_of_one_tenant_are_refused_as_busy(new_warden):
         request()[:-1],
         request() + b"x",
         request(magic=1),
-        request(version=2),
+        request(version=1),
         request(kind=0),
         request(kind=ENDED),
         os.urandom(REQUEST.size),
@@ -203,7 +203,7 @@ def test_wrong_requests_get_a_sentence_and_the_connection_stays(warden, message,
         assert kind == REFUSED and word in text
         sock.send(request())
         kind, _, fds = answer(sock)
-        assert kind == STARTED and len(fds) == 4
+        assert kind == STARTED and len(fds) == 5
         for fd in fds:
             os.close(fd)
         assert answer(sock)[0] == ENDED

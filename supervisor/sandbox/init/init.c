@@ -2,8 +2,9 @@
  * Process 1 of each sandbox.
  *
  * It waits, parked, on the control pipe; takes arguments, variables and files from it; starts the program; reaps
- * orphans; and ends with the program, upon which the kernel kills whatever is left in the pid namespace. End of file
- * on the control pipe (the supervisor, or the warden of a parked sandbox, is gone) ends it at once.
+ * orphans; and ends with the program, upon which the kernel kills whatever is left in the pid namespace. Before that it
+ * sends what a program that succeeded left below /work/out. End of file on the control pipe (the supervisor, or the
+ * warden of a parked sandbox, is gone) ends it at once.
  *
  * It runs as the tenant's user under the tenant's seccomp filter and limits, so nothing it parses can reach further
  * than the program could by itself. It is not dumpable: the program, which is the same user, cannot open
@@ -11,12 +12,14 @@
  */
 #include "supervisor/sandbox/init_protocol.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -35,6 +38,8 @@ static size_t argument_count;
 static char *variables[INIT_VECTOR_MAX + 1];
 static size_t variable_count;
 static char payload[INIT_PATH_MAX + INIT_FILE_MAX];
+static bool collects;
+static struct init_collect most;
 
 static void say(const char *text)
 {
@@ -131,6 +136,14 @@ static void write_file(uint32_t length, mode_t mode)
 	(void)close(work);
 }
 
+static void take_collect(uint32_t length)
+{
+	if (length != sizeof(most))
+		fail("an unknown frame came on the control pipe");
+	read_exactly(&most, sizeof(most));
+	collects = true;
+}
+
 /* Take frames until START. */
 static void prepare(void)
 {
@@ -149,6 +162,9 @@ static void prepare(void)
 			break;
 		case INIT_PROGRAM:
 			write_file(frame.length, 0700);
+			break;
+		case INIT_COLLECT:
+			take_collect(frame.length);
 			break;
 		case INIT_START:
 			if (frame.length != 0 || argument_count == 0)
@@ -180,6 +196,133 @@ static pid_t start(const sigset_t *outer)
 	_exit(EXIT_NOT_FOUND);
 }
 
+/* ---- what the program leaves below /work/out --------------------------------------------------- */
+
+#define COPY_CHUNK 65536
+
+static struct {
+	char path[INIT_PATH_MAX]; /* of the entry at hand, relative to /work/out */
+	uint32_t files, entries;
+	uint64_t bytes, skipped;
+	bool refused;
+} out;
+
+/* The reader may be gone: then nobody wants this sandbox any more. */
+static void send_exactly(const void *from, size_t length)
+{
+	const char *at = from;
+	while (length > 0) {
+		ssize_t put = write(INIT_FILES_FD, at, length);
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put <= 0)
+			_exit(0);
+		at += put;
+		length -= (size_t)put;
+	}
+}
+
+static void send_frame(enum init_out_kind kind, const char *name, uint64_t value)
+{
+	struct init_out_frame frame = { .kind = kind, .name_length = (uint32_t)strlen(name), .value = value };
+	send_exactly(&frame, sizeof(frame));
+	send_exactly(name, frame.name_length);
+}
+
+static void refuse(enum init_out_refusal why)
+{
+	out.refused = true;
+	send_frame(INIT_OUT_REFUSED, out.path, why);
+}
+
+static void send_file(int folder, const char *name)
+{
+	struct stat status;
+	int file = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (file < 0 || fstat(file, &status) < 0 || !S_ISREG(status.st_mode)) {
+		refuse(INIT_OUT_UNREADABLE);
+	} else if ((uint64_t)status.st_size > most.file_bytes) {
+		refuse(INIT_OUT_FILE_TOO_LARGE);
+	} else if ((uint64_t)status.st_size > most.total_bytes - out.bytes) {
+		refuse(INIT_OUT_TOTAL_TOO_LARGE);
+	} else {
+		uint64_t left = (uint64_t)status.st_size;
+		out.bytes += left;
+		send_frame(INIT_OUT_FILE, out.path, left);
+		while (left > 0) {
+			ssize_t got = read(file, payload, left < COPY_CHUNK ? (size_t)left : COPY_CHUNK);
+			if (got <= 0)
+				_exit(EXIT_BAD_FRAME); /* nobody is left who could have cut it */
+			send_exactly(payload, (size_t)got);
+			left -= (uint64_t)got;
+		}
+	}
+	if (file >= 0)
+		(void)close(file);
+}
+
+static void send_folder(int folder, size_t path_length, int depth);
+
+static void send_entry(int folder, const char *name, size_t path_length, int depth)
+{
+	struct stat status;
+	size_t room = sizeof(out.path) - path_length;
+	int length = snprintf(out.path + path_length, room, "%s%s", path_length ? "/" : "", name);
+	if (++out.entries > INIT_OUT_ENTRIES_MAX) {
+		refuse(INIT_OUT_TOO_MANY);
+	} else if (fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) < 0) {
+		refuse(INIT_OUT_UNREADABLE);
+	} else if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode)) {
+		out.skipped++;
+	} else if ((size_t)length >= room) {
+		refuse(INIT_OUT_NAME_TOO_LONG);
+	} else if (S_ISREG(status.st_mode)) {
+		if (++out.files > most.files)
+			refuse(INIT_OUT_TOO_MANY);
+		else
+			send_file(folder, name);
+	} else if (depth >= INIT_OUT_DEPTH) {
+		refuse(INIT_OUT_TOO_DEEP);
+	} else {
+		int inner = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (inner < 0)
+			refuse(INIT_OUT_UNREADABLE);
+		else
+			send_folder(inner, path_length + (size_t)length, depth + 1);
+	}
+	out.path[path_length] = '\0';
+}
+
+/* Closes `folder`. */
+static void send_folder(int folder, size_t path_length, int depth)
+{
+	DIR *list = fdopendir(folder);
+	if (!list) {
+		refuse(INIT_OUT_UNREADABLE);
+		(void)close(folder);
+		return;
+	}
+	for (struct dirent *entry; !out.refused && (entry = readdir(list));)
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			send_entry(folder, entry->d_name, path_length, depth);
+	(void)closedir(list);
+}
+
+/* Nothing may change while it is read, so whatever the program left running ends first. */
+static void collect(void)
+{
+	(void)kill(-1, SIGKILL);
+	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+		;
+	int folder = open(WORK_DIR "/out", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (folder >= 0)
+		send_folder(folder, 0, 1);
+	if (!out.refused)
+		send_frame(INIT_OUT_END, "", out.skipped);
+}
+
+/* ---- the program ------------------------------------------------------------------------------- */
+
 /* Reap all children; when the program itself is among them, report its status and end. */
 static void reap(pid_t program)
 {
@@ -188,6 +331,8 @@ static void reap(pid_t program)
 	while ((child = waitpid(-1, &status, WNOHANG)) > 0) {
 		if (child != program)
 			continue;
+		if (collects && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+			collect();
 		int32_t report = status;
 		ssize_t ignored = write(INIT_STATUS_FD, &report, sizeof(report));
 		(void)ignored;
@@ -216,6 +361,7 @@ int main(void)
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	(void)fcntl(INIT_CONTROL_FD, F_SETFD, FD_CLOEXEC);
 	(void)fcntl(INIT_STATUS_FD, F_SETFD, FD_CLOEXEC);
+	(void)fcntl(INIT_FILES_FD, F_SETFD, FD_CLOEXEC);
 	(void)mkdir(WORK_DIR "/in", 0700);
 	(void)mkdir(WORK_DIR "/out", 0700);
 
