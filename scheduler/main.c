@@ -2,6 +2,7 @@
 #include "lib/base/log.h"
 #include "lib/store/postgres_ledger.h"
 #include "lib/store/redis_job_queue.h"
+#include "scheduler/chores.h"
 #include "scheduler/scheduler.h"
 
 #include <errno.h>
@@ -43,26 +44,32 @@ static void close_ports(struct dispatch *dispatch, struct upkeep *upkeep)
 		upkeep->ledger.close(upkeep->ledger.self);
 }
 
-/* Start both threads and wait for a signal; each thread finishes the step that it is in. */
+/* Start the threads and wait for a signal; each thread finishes the step that it is in. */
 static int run(struct scheduler *scheduler, struct dispatch *dispatch, struct upkeep *upkeep, const sigset_t *signals)
 {
 	pthread_t threads[2];
 	int started = 0, received = 0;
+	struct wl_error err = { 0 };
 	if (pthread_create(&threads[started], NULL, upkeep_main, upkeep) == 0)
 		started++;
 	if (started == 1 && pthread_create(&threads[started], NULL, dispatch_main, dispatch) == 0)
 		started++;
-	if (started == 2) {
+	int chores = started == 2 ? chores_start(scheduler, &err) : 0;
+	if (chores < 0)
+		wl_log(WL_LOG_ERROR, "%s", err.text);
+	if (started == 2 && chores >= 0) {
 		wl_log(WL_LOG_NOTICE, "scheduler %s has started", scheduler->id);
 		(void)sigwait(signals, &received);
 	} else {
-		wl_log(WL_LOG_ERROR, "no thread can be started");
+		received = -1;
+		wl_log(WL_LOG_ERROR, "not all threads can be started");
 	}
 	scheduler_stop(scheduler);
 	for (int i = 0; i < started; i++)
 		(void)pthread_join(threads[i], NULL);
+	chores_end();
 	wl_log(WL_LOG_NOTICE, "scheduler %s has stopped", scheduler->id);
-	return started == 2 ? 0 : 1;
+	return received < 0 ? 1 : 0;
 }
 
 int main(int argc, char **argv)

@@ -5,6 +5,8 @@
  *   dispatch  waits for bells, claims executions for supervisors that have room (dispatch.c)
  *   upkeep    keeps shards alive, rebuilds them, reaps lost leases, sweeps the ledger (upkeep.c)
  *
+ *   chores    everything else that is due now and then, a thread for each group of chores (chores.h)
+ *
  * Each has its own connections, so that a wait of one never delays another. Any number of schedulers may run: what
  * they do ends in conditional writes, and doing it twice changes nothing.
  */

@@ -15,7 +15,9 @@ import sys
 import yaml
 
 METHODS = ("get", "post", "put", "patch", "delete")
-ROLES = ("viewer", "executor", "editor", "admin")
+ROLES = ("viewer", "executor", "editor", "admin", "operator")
+# the schema of an operation's function, by who may call it (specs/sql/0004_platform.sql)
+SCHEMAS = {None: "api_public", "operator": "api_operator"}
 PLACES = ("path", "query", "header")
 # what a parameter's schema may say; anything else would go unchecked
 PARAMETER_WORDS = {"type", "format", "pattern", "enum", "minimum", "maximum", "minLength", "maxLength", "default",
@@ -23,6 +25,7 @@ PARAMETER_WORDS = {"type", "format", "pattern", "enum", "minimum", "maximum", "m
 # what web_pattern_matches() of the server understands
 PATTERN = re.compile(r"\^(?:(?:\[[^\]\\^]+\]|[A-Za-z0-9_:-])(?:\+|\{\d+(?:,\d+)?\})?)+\$")
 # words of OpenAPI's schemas that JSON Schema draft 7 does not have
+RAW = object()  # stands for the schema of a body of any type
 NOT_DRAFT_7 = {"example", "externalDocs", "xml", "deprecated", "discriminator"}
 
 
@@ -110,8 +113,10 @@ def body(document, operation, where):
     if not raw:
         return None, False
     content = raw["content"]
+    if list(content) == ["*/*"]:
+        return RAW, False
     if list(content) != ["application/json"]:
-        fail(where, "only bodies of application/json are understood")
+        fail(where, "only bodies of application/json, and of any type as they are (*/*), are understood")
     schema = document.draft7(content["application/json"]["schema"])
     return json.dumps(schema, separators=(",", ":")), bool(raw.get("required"))
 
@@ -134,7 +139,11 @@ def route(document, path, method, item, operation):
         fields.append(f".role = WEB_ROLE_{role.upper()}")
     if parameters:
         fields += [f".parameters = parameters_{name}", f".parameter_count = {len(parameters)}"]
-    if schema:
+    call = f"select status, body, etag, location, effects from {SCHEMAS.get(role, 'api')}.{name}($1::json, $2::json)"
+    fields.append(f".call = {c_text(call)}")
+    if schema is RAW:
+        fields.append(".body_raw = true")
+    elif schema:
         fields.append(f".body_schema = {c_text(schema)}")
     if required:
         fields.append(".body_required = true")

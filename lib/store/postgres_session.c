@@ -3,6 +3,7 @@
 #include "lib/base/clock.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -145,6 +146,24 @@ int wl_postgres_run(struct wl_postgres_session *session, int statement, const ch
 		return fail_result(session, result, err);
 	*ret_result = result;
 	result = NULL;
+	return 0;
+}
+
+int wl_postgres_call(struct wl_postgres_session *session, const char *function, const char *json, char **ret_json,
+		     struct wl_error *err)
+{
+	char sql[128];
+	if (use_connection(session, err) < 0)
+		return -err->code;
+	(void)snprintf(sql, sizeof(sql), "SELECT %s($1::json)", function);
+	_wl_pg_result_ PGresult *result = PQexecParams(session->connection, sql, 1, NULL, &json, NULL, NULL, 0);
+	if (PQresultStatus(result) != PGRES_TUPLES_OK)
+		return fail_result(session, result, err);
+	bool nothing = PQntuples(result) == 0 || PQgetisnull(result, 0, 0);
+	char *text = nothing ? NULL : strdup(PQgetvalue(result, 0, 0));
+	if (!nothing && !text)
+		return wl_fail_errno(err, ENOMEM, "keep what %s gave", function);
+	*ret_json = text;
 	return 0;
 }
 

@@ -44,6 +44,13 @@ void wl_postgres_session_release(struct wl_postgres_session *session);
 int wl_postgres_run(struct wl_postgres_session *session, int statement, const char *const *params,
 		    PGresult **ret_result, struct wl_error *err);
 
+/*
+ * Call a function that takes one JSON value and gives one: `function` is its name with its schema, a literal of ours.
+ * *ret_json is allocated, NULL when the function gave NULL. Errors as wl_postgres_run(); the session needs no table.
+ */
+int wl_postgres_call(struct wl_postgres_session *session, const char *function, const char *json, char **ret_json,
+		     struct wl_error *err);
+
 /* Append one element of an array literal such as {1,2}; begin with wl_postgres_array_begin(), NULL is NULL. */
 void wl_postgres_array_begin(struct wl_buffer *array);
 void wl_postgres_array_number(struct wl_buffer *array, int64_t number);

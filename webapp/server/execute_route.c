@@ -15,6 +15,7 @@
 #include "webapp/server/accept_lanes.h"
 #include "webapp/server/flow_check.h"
 #include "webapp/server/metrics.h"
+#include "webapp/server/queue_effects.h"
 #include "webapp/server/routes.h"
 #include "webapp/server/server.h"
 
@@ -87,28 +88,6 @@ static void put_limits(struct web_request *request, const struct web_accept *acc
 	web_answer_header(request, "ratelimit-limit", "%lld", (long long)accept->quota);
 	web_answer_header(request, "ratelimit-remaining", "%lld", (long long)left);
 	web_answer_header(request, "ratelimit-reset", "%lld", (long long)accept->resets_s);
-}
-
-static void enqueued(redisAsyncContext *link, void *data, void *context)
-{
-	const redisReply *reply = data;
-	(void)link;
-	(void)context;
-	if (!reply || reply->type == REDIS_REPLY_ERROR || !reply->str ||
-	    (strcmp(reply->str, "OK") != 0 && strcmp(reply->str, "DUP") != 0))
-		web_metrics_enqueue_failed();
-}
-
-static void enqueue(const struct web_accept *accept)
-{
-	char shard[8], gen[24], tenant[16], seq[24];
-	(void)snprintf(shard, sizeof(shard), "{%02d}", accept->shard);
-	(void)snprintf(gen, sizeof(gen), "%lld", (long long)accept->gen);
-	(void)snprintf(tenant, sizeof(tenant), "%d", accept->tenant);
-	(void)snprintf(seq, sizeof(seq), "%lld", (long long)accept->seq);
-	const char *arguments[] = { "FCALL", "wl1_enqueue", "1", shard, gen, tenant, accept->eid, seq, "0" };
-	if (web_redis_command(web.redis, enqueued, NULL, (int)WL_COUNT_OF(arguments), arguments, NULL) < 0)
-		web_metrics_enqueue_failed();
 }
 
 static void answer_accepted(struct web_request *request, const struct web_accept *accept, bool replayed)
@@ -184,7 +163,7 @@ static void accepted(struct web_accept *accept)
 	case WEB_ACCEPT_ANSWERED:
 		answer_outcome(request, accept);
 		if (strcmp(accept->outcome, "accepted") == 0)
-			enqueue(accept);
+			web_queue_enqueue(accept->tenant, accept->eid, accept->shard, accept->gen, accept->seq);
 		break;
 	}
 	free_execution(execution);

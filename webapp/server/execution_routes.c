@@ -3,6 +3,7 @@
 
 #include "lib/base/cleanup.h"
 #include "webapp/server/event_watch.h"
+#include "webapp/server/queue_effects.h"
 #include "webapp/server/routes.h"
 #include "webapp/server/server.h"
 
@@ -193,15 +194,6 @@ void web_executions_stream(struct web_request *request)
 
 /* ---- cancel ---------------------------------------------------------------------------------------------------- */
 
-/* Tell the queue: it takes out what waits, and passes the word to the supervisor of what runs. */
-static void tell_queue(int shard, const char *eid)
-{
-	char key[8];
-	(void)snprintf(key, sizeof(key), "{%02d}", shard);
-	const char *arguments[] = { "FCALL", "wl1_cancel", "1", key, eid };
-	(void)web_redis_command(web.redis, NULL, NULL, (int)WL_COUNT_OF(arguments), arguments, NULL);
-}
-
 static void cancelled(struct pg_job *job)
 {
 	struct web_request *request = web_job_request(job);
@@ -210,7 +202,7 @@ static void cancelled(struct pg_job *job)
 		if (strcmp(outcome, "gone") == 0) {
 			web_answer_problem(request, 409, "the execution has ended: %s", pg_text(job, 1, 0, 0));
 		} else {
-			tell_queue((int)pg_number(job, 0, 0, 1), id_of(request));
+			web_queue_cancel((int)pg_number(job, 0, 0, 1), id_of(request));
 			if (strcmp(outcome, "cancelled") == 0)
 				web_event_publish_end(id_of(request), "cancelled");
 			wl_buffer_append_char(&request->answer, '{');

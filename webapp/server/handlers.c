@@ -33,10 +33,9 @@ static bool is_in_document(const char *operation)
 
 int web_handlers_check(struct wl_error *err)
 {
-	for (int i = 0; i < web_route_count; i++)
-		if (!web_handler_of(web_routes[i].operation))
-			return wl_fail(err, EINVAL, "the operation %s of specs/openapi.yaml has no handler",
-				       web_routes[i].operation);
+	if (web_route_count > WEB_ROUTES_MOST)
+		return wl_fail(err, EINVAL, "specs/openapi.yaml has %d operations; WEB_ROUTES_MOST is %d",
+			       web_route_count, WEB_ROUTES_MOST);
 	for (size_t i = 0; i < HANDLERS; i++)
 		if (!is_in_document(handlers[i].operation))
 			return wl_fail(err, EINVAL, "the handler %s has no operation in specs/openapi.yaml",

@@ -44,7 +44,7 @@ struct connection {
 	enum connection_state state;
 	uint64_t since_ms; /* when the present state began */
 	int retry_ms;
-	bool prepared[SQL_STATEMENT_COUNT];
+	bool prepared[SQL_STATEMENTS_MOST];
 	struct job_queue under_way;
 };
 
@@ -222,7 +222,7 @@ static bool send_prepared(struct connection *connection, enum web_statement stat
 	(void)snprintf(name, sizeof(name), "s%d", (int)statement);
 	*ret_preparing = !connection->prepared[statement];
 	if (*ret_preparing) {
-		if (!PQsendPrepare(connection->conn, name, web_statement_text[statement], 0, NULL))
+		if (!PQsendPrepare(connection->conn, name, web_statement_sql(statement), 0, NULL))
 			return false;
 		connection->prepared[statement] = true;
 	}

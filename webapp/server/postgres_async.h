@@ -40,7 +40,7 @@ struct pg_job {
 	enum pg_outcome outcome;
 	char sqlstate[6]; /* of a refusal */
 	char message[256];
-	char detail[512];
+	char detail[2048];
 
 	/* the pool's own */
 	struct pg_job *next;

@@ -135,6 +135,15 @@ void web_answer_problem(struct web_request *request, int status, const char *fmt
 	end_problem(request, status);
 }
 
+void web_answer_errors(struct web_request *request, int status, const char *detail, const char *errors_json)
+{
+	if (request->answered)
+		return;
+	begin_problem(request, status, detail);
+	web_member_raw(&request->answer, "errors", errors_json);
+	end_problem(request, status);
+}
+
 void web_answer_faults(struct web_request *request, int status, const struct wl_flow_faults *faults, const char *detail)
 {
 	struct wl_buffer *body = &request->answer;

@@ -77,6 +77,8 @@ void web_answer_empty(struct web_request *request, int status);
 /* Answer with a problem (RFC 9457): `fmt` is its detail, a sentence. */
 void web_answer_problem(struct web_request *request, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* The same with "errors", JSON text of an array of {"path","message"}. */
+void web_answer_errors(struct web_request *request, int status, const char *detail, const char *errors_json);
 void web_answer_faults(struct web_request *request, int status, const struct wl_flow_faults *faults,
 		       const char *detail);
 /* 503 with Retry-After in seconds. */

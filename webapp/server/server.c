@@ -8,6 +8,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/store/mongo_node_results.h"
+#include "webapp/server/api_call.h"
 #include "webapp/server/event_watch.h"
 #include "webapp/server/login_limit.h"
 #include "webapp/server/metrics.h"
@@ -74,6 +75,8 @@ static bool body_refused(struct web_request *request)
 	struct wl_flow_faults *faults;
 	struct wl_error err = { 0 };
 	const struct web_route *route = request->route;
+	if (route->body_raw)
+		return false;
 	if (!route->body_schema) {
 		if (request->body_length)
 			web_answer_problem(request, 400, "this operation takes no body");
@@ -124,14 +127,15 @@ static void identified(struct web_request *request)
 {
 	if (!request->exchange)
 		return;
-	if (request->identity.role < request->route->role) {
+	if (request->route->role != WEB_ROLE_NONE && !web_role_suffices(request->identity.role, request->route->role)) {
 		web_answer_problem(request, 403, "this takes the role %s; yours is %s",
 				   web_role_name(request->route->role), web_role_name(request->identity.role));
 		return;
 	}
 	if (parameters_refused(request) || body_refused(request))
 		return;
-	web_handler_of(request->route->operation)(request);
+	web_handler *handler = web_handler_of(request->route->operation);
+	(handler ? handler : web_api_operation)(request);
 }
 
 void web_server_handle(struct web_request *request)
@@ -156,12 +160,29 @@ struct pg_job *web_job(struct web_request *request, int tenant, void (*done)(str
 	return job;
 }
 
+/* "errors" and the waiting time of a refusal, from the DETAIL of its exception. */
+static void answer_refusal(struct web_request *request, int status, const struct pg_job *job)
+{
+	_wl_json_ struct wl_json *detail = NULL;
+	if (job->detail[0] != '{' || wl_json_parse(job->detail, strlen(job->detail), &detail, NULL) < 0)
+		detail = NULL;
+	const struct wl_json *errors = wl_json_get(detail, "errors");
+	_wl_free_ char *errors_text = errors ? wl_json_print(errors) : NULL;
+	if (wl_json_get(detail, "resets_s"))
+		web_answer_header(request, "retry-after", "%.0f", wl_json_get_number(detail, "resets_s", 1));
+	if (errors_text)
+		web_answer_errors(request, status, job->message, errors_text);
+	else
+		web_answer_problem(request, status, "%s", job->message);
+}
+
 bool web_job_failed(struct web_request *request, const struct pg_job *job)
 {
 	static const struct {
 		const char *sqlstate;
 		int status;
-	} codes[] = { { "WL404", 404 }, { "WL409", 409 }, { "WL410", 409 }, { "WL422", 422 }, { "23505", 409 } };
+	} codes[] = { { "WL400", 400 }, { "WL401", 401 }, { "WL403", 403 }, { "WL404", 404 }, { "WL409", 409 },
+		      { "WL410", 410 }, { "WL412", 412 }, { "WL422", 422 }, { "WL429", 429 } };
 	if (job->outcome == PG_DONE)
 		return false;
 	if (job->outcome == PG_AWAY) {
@@ -171,9 +192,11 @@ bool web_job_failed(struct web_request *request, const struct pg_job *job)
 	for (size_t i = 0; i < WL_COUNT_OF(codes); i++) {
 		if (strcmp(codes[i].sqlstate, job->sqlstate) != 0)
 			continue;
-		web_answer_problem(request, codes[i].status, "%s",
-				   codes[i].sqlstate[0] == 'W' ? job->message
-							       : "somebody else did this at the same time");
+		answer_refusal(request, codes[i].status, job);
+		return true;
+	}
+	if (strcmp(job->sqlstate, "23505") == 0) { /* unique_violation */
+		web_answer_problem(request, 409, "somebody else did this at the same time");
 		return true;
 	}
 	wl_log(WL_LOG_ERROR, "%s failed: %s %s (request %s)", request->route->operation, job->sqlstate, job->message,

@@ -32,9 +32,9 @@ extern struct web_worker web;
 
 typedef void web_handler(struct web_request *request);
 
-/* The handler of an operation, or NULL (webapp/server/handlers.c). */
+/* The handler of an operation; NULL: its function in PostgreSQL does all (webapp/server/handlers.c). */
 web_handler *web_handler_of(const char *operation);
-/* -EINVAL naming an operation without a handler, or a handler without an operation. */
+/* -EINVAL naming a handler without an operation. */
 int web_handlers_check(struct wl_error *err);
 
 /* Find out who asks (Authorization) and call `then` when that is known; else answers 401 or 503 itself. */

@@ -129,6 +129,17 @@ enum web_statement {
 		SQL_STATEMENT_COUNT
 };
 
-extern const char *const web_statement_text[SQL_STATEMENT_COUNT];
+/* Behind the statements above stand the calls of operations, one for each route (webapp/server/api_call.h). */
+#define WEB_ROUTES_MOST 256
+#define SQL_STATEMENTS_MOST (SQL_STATEMENT_COUNT + WEB_ROUTES_MOST)
+
+/* The statement that calls the function of a route. */
+static inline enum web_statement web_statement_of_route(int route_index)
+{
+	return (enum web_statement)(SQL_STATEMENT_COUNT + route_index);
+}
+
+/* The text of a statement of either kind. */
+const char *web_statement_sql(enum web_statement statement);
 
 #endif

@@ -7,7 +7,7 @@
 #include "lib/model/flow_graph.h"
 #include "webapp/server/core/route.h"
 
-#define WEB_PARAMETERS_MAX 8
+#define WEB_PARAMETERS_MAX 16
 #define WEB_QUERY_MAX 64 /* name=value pairs that are looked at */
 
 /* Values by the place of their parameter in the route; NULL: left out. Owned: free with web_parameters_release(). */

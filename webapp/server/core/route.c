@@ -76,11 +76,11 @@ const char *web_method_name(enum web_method method)
 	return "this method";
 }
 
-static const char *const role_names[] = { "", "viewer", "executor", "editor", "admin" };
+static const char *const role_names[] = { "", "viewer", "executor", "editor", "admin", "operator" };
 
 enum web_role web_role_of(const char *name)
 {
-	for (int role = WEB_ROLE_VIEWER; role <= WEB_ROLE_ADMIN; role++)
+	for (int role = WEB_ROLE_VIEWER; role <= WEB_ROLE_OPERATOR; role++)
 		if (strcmp(role_names[role], name) == 0)
 			return (enum web_role)role;
 	return WEB_ROLE_NONE;

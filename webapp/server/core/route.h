@@ -24,7 +24,22 @@ enum web_method {
 };
 
 /* Each may do what those before it may. */
-enum web_role { WEB_ROLE_NONE, WEB_ROLE_VIEWER, WEB_ROLE_EXECUTOR, WEB_ROLE_EDITOR, WEB_ROLE_ADMIN };
+enum web_role {
+	WEB_ROLE_NONE,
+	WEB_ROLE_VIEWER,
+	WEB_ROLE_EXECUTOR,
+	WEB_ROLE_EDITOR,
+	WEB_ROLE_ADMIN,
+	WEB_ROLE_OPERATOR /* of the platform: belongs to no tenant and may do nothing inside one */
+};
+
+/* Whether somebody with role `has` may do what takes the role `least`. */
+static inline bool web_role_suffices(enum web_role has, enum web_role least)
+{
+	if (has == WEB_ROLE_OPERATOR || least == WEB_ROLE_OPERATOR)
+		return has == least;
+	return has >= least;
+}
 
 enum web_place { WEB_IN_PATH, WEB_IN_QUERY, WEB_IN_HEADER };
 enum web_type { WEB_STRING, WEB_INTEGER, WEB_UUID };
@@ -47,7 +62,9 @@ struct web_route {
 	enum web_role role;    /* the least one; WEB_ROLE_NONE: no token is needed */
 	const struct web_parameter *parameters;
 	int parameter_count;
+	const char *call;	 /* the SQL that calls the operation's function, with $1 the actor and $2 the request */
 	const char *body_schema; /* JSON Schema draft 7; NULL: the operation takes no body */
+	bool body_raw;		 /* any bytes of any type: the handler reads request->body itself */
 	bool body_required;
 };
 

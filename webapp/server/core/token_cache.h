@@ -14,7 +14,8 @@ struct web_identity {
 	int tenant;
 	enum web_role role;
 	char user[WL_UUID_TEXT];
-	char family[WL_UUID_TEXT]; /* of the login that the token came from */
+	char family[WL_UUID_TEXT]; /* of the login that the token came from; "" for an API key */
+	char key[WL_UUID_TEXT];	   /* of the API key; "" for a login */
 	int64_t expires_s;	   /* seconds since 1970 */
 };
 

@@ -1,0 +1,121 @@
+#include "scheduler/chores.h"
+
+#include "lib/base/cleanup.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/store/redis_job_queue.h"
+
+#include <string.h>
+
+#define ROUNDS_AT_ONCE 100 /* of one chore, before the others of its group get a turn */
+
+struct chore {
+	const char *name;
+	enum chore_group group;
+	int (*round)(struct chore_desk *desk, struct wl_error *err);
+	struct upkeep_timer timer;
+	struct outage outage;
+};
+
+/* The row without a name ends it. */
+static struct chore chores[] = {
+#define X(name_, group_, period_ms)                                                                                    \
+	{ .name = #name_,                                                                                              \
+	  .group = CHORES_##group_,                                                                                    \
+	  .round = chore_##name_,                                                                                      \
+	  .timer = { period_ms, 0 },                                                                                   \
+	  .outage = { .thread = "chore " #name_ } },
+	SCHEDULER_CHORES(X)
+#undef X
+		{ .name = NULL }
+};
+
+#define CHORES (sizeof(chores) / sizeof(chores[0]))
+
+static struct chore_desk desks[CHORE_GROUP_COUNT];
+static pthread_t threads[CHORE_GROUP_COUNT];
+static int started;
+
+void chore_enqueue(struct chore_desk *desk, const struct wl_json *accepted)
+{
+	for (const struct wl_json *one = wl_json_first(accepted); one; one = wl_json_next(one)) {
+		struct wl_error err = { 0 };
+		int r = desk->queue.enqueue(
+			desk->queue.self, (int)wl_json_get_number(one, "shard", 0),
+			(int64_t)wl_json_get_number(one, "gen", 0), (int)wl_json_get_number(one, "tenant", 0),
+			wl_json_get_string(one, "eid", ""), (int64_t)wl_json_get_number(one, "seq", 0), 0, &err);
+		if (r < 0)
+			return; /* the queue is away: the sweeper will do it */
+	}
+}
+
+/* Run a chore until nothing is left or its turn is over. */
+static void turn(struct chore *chore, struct chore_desk *desk)
+{
+	struct wl_error err = { 0 };
+	int r = 1;
+	for (int i = 0; i < ROUNDS_AT_ONCE && r > 0 && !scheduler_stopping(desk->scheduler); i++)
+		r = chore->round(desk, &err);
+	if (r > 0)
+		chore->timer.due_ms = 0;
+	outage_note(&chore->outage, r, &err);
+}
+
+static void *group_main(void *context)
+{
+	struct chore_desk *desk = context;
+	struct chore *mine[CHORES];
+	struct upkeep_timer nearest[CHORES];
+	int count = 0;
+	for (struct chore *chore = chores; chore->name; chore++)
+		if (chore->group == desk->group)
+			mine[count++] = chore;
+	while (!scheduler_stopping(desk->scheduler)) {
+		for (int i = 0; i < count; i++) {
+			if (upkeep_due(&mine[i]->timer, wl_clock_boot_ms()))
+				turn(mine[i], desk);
+			nearest[i] = mine[i]->timer;
+		}
+		scheduler_pause(desk->scheduler, upkeep_rest(nearest, count, wl_clock_boot_ms()));
+	}
+	return NULL;
+}
+
+static bool has_chores(enum chore_group group)
+{
+	for (const struct chore *chore = chores; chore->name; chore++)
+		if (chore->group == group)
+			return true;
+	return false;
+}
+
+int chores_start(struct scheduler *scheduler, struct wl_error *err)
+{
+	for (int group = 0; group < CHORE_GROUP_COUNT; group++) {
+		struct chore_desk *desk = &desks[started];
+		if (!has_chores((enum chore_group)group))
+			continue;
+		*desk = (struct chore_desk){ .scheduler = scheduler, .group = (enum chore_group)group };
+		int r = wl_postgres_session_init(&desk->postgres, scheduler->settings->postgres_url, NULL, err);
+		if (r == 0)
+			r = wl_redis_job_queue_open(scheduler->settings->redis_url, &desk->queue, err);
+		if (r == 0 && pthread_create(&threads[started], NULL, group_main, desk) != 0)
+			r = wl_fail(err, EAGAIN, "no thread can be started");
+		if (r < 0)
+			return r;
+		started++;
+	}
+	return started;
+}
+
+void chores_end(void)
+{
+	for (int i = 0; i < started; i++)
+		(void)pthread_join(threads[i], NULL);
+	for (int i = 0; i < CHORE_GROUP_COUNT; i++) {
+		if (desks[i].postgres.url)
+			wl_postgres_session_release(&desks[i].postgres);
+		if (desks[i].queue.close)
+			desks[i].queue.close(desks[i].queue.self);
+	}
+}

@@ -1,0 +1,56 @@
+/*
+ * Chores: what a scheduler does beside dispatching, each when it is due. A chore asks a function of PostgreSQL what is
+ * to be done, does it, and tells; its work is claimed there row by row, so any number of schedulers may do the same
+ * chores. Chores of one group share a thread, so that a slow one holds up none of another group.
+ */
+#ifndef WL_SCHEDULER_CHORES_H
+#define WL_SCHEDULER_CHORES_H
+
+#include "lib/codec/json.h"
+#include "lib/store/postgres_session.h"
+#include "scheduler/scheduler.h"
+
+/* X(NAME, name): clock must not be late; house may be; sending waits for servers of others */
+#define SCHEDULER_CHORE_GROUPS(X)                                                                                      \
+	X(CLOCK, "clock")                                                                                              \
+	X(HOUSE, "house")                                                                                              \
+	X(SENDING, "sending")
+
+enum chore_group {
+#define X(NAME, name) CHORES_##NAME,
+	SCHEDULER_CHORE_GROUPS(X)
+#undef X
+		CHORE_GROUP_COUNT
+};
+
+/* X(name, group, period_ms): chore_<name>() in scheduler/chore_<name>.c */
+#define SCHEDULER_CHORES(X)
+
+/* What the chores of one group have. */
+struct chore_desk {
+	struct scheduler *scheduler;
+	enum chore_group group;
+	struct wl_postgres_session postgres;
+	struct wl_job_queue queue;
+};
+
+/*
+ * One round of a chore. 0: nothing is left to do for now; above 0: something was done and more may wait, so it is
+ * called again at once; -errno with a sentence: it is tried again when it is due next.
+ */
+#define X(name, group, period_ms) int chore_##name(struct chore_desk *desk, struct wl_error *err);
+SCHEDULER_CHORES(X)
+#undef X
+
+/* Make the desks and start a thread for each group that has chores; how many were started, or -errno. */
+int chores_start(struct scheduler *scheduler, struct wl_error *err);
+/* Wait for the threads after scheduler_stop(), and free what they had. */
+void chores_end(void);
+
+/*
+ * Put executions that a function accepted into the queue: an array of {"eid","tenant","shard","gen","seq"}. Best
+ * effort: the sweeper finds what got lost.
+ */
+void chore_enqueue(struct chore_desk *desk, const struct wl_json *accepted);
+
+#endif

@@ -1,0 +1,13 @@
+/* What is told to the queue after a commit. Best effort: the scheduler's sweeper finds in the ledger what got lost. */
+#ifndef WL_WEBAPP_QUEUE_EFFECTS_H
+#define WL_WEBAPP_QUEUE_EFFECTS_H
+
+#include <stdint.h>
+
+/* Put an accepted execution into its tenant's queue. */
+void web_queue_enqueue(int tenant, const char *eid, int shard, int64_t gen, int64_t seq);
+
+/* Take out what waits, or pass the word to the supervisor of what runs. */
+void web_queue_cancel(int shard, const char *eid);
+
+#endif
