@@ -1,2 +1,298 @@
--- Files that runs leave behind.
+-- Files that runs leave behind. A file's bytes lie in the object store under <tenant>/<execution>/<artifact>, its row in
+-- the tenant's schema. Objects never change: a node that runs again gets new ones.
+--
+-- An object without a row is never lost sight of: before it is written its key is in control.object_trash, due much
+-- later than any upload takes, and only the transaction that adds the row takes it out. Whatever drops a row puts the
+-- key there in the same transaction. A chore of the schedulers empties it.
 SET LOCAL ROLE windlass_owner;
+
+CREATE TABLE control.usage_storage (
+	tenant int PRIMARY KEY,
+	bytes  bigint NOT NULL DEFAULT 0 CHECK (bytes >= 0)
+) WITH (fillfactor = 50);
+
+CREATE TABLE control.object_trash (
+	key    text PRIMARY KEY,
+	tenant int         NOT NULL,
+	due    timestamptz NOT NULL DEFAULT clock_timestamp(),
+	tries  int         NOT NULL DEFAULT 0 -- not 0: its removal has begun
+);
+CREATE INDEX object_trash_due ON control.object_trash (due);
+
+CREATE FUNCTION control.tenant_ddl_0012_artifacts(p_schema text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format($ddl$
+		CREATE TABLE %1$I.artifacts (
+			id           uuid PRIMARY KEY,
+			execution_id uuid NOT NULL,
+			node_id      text NOT NULL,
+			name         text NOT NULL,
+			kind         text NOT NULL DEFAULT 'output',
+			content_type text NOT NULL,
+			size         bigint NOT NULL CHECK (size >= 0),
+			sha256       bytea NOT NULL CHECK (octet_length(sha256) = 32),
+			object_key   text NOT NULL,
+			created_by   uuid NOT NULL,
+			created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+			UNIQUE (execution_id, node_id, name)
+		);
+		CREATE INDEX ON %1$I.artifacts (created_at DESC, id DESC);
+		GRANT SELECT ON %1$I.artifacts TO %1$I; -- written by the functions below alone
+	$ddl$, p_schema);
+END $$;
+SELECT control.tenant_ddl_everywhere('tenant_ddl_0012_artifacts');
+
+-- ---- storing: the supervisor ----------------------------------------------------------------------------------
+
+-- One file that a node left.
+CREATE TYPE control.artifact_item AS (id uuid, name text, size bigint, sha256 text, content_type text);
+
+CREATE FUNCTION control.artifact_key(p_tenant int, p_eid uuid, p_id uuid) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$ SELECT p_tenant || '/' || p_eid || '/' || p_id $$;
+
+CREATE FUNCTION control.storage_limit(p_tenant int) RETURNS bigint
+LANGUAGE sql STABLE AS $$ SELECT max_storage_gb::bigint << 30 FROM control.quota WHERE tenant = p_tenant $$;
+
+-- Bytes that a tenant's artifacts would take if those of the node were replaced by p_more bytes.
+CREATE FUNCTION control.artifacts_would_take(p_tenant int, p_eid uuid, p_node text, p_more bigint) RETURNS bigint
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	v_old bigint;
+BEGIN
+	EXECUTE format('SELECT coalesce(sum(size), 0) FROM t_%s.artifacts WHERE execution_id = $1 AND node_id = $2', p_tenant)
+	INTO v_old USING p_eid, p_node;
+	RETURN coalesce((SELECT bytes FROM control.usage_storage WHERE tenant = p_tenant), 0) - v_old + p_more;
+END $$;
+
+-- Before a node's files are written: outcome is ok, quota (they would not fit) or gone (this attempt of the execution
+-- is no longer the one that counts).
+CREATE FUNCTION control.artifacts_begin(p_tenant int, p_eid uuid, p_epoch int, p_node text, p_items json)
+RETURNS TABLE (outcome text, quota bigint, used bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	v_more bigint := (SELECT coalesce(sum(size), 0) FROM json_populate_recordset(NULL::control.artifact_item, p_items));
+BEGIN
+	quota := control.storage_limit(p_tenant);
+	used := control.artifacts_would_take(p_tenant, p_eid, p_node, 0);
+	IF NOT EXISTS (SELECT FROM control.dispatch d WHERE d.eid = p_eid AND d.tenant = p_tenant AND d.state = 'R'
+	               AND d.epoch = p_epoch) THEN
+		outcome := 'gone';
+	ELSIF v_more > 0 AND used + v_more > quota THEN
+		outcome := 'quota';
+	ELSE
+		outcome := 'ok';
+		INSERT INTO control.object_trash (key, tenant, due)
+		SELECT control.artifact_key(p_tenant, p_eid, i.id), p_tenant, clock_timestamp() + interval '2 hours'
+		FROM json_populate_recordset(NULL::control.artifact_item, p_items) i;
+	END IF;
+	RETURN NEXT;
+END $$;
+
+-- All files of a node are written: they take the place of what an earlier attempt of it left. Outcome as above, and
+-- late: the upload took so long that its removal has begun.
+CREATE FUNCTION control.artifacts_commit(p_tenant int, p_eid uuid, p_epoch int, p_node text, p_items json)
+RETURNS TABLE (outcome text, quota bigint, used bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	v_items control.artifact_item[] := ARRAY(SELECT i FROM json_populate_recordset(NULL::control.artifact_item, p_items) i);
+	v_keys  text[] := ARRAY(SELECT control.artifact_key(p_tenant, p_eid, i.id) FROM unnest(v_items) i ORDER BY 1);
+	v_more  bigint := (SELECT coalesce(sum(i.size), 0) FROM unnest(v_items) i);
+	v_after bigint;
+BEGIN
+	-- held until commit: the execution cannot end, nor another attempt begin, in between
+	PERFORM FROM control.dispatch d WHERE d.eid = p_eid AND d.tenant = p_tenant AND d.state = 'R' AND d.epoch = p_epoch
+	FOR SHARE;
+	outcome := CASE WHEN FOUND THEN 'ok' ELSE 'gone' END;
+	INSERT INTO control.usage_storage (tenant) VALUES (p_tenant) ON CONFLICT DO NOTHING;
+	PERFORM FROM control.usage_storage u WHERE u.tenant = p_tenant FOR UPDATE;
+	quota := control.storage_limit(p_tenant);
+	used := control.artifacts_would_take(p_tenant, p_eid, p_node, 0);
+	v_after := used + v_more;
+	IF outcome = 'ok' AND v_more > 0 AND v_after > quota THEN
+		outcome := 'quota';
+	ELSIF outcome = 'ok' THEN
+		PERFORM FROM control.object_trash t WHERE t.key = ANY (v_keys) ORDER BY t.key FOR UPDATE;
+		IF (SELECT count(*) FROM control.object_trash t WHERE t.key = ANY (v_keys) AND t.tries = 0)
+		   < cardinality(v_keys) THEN
+			outcome := 'late';
+		END IF;
+	END IF;
+	IF outcome <> 'ok' THEN
+		UPDATE control.object_trash t SET due = clock_timestamp() WHERE t.key = ANY (v_keys) AND t.tries = 0;
+		RETURN NEXT;
+		RETURN;
+	END IF;
+	DELETE FROM control.object_trash t WHERE t.key = ANY (v_keys);
+	EXECUTE format('WITH gone AS (DELETE FROM t_%s.artifacts WHERE execution_id = $1 AND node_id = $2 RETURNING object_key)
+	                INSERT INTO control.object_trash (key, tenant) SELECT object_key, $3 FROM gone', p_tenant)
+	USING p_eid, p_node, p_tenant;
+	EXECUTE format('INSERT INTO t_%1$s.artifacts (id, execution_id, node_id, name, content_type, size, sha256, object_key,
+	                                              created_by)
+	                SELECT i.id, $2, $3, i.name, i.content_type, i.size, decode(i.sha256, ''hex''),
+	                       control.artifact_key($4, $2, i.id), (SELECT user_id FROM t_%1$s.executions WHERE id = $2)
+	                FROM unnest($1) i', p_tenant) USING v_items, p_eid, p_node, p_tenant;
+	UPDATE control.usage_storage u SET bytes = v_after WHERE u.tenant = p_tenant;
+	used := v_after;
+	RETURN NEXT;
+END $$;
+
+-- ---- dropping --------------------------------------------------------------------------------------------------
+-- Each takes rows out, gives the room back and puts the objects into the trash; how many.
+
+CREATE FUNCTION control.artifacts_drop(p_tenant int, p_where text, p_id uuid) RETURNS int
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_count int;
+	v_bytes bigint;
+BEGIN
+	-- the order of locks is that of artifacts_commit: the tenant's counter before rows and trash
+	PERFORM FROM control.usage_storage WHERE tenant = p_tenant FOR UPDATE;
+	EXECUTE format('WITH gone AS (DELETE FROM t_%s.artifacts WHERE %s RETURNING object_key, size),
+	                trash AS (INSERT INTO control.object_trash (key, tenant) SELECT object_key, $2 FROM gone)
+	                SELECT count(*)::int, coalesce(sum(size), 0) FROM gone', p_tenant, p_where)
+	INTO v_count, v_bytes USING p_id, p_tenant;
+	IF v_count > 0 THEN
+		UPDATE control.usage_storage SET bytes = bytes - v_bytes WHERE tenant = p_tenant;
+	END IF;
+	RETURN v_count;
+END $$;
+
+-- Of one execution, for retention.
+CREATE FUNCTION control.artifacts_drop_execution(p_tenant int, p_eid uuid) RETURNS int
+LANGUAGE sql AS $$ SELECT control.artifacts_drop(p_tenant, 'execution_id = $1', p_eid) $$;
+
+-- Of a tenant, before its schema goes.
+CREATE FUNCTION control.artifacts_drop_tenant(p_tenant int) RETURNS int
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_count int := 0;
+BEGIN
+	IF to_regclass(format('t_%s.artifacts', p_tenant)) IS NOT NULL THEN
+		v_count := control.artifacts_drop(p_tenant, 'true OR id = $1', NULL);
+	END IF;
+	DELETE FROM control.usage_storage WHERE tenant = p_tenant;
+	-- what is being written right now: nothing can commit it any more
+	UPDATE control.object_trash SET due = clock_timestamp() WHERE tenant = p_tenant AND tries = 0;
+	RETURN v_count;
+END $$;
+
+-- In a tenant's transaction: one artifact; false when there is none.
+CREATE FUNCTION control.artifact_delete(p_id uuid) RETURNS boolean
+LANGUAGE sql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+	SELECT control.artifacts_drop(control.tenant_of_role(), 'id = $1', p_id) > 0
+$$;
+
+-- ---- the trash: the schedulers -----------------------------------------------------------------------------------
+
+-- Keys to remove now. Each comes again after a while unless object_trash_done() says that its object is gone; several
+-- schedulers share them out.
+CREATE FUNCTION control.object_trash_take(p_limit int) RETURNS TABLE (key text)
+LANGUAGE sql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+	UPDATE control.object_trash t SET tries = t.tries + 1,
+		due = clock_timestamp() + least(t.tries + 1, 60) * interval '1 minute'
+	FROM (SELECT d.key FROM control.object_trash d WHERE d.due <= clock_timestamp() ORDER BY d.due LIMIT p_limit
+	      FOR UPDATE SKIP LOCKED) d
+	WHERE t.key = d.key RETURNING t.key
+$$;
+
+CREATE FUNCTION control.object_trash_done(p_keys text[]) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+	DELETE FROM control.object_trash WHERE key = ANY (p_keys) AND tries > 0
+$$;
+
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA control FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION control.artifacts_begin(int, uuid, int, text, json),
+	control.artifacts_commit(int, uuid, int, text, json), control.object_trash_take(int),
+	control.object_trash_done(text[]) TO windlass_app;
+GRANT EXECUTE ON FUNCTION control.artifact_delete(uuid) TO windlass_tenant;
+
+-- ---- operations --------------------------------------------------------------------------------------------------
+
+-- An artifact as the API shows it; p_row is a row of the tenant's table.
+CREATE FUNCTION api.artifact_json(p_row record) RETURNS json
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	RETURN json_build_object('id', p_row.id, 'execution_id', p_row.execution_id, 'node_id', p_row.node_id,
+		'name', p_row.name, 'content_type', p_row.content_type, 'size', p_row.size,
+		'sha256', encode(p_row.sha256, 'hex'), 'created_at', api.time(p_row.created_at));
+END $$;
+
+CREATE FUNCTION api.artifacts_list(p_actor json, p_request json) RETURNS api.answer
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_params json := p_request->'params';
+	v_limit  int := coalesce((v_params->>'limit')::int, 20);
+	v_cursor text[] := regexp_match(v_params->>'cursor', '^([0-9]{1,17})_([0-9a-f-]{36})$');
+	v_rows   json[] := '{}';
+	v_last   text;
+	v_next   text;
+	v_row    record;
+BEGIN
+	IF v_params->>'cursor' IS NOT NULL AND v_cursor IS NULL THEN
+		PERFORM api.refuse('WL400', 'a parameter is wrong', 'cursor', 'is not one that this server gave');
+	END IF;
+	FOR v_row IN
+		SELECT * FROM artifacts a
+		WHERE (v_params->>'execution_id' IS NULL OR a.execution_id = (v_params->>'execution_id')::uuid)
+		  AND (v_params->>'node_id' IS NULL OR a.node_id = v_params->>'node_id')
+		  AND (v_cursor IS NULL OR (a.created_at, a.id) <
+		       (timestamptz 'epoch' + v_cursor[1]::bigint * interval '1 microsecond', v_cursor[2]::uuid))
+		ORDER BY a.created_at DESC, a.id DESC LIMIT v_limit + 1
+	LOOP
+		IF cardinality(v_rows) = v_limit THEN
+			v_next := v_last;
+			EXIT;
+		END IF;
+		v_rows := v_rows || api.artifact_json(v_row);
+		v_last := (extract(epoch FROM v_row.created_at) * 1000000)::bigint || '_' || v_row.id;
+	END LOOP;
+	RETURN ROW(200, json_build_object('artifacts', to_json(v_rows),
+		'page_info', json_build_object('limit', v_limit, 'next_cursor', v_next)), NULL, NULL, NULL)::api.answer;
+EXCEPTION WHEN invalid_text_representation THEN
+	PERFORM api.refuse('WL400', 'a parameter is wrong', 'cursor', 'is not one that this server gave');
+END $$;
+
+CREATE FUNCTION api.artifacts_get(p_actor json, p_request json) RETURNS api.answer
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_row record;
+BEGIN
+	SELECT * INTO v_row FROM artifacts WHERE id = (p_request->'params'->>'id')::uuid;
+	IF NOT FOUND THEN
+		PERFORM api.missing('artifact');
+	END IF;
+	RETURN ROW(200, json_build_object('artifact', api.artifact_json(v_row)), NULL, NULL, NULL)::api.answer;
+END $$;
+
+-- For the server's handler, which reads the object.
+CREATE FUNCTION api.artifacts_content(p_actor json, p_request json) RETURNS api.answer
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_row record;
+BEGIN
+	SELECT * INTO v_row FROM artifacts WHERE id = (p_request->'params'->>'id')::uuid;
+	IF NOT FOUND THEN
+		PERFORM api.missing('artifact');
+	END IF;
+	RETURN ROW(200, json_build_object('key', v_row.object_key, 'name', v_row.name, 'size', v_row.size),
+	        encode(v_row.sha256, 'hex'), NULL, NULL)::api.answer;
+END $$;
+
+CREATE FUNCTION api.artifacts_delete(p_actor json, p_request json) RETURNS api.answer
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_id  uuid := (p_request->'params'->>'id')::uuid;
+	v_row record;
+BEGIN
+	SELECT * INTO v_row FROM artifacts WHERE id = v_id;
+	IF NOT FOUND OR NOT control.artifact_delete(v_id) THEN
+		PERFORM api.missing('artifact');
+	END IF;
+	PERFORM control.audit(p_actor, 'artifact.delete', 'artifact', v_id::text,
+		json_build_object('execution_id', v_row.execution_id, 'node_id', v_row.node_id, 'name', v_row.name,
+		                  'size', v_row.size));
+	RETURN ROW(204, NULL, NULL, NULL, NULL)::api.answer;
+END $$;
