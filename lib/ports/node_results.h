@@ -49,6 +49,9 @@ struct wl_node_results {
 	 */
 	int (*seal)(void *self, int tenant, const char *eid, const char *const *node_ids, int count, int epoch,
 		    struct wl_error *err);
+	/* Forget everything of an execution, or of a tenant; doing it twice changes nothing. */
+	int (*drop_execution)(void *self, int tenant, const char *eid, struct wl_error *err);
+	int (*drop_tenant)(void *self, int tenant, struct wl_error *err);
 	void (*close)(void *self);
 };
 
