@@ -74,6 +74,8 @@ enum wl_program {
 	X(tls_certificate, "", WL_PROGRAM_WEB, "PEM file of the certificate chain; with tls_key: serve https")         \
 	X(tls_key, "", WL_PROGRAM_WEB, "PEM file of the certificate's private key")                                    \
 	X(token_key, "", WL_PROGRAM_WEB, "key that signs access tokens, 64 or more hex digits")                        \
+	X(master_key, "", WL_PROGRAM_WEB | WL_PROGRAM_SCHEDULER | WL_PROGRAM_SUPERVISOR,                               \
+	  "key that seals the tenants' keys, and so all stored credentials: 64 hex digits; losing it loses them")      \
 	X(supervisor_id, "", WL_PROGRAM_SUPERVISOR, "name of this supervisor; made up when empty")                     \
 	X(spool_dir, "", WL_PROGRAM_SUPERVISOR, "folder for node results while the document server is away")           \
 	X(egress_allow, "", WL_PROGRAM_SUPERVISOR,                                                                     \

@@ -124,6 +124,7 @@ def program_env(servers, **changes):
     env = {"PATH": os.environ["PATH"], "WINDLASS_POSTGRES_URL": urls["postgres"], "WINDLASS_REDIS_URL": urls["redis"],
            "WINDLASS_MONGODB_URL": urls["mongodb"], "WINDLASS_EVAL_SOCKET": str(sockets / "eval.sock"),
            "WINDLASS_WARDEN_SOCKET": str(sockets / "warden.sock"), "WINDLASS_TOKEN_KEY": "ab" * 32,
+           "WINDLASS_MASTER_KEY": "cd" * 32,
            "WINDLASS_PORT": "0", "WINDLASS_SPOOL_DIR": str(servers.home / "spool"), "WINDLASS_HOME": str(servers.home)}
     env.update(changes)
     return {name: value for name, value in env.items() if value is not None}
@@ -134,6 +135,8 @@ def program_env(servers, **changes):
     ("windlass-web", "WINDLASS_POSTGRES_URL", "postgresql://u@127.0.0.1:1/x"),
     ("windlass-web", "WINDLASS_TOKEN_KEY", None),
     ("windlass-web", "WINDLASS_TOKEN_KEY", "too short"),
+    ("windlass-web", "WINDLASS_MASTER_KEY", None),
+    ("windlass-web", "WINDLASS_MASTER_KEY", "too short"),
     ("windlass-scheduler", "WINDLASS_POSTGRES_URL", None),
     ("windlass-scheduler", "WINDLASS_POSTGRES_URL", "postgresql://u@127.0.0.1:1/x"),
     ("windlass-scheduler", "WINDLASS_REDIS_URL", None),

@@ -17,9 +17,10 @@ from services import LANGUAGE, ask_socket, redis_members, remove_socket, secret
 NEEDS = {
     "windlass-eval": ("EVAL_SOCKET",),
     "windlass-warden": ("WARDEN_SOCKET", "RUNTIME_DIR"),
-    "windlass-scheduler": ("POSTGRES_URL", "REDIS_URL"),
-    "windlass-supervisor": ("POSTGRES_URL", "REDIS_URL", "MONGODB_URL", "WARDEN_SOCKET", "EVAL_SOCKET"),
-    "windlass-web": ("POSTGRES_URL", "REDIS_URL", "MONGODB_URL", "EVAL_SOCKET", "TOKEN_KEY"),
+    "windlass-scheduler": ("POSTGRES_URL", "REDIS_URL", "MASTER_KEY"),
+    "windlass-supervisor": ("POSTGRES_URL", "REDIS_URL", "MONGODB_URL", "WARDEN_SOCKET", "EVAL_SOCKET",
+                            "MASTER_KEY"),
+    "windlass-web": ("POSTGRES_URL", "REDIS_URL", "MONGODB_URL", "EVAL_SOCKET", "TOKEN_KEY", "MASTER_KEY"),
 }
 READY_PATH = "/readyz"
 STAGES = {"windlass-eval": 10, "windlass-warden": 11, "windlass-scheduler": 12, "windlass-supervisor": 13,
@@ -96,6 +97,7 @@ class Programs:
             "EVAL_SOCKET": str(self.sockets / "eval.sock"), "WARDEN_SOCKET": str(self.sockets / "warden.sock"),
             "RUNTIME_DIR": str(self.place.root / "build" / "runtime"),
             "TOKEN_KEY": self.passed_on.get("WINDLASS_TOKEN_KEY") or secret(self.place, "token.key", 64),
+            "MASTER_KEY": self.passed_on.get("WINDLASS_MASTER_KEY") or secret(self.place, "master.key", 32),
         }
 
     def env(self, program, **more):

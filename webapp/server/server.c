@@ -311,6 +311,8 @@ static int check_all(struct wl_error *err)
 	rc = rc ? rc : wl_settings_need(settings->eval_socket, "EVAL_SOCKET", "the expression server", err);
 	rc = rc ? rc : wl_settings_need(settings->token_key, "TOKEN_KEY", "the key of access tokens", err);
 	rc = rc ? rc : wl_token_key_open(settings->token_key, &web.token_key, err);
+	rc = rc ? rc : wl_settings_need(settings->master_key, "MASTER_KEY", "the key of stored credentials", err);
+	rc = rc ? rc : wl_master_key_open(settings->master_key, &web.master_key, err);
 	rc = rc ? rc : web_handlers_check(err);
 	rc = rc ? rc : compile_schemas(err);
 	rc = rc ? rc : reach_servers(err);
@@ -407,4 +409,5 @@ long web_server_drain_ms(void)
 void web_server_leave(void)
 {
 	wl_token_key_close(web.token_key);
+	wl_master_key_close(web.master_key);
 }

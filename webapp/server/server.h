@@ -6,6 +6,7 @@
 #include "lib/codec/expression_client.h"
 #include "lib/codec/json_schema.h"
 #include "lib/ports/node_results.h"
+#include "lib/secrets/seal.h"
 #include "lib/secrets/token.h"
 #include "webapp/server/postgres_async.h"
 #include "webapp/server/redis_async.h"
@@ -18,6 +19,7 @@
 struct web_worker {
 	struct wl_settings settings;
 	struct wl_token_key *token_key;
+	struct wl_master_key *master_key;
 	struct web_token_cache *tokens;
 	struct pg_pool *postgres;
 	struct web_redis *redis;
