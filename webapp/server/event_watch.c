@@ -23,6 +23,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "webapp/server/event_channel.h"
 #include "webapp/server/metrics.h"
 #include "webapp/server/server.h"
 
@@ -31,7 +32,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUCKETS 1024
 #define BEAT_MS 15000
 #define LOOK_MS 1000
 #define DRAIN_LOOK_MS 20
@@ -40,7 +40,6 @@
 #define PAGE "32"
 #define WAITING_MOST (256u << 10)
 #define WAITING_LITTLE (64u << 10)
-#define EVENT_ID 48
 #define EVENT_MAX_TEXT "1000"
 #define EVENT_KEEP_TEXT "3600"
 
@@ -49,8 +48,8 @@ struct event_id {
 };
 
 struct watch {
-	struct watch *next; /* in its bucket */
-	char eid[WL_UUID_TEXT];
+	struct web_event_listener listener; /* while its stream is open; first, so that it is the watch */
+	struct watch *next, **link;	    /* among all */
 	int tenant;
 	char family[WL_UUID_TEXT]; /* of the login */
 	int64_t expires_s;	   /* of the access token, seconds since 1970 */
@@ -69,30 +68,13 @@ struct watch {
 	size_t queued_before;
 };
 
-static struct watch *buckets[BUCKETS];
-static struct web_redis *events;
+static struct watch *watches;
 static bool draining_timer;
 static uint64_t logins_asked_ms;
 static bool asking_logins;
 
-/* ---- the table --------------------------------------------------------------------------------------------------- */
-
-static struct watch **bucket_of(const char *eid)
-{
-	uint32_t sum = 2166136261u; /* FNV-1a */
-	for (; *eid; eid++)
-		sum = (sum ^ (unsigned char)*eid) * 16777619u;
-	return &buckets[sum % BUCKETS];
-}
-
-/* Whether a watch with an open stream, which has subscribed, is among them. */
-static bool is_watched(const char *eid)
-{
-	for (struct watch *watch = *bucket_of(eid); watch; watch = watch->next)
-		if (watch->stream && strcmp(watch->eid, eid) == 0)
-			return true;
-	return false;
-}
+/* ---- watches ------------------------------------------------------------------------------------------------------
+ */
 
 static void release(struct watch *watch)
 {
@@ -100,28 +82,19 @@ static void release(struct watch *watch)
 		free(watch);
 }
 
-static void channel_of(const char *eid, char channel[64])
-{
-	(void)snprintf(channel, 64, "ev:{%s}", eid);
-}
-
 /* The client is gone, by its own will or by ours, maybe before the head was sent. */
 static void gone(void *context)
 {
 	struct watch *watch = context;
 	bool opened = watch->stream != NULL;
-	struct watch **link = bucket_of(watch->eid);
-	while (*link != watch)
-		link = &(*link)->next;
-	*link = watch->next;
+	*watch->link = watch->next;
+	if (watch->next)
+		watch->next->link = watch->link;
 	watch->stream = NULL;
 	watch->gone = true;
-	if (opened)
+	if (opened) {
 		web_metrics_streams(-1);
-	if (opened && !is_watched(watch->eid)) {
-		char channel[64];
-		channel_of(watch->eid, channel);
-		web_redis_unsubscribe(events, channel);
+		web_event_unlisten(&watch->listener);
 	}
 	release(watch);
 }
@@ -277,7 +250,7 @@ static void drain_look(void *context);
 /* Read on behind the last event, unless the client has enough to swallow; then a timer comes back to it. */
 static void read_page(struct watch *watch)
 {
-	char key[64], from[EVENT_ID];
+	char key[WEB_EVENT_KEY], from[WEB_EVENT_ID];
 	if (watch->reading || watch->gone || watch->ended || !watch->stream)
 		return;
 	watch->caught_up = false;
@@ -287,7 +260,7 @@ static void read_page(struct watch *watch)
 		draining_timer = true;
 		return;
 	}
-	channel_of(watch->eid, key);
+	web_event_key(watch->listener.eid, key);
 	(void)snprintf(from, sizeof(from), "%s%llu-%llu", watch->resumed || watch->last.ms == 0 ? "" : "(",
 		       (unsigned long long)watch->last.ms, (unsigned long long)watch->last.seq);
 	const char *arguments[] = { "XRANGE", key, from, "+", "COUNT", PAGE };
@@ -301,11 +274,9 @@ static void read_page(struct watch *watch)
 /* Call `visit` for every watch; it may end the watch it is given. */
 static void for_each(void (*visit)(struct watch *watch))
 {
-	for (int i = 0; i < BUCKETS; i++) {
-		for (struct watch *watch = buckets[i], *next; watch; watch = next) {
-			next = watch->next;
-			visit(watch);
-		}
+	for (struct watch *watch = watches, *next; watch; watch = next) {
+		next = watch->next;
+		visit(watch);
 	}
 }
 
@@ -325,69 +296,28 @@ static void drain_look(void *context)
 /* ---- live messages
  * ---------------------------------------------------------------------------------------------------- */
 
-static void live_event(struct watch *watch, const char *id, const char *type, size_t type_length, const char *data,
-		       size_t length)
+static void happened(struct web_event_listener *listener, const struct web_event *event)
 {
+	struct watch *watch = (struct watch *)listener;
 	if (!watch->caught_up) {
 		watch->more = true;
 		return;
 	}
 	if (!watch->stream)
 		return;
-	if (web_stream_queued(watch->stream) + length > WAITING_MOST) {
+	if (web_stream_queued(watch->stream) + event->length > WAITING_MOST) {
 		read_page(watch); /* from now on it gets pages, at its own pace */
 		return;
 	}
-	(void)send_event(watch, id, type, type_length, data, length);
+	(void)send_event(watch, event->id, event->type, event->type_length, event->data, event->length);
 }
 
-/* A message is "<id> <type> <data>" on the channel ev:{<eid>}. */
-static void message(void *context, const char *channel, const char *payload, size_t length)
+/* Subscribed, for the first time or anew: read what came before. */
+static void confirmed(struct web_event_listener *listener)
 {
-	char eid[WL_UUID_TEXT], id[EVENT_ID];
-	(void)context;
-	if (strlen(channel) != 4 + 36 + 1 || strncmp(channel, "ev:{", 4) != 0)
-		return;
-	(void)snprintf(eid, sizeof(eid), "%.36s", channel + 4);
-	const char *type = memchr(payload, ' ', length);
-	const char *data = type ? memchr(type + 1, ' ', length - (size_t)(type + 1 - payload)) : NULL;
-	if (!data || (size_t)(type - payload) >= sizeof(id))
-		return;
-	(void)snprintf(id, sizeof(id), "%.*s", (int)(type - payload), payload);
-	type++;
-	data++;
-	for (struct watch *watch = *bucket_of(eid), *next; watch; watch = next) {
-		next = watch->next;
-		if (strcmp(watch->eid, eid) == 0)
-			live_event(watch, id, type, (size_t)(data - 1 - type), data, length - (size_t)(data - payload));
-	}
-}
-
-static void confirmed(void *context, const char *channel)
-{
-	char eid[WL_UUID_TEXT];
-	(void)context;
-	(void)snprintf(eid, sizeof(eid), "%.36s", strlen(channel) > 4 ? channel + 4 : "");
-	for (struct watch *watch = *bucket_of(eid), *next; watch; watch = next) {
-		next = watch->next;
-		if (strcmp(watch->eid, eid) == 0)
-			read_page(watch);
-	}
-}
-
-static void subscribe(struct watch *watch)
-{
-	char channel[64];
-	channel_of(watch->eid, channel);
+	struct watch *watch = (struct watch *)listener;
 	watch->caught_up = false;
-	(void)web_redis_subscribe(events, channel, confirmed);
-}
-
-/* Redis is back: subscribe anew, and read what was missed. */
-static void back(void *context)
-{
-	(void)context;
-	for_each(subscribe);
+	read_page(watch);
 }
 
 /* ---- executions that are over
@@ -431,7 +361,7 @@ static void load_ending(struct web_task *task)
 {
 	struct ending *ending = task->context;
 	struct wl_node_result *results = NULL;
-	int count = web_node_results(ending->watch->tenant, ending->watch->eid, &results, NULL);
+	int count = web_node_results(ending->watch->tenant, ending->watch->listener.eid, &results, NULL);
 	for (int i = 0; i < count; i++) {
 		if (results[i].committed)
 			put_node_frame(&ending->nodes, &results[i]);
@@ -459,7 +389,7 @@ static void ending_loaded(struct web_task *task)
 static void put_end(struct wl_buffer *data, const struct watch *watch, const struct pg_job *job)
 {
 	wl_buffer_append_char(data, '{');
-	web_member_text(data, "execution_id", watch->eid);
+	web_member_text(data, "execution_id", watch->listener.eid);
 	web_member_text(data, "status", pg_text(job, 0, 0, 0));
 	if (pg_text(job, 0, 0, 1))
 		web_member_raw(data, "outputs", pg_text(job, 0, 0, 1));
@@ -498,7 +428,7 @@ static void look_at_ledger(struct watch *watch)
 	watch->looking = true;
 	watch->references++;
 	pg_job_step(job, SQL_EXECUTION_STATE);
-	pg_job_value(job, watch->eid);
+	pg_job_value(job, watch->listener.eid);
 	pg_submit(web.postgres, job);
 }
 
@@ -553,12 +483,10 @@ static void end_login(struct watch *watch, const char *reason, bool at_once)
 
 static void end_family(const char *family)
 {
-	for (int i = 0; i < BUCKETS; i++) {
-		for (struct watch *watch = buckets[i], *next; watch; watch = next) {
-			next = watch->next;
-			if (strcmp(watch->family, family) == 0)
-				end_login(watch, "login_ended", true);
-		}
+	for (struct watch *watch = watches, *next; watch; watch = next) {
+		next = watch->next;
+		if (strcmp(watch->family, family) == 0)
+			end_login(watch, "login_ended", true);
 	}
 }
 
@@ -574,9 +502,8 @@ static void ask_logins(uint64_t now)
 	_wl_buffer_ struct wl_buffer families = { 0 };
 	if (asking_logins || now - logins_asked_ms < WEB_SESSION_RECHECK_MS - LOOK_MS)
 		return;
-	for (int i = 0; i < BUCKETS; i++)
-		for (const struct watch *watch = buckets[i]; watch; watch = watch->next)
-			wl_buffer_appendf(&families, "%c%s", families.length ? ',' : '{', watch->family);
+	for (const struct watch *watch = watches; watch; watch = watch->next)
+		wl_buffer_appendf(&families, "%c%s", families.length ? ',' : '{', watch->family);
 	logins_asked_ms = now;
 	if (families.length == 0)
 		return;
@@ -614,22 +541,18 @@ static void opened(struct web_request *request, struct web_stream *stream)
 	watch->beat_ms = watch->moved_ms = wl_clock_boot_ms();
 	web_metrics_streams(1);
 	logins_asked_ms = 0; /* this login may have been checked up to WEB_SESSION_RECHECK_MS ago */
+	web_event_listen(&watch->listener);
 	watch->references++;
-	if (web_stream_send(stream, "retry: 1000\n\n", 13)) {
-		/* where others watch it too, this is a second subscription: harmless, and confirmed again */
-		subscribe(watch);
-		if (!web_redis_up(events) || !web_redis_up(web.redis))
-			look_at_ledger(watch);
-	}
+	if (web_stream_send(stream, "retry: 1000\n\n", 13) && (!web_event_channel_up() || !web_redis_up(web.redis)))
+		look_at_ledger(watch);
 	release(watch);
 }
 
 static int streams_of(int tenant)
 {
 	int count = 0;
-	for (int i = 0; i < BUCKETS; i++)
-		for (const struct watch *watch = buckets[i]; watch; watch = watch->next)
-			count += watch->tenant == tenant;
+	for (const struct watch *watch = watches; watch; watch = watch->next)
+		count += watch->tenant == tenant;
 	return count;
 }
 
@@ -648,16 +571,19 @@ void web_event_watch_start(struct web_request *request, const char *eid, const c
 		web_answer_unavailable(request, 1, "no memory");
 		return;
 	}
-	(void)snprintf(watch->eid, sizeof(watch->eid), "%s", eid);
+	watch->listener = (struct web_event_listener){ .confirmed = confirmed, .happened = happened };
+	(void)snprintf(watch->listener.eid, sizeof(watch->listener.eid), "%s", eid);
 	watch->tenant = identity->tenant;
 	memcpy(watch->family, identity->family, sizeof(watch->family));
 	watch->expires_s = identity->expires_s;
 	watch->references = 1;
 	watch->resumed = last_id && read_id(last_id, &watch->last) && watch->last.ms > 0;
-	/* in the table from now on, so that it counts: more requests may come before its head is sent */
-	struct watch **bucket = bucket_of(watch->eid);
-	watch->next = *bucket;
-	*bucket = watch;
+	/* among the others from now on, so that it counts: more requests may come before its head is sent */
+	watch->next = watches;
+	watch->link = &watches;
+	if (watches)
+		watches->link = &watch->next;
+	watches = watch;
 	web_answer_stream(request, opened, gone, watch);
 }
 
@@ -674,8 +600,8 @@ void web_event_watch_end(void)
 
 void web_event_publish_end(const char *eid, const char *status)
 {
-	char key[64], time[WL_RFC3339_SIZE], data[256];
-	channel_of(eid, key);
+	char key[WEB_EVENT_KEY], time[WL_RFC3339_SIZE], data[256];
+	web_event_key(eid, key);
 	wl_rfc3339(wl_clock_wall_ms(), time);
 	(void)snprintf(data, sizeof(data), "{\"execution_id\":\"%s\",\"status\":\"%s\",\"time\":\"%s\"}", eid, status,
 		       time);
@@ -692,10 +618,7 @@ void web_event_watch_read_on(void)
 	for_each(read_on);
 }
 
-int web_event_watch_open(const struct wl_redis_address *address, struct wl_error *err)
+int web_event_watch_open(struct wl_error *err)
 {
-	events = web_redis_open(address, back, message, NULL);
-	if (!events || !web_timer_every(LOOK_MS, look_at_all, NULL))
-		return wl_fail(err, ENOMEM, "no memory for event streams");
-	return 0;
+	return web_timer_every(LOOK_MS, look_at_all, NULL) ? 0 : wl_fail(err, ENOMEM, "no memory for event streams");
 }

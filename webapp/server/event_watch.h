@@ -3,11 +3,10 @@
 #define WL_WEBAPP_EVENT_WATCH_H
 
 #include "lib/base/error.h"
-#include "lib/store/redis_connect.h"
 #include "webapp/server/request.h"
 
-/* Start the worker's connection for subscriptions. */
-int web_event_watch_open(const struct wl_redis_address *address, struct wl_error *err);
+/* Start to look after the worker's streams; web_event_channel_open() has been called. 0 or -ENOMEM. */
+int web_event_watch_open(struct wl_error *err);
 
 /*
  * Answer `request` with the events of an execution of its tenant, from behind `last_id` (NULL: from the first one

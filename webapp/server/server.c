@@ -9,6 +9,7 @@
 #include "lib/base/log.h"
 #include "lib/store/mongo_node_results.h"
 #include "webapp/server/api_call.h"
+#include "webapp/server/event_channel.h"
 #include "webapp/server/event_watch.h"
 #include "webapp/server/login_limit.h"
 #include "webapp/server/metrics.h"
@@ -368,7 +369,8 @@ static int start(struct wl_error *err)
 	rc = rc ? rc : web_thread_pool_open((int)settings->web_threads, TASKS_WAITING, &web.threads, err);
 	rc = rc ? rc : web_thread_pool_open(1, PASSWORDS_WAITING, &web.passwords, err);
 	rc = rc ? rc : wl_expression_pool_open(settings->eval_socket, EXPRESSION_CONNECTIONS, &web.expressions, err);
-	rc = rc ? rc : web_event_watch_open(&address, err);
+	rc = rc ? rc : web_event_channel_open(&address, err);
+	rc = rc ? rc : web_event_watch_open(err);
 	rc = rc ? rc : web_login_limit_open(err);
 	rc = rc ? rc : web_scheduler_figures_open(err);
 	if (rc < 0)
