@@ -24,7 +24,7 @@ unit: $(UNIT_PROGRAMS)
 	@:
 
 test: setup-test ## set up, build, run every kind of test
-	@$(MAKE) --no-print-directory -j$(JOBS) WERROR=-Werror compile docserver unit sandbox-tools
+	@$(MAKE) --no-print-directory -j$(JOBS) WERROR=-Werror compile docserver s3server unit sandbox-tools
 	@$(PYTHON) tools/run_tests.py --unit $(BIN)/tests --servers --pytest $(TEST_FOLDERS)
 
 check: setup-test ## format, layers, purity, function lengths, unit tests: under a minute
