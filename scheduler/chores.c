@@ -3,6 +3,8 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/store/mongo_audit_log.h"
+#include "lib/store/mongo_node_results.h"
 #include "lib/store/redis_job_queue.h"
 
 #include <string.h>
@@ -47,6 +49,22 @@ void chore_enqueue(struct chore_desk *desk, const struct wl_json *accepted)
 		if (r < 0)
 			return; /* the queue is away: the sweeper will do it */
 	}
+}
+
+int chore_node_results(struct chore_desk *desk, struct wl_node_results **ret_results, struct wl_error *err)
+{
+	const char *url = desk->scheduler->settings->mongodb_url;
+	int r = desk->results.self ? 0 : mongo_node_results_open(url, &desk->results, err);
+	*ret_results = &desk->results;
+	return r;
+}
+
+int chore_audit_log(struct chore_desk *desk, struct wl_audit_log **ret_log, struct wl_error *err)
+{
+	const char *url = desk->scheduler->settings->mongodb_url;
+	int r = desk->audit.self ? 0 : mongo_audit_log_open(url, &desk->audit, err);
+	*ret_log = &desk->audit;
+	return r;
 }
 
 /* Run a chore until nothing is left or its turn is over. */
@@ -117,5 +135,9 @@ void chores_end(void)
 			wl_postgres_session_release(&desks[i].postgres);
 		if (desks[i].queue.close)
 			desks[i].queue.close(desks[i].queue.self);
+		if (desks[i].results.close)
+			desks[i].results.close(desks[i].results.self);
+		if (desks[i].audit.close)
+			desks[i].audit.close(desks[i].audit.self);
 	}
 }

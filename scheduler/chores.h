@@ -7,6 +7,8 @@
 #define WL_SCHEDULER_CHORES_H
 
 #include "lib/codec/json.h"
+#include "lib/ports/audit_log.h"
+#include "lib/ports/node_results.h"
 #include "lib/store/postgres_session.h"
 #include "scheduler/scheduler.h"
 
@@ -24,7 +26,7 @@ enum chore_group {
 };
 
 /* X(name, group, period_ms): chore_<name>() in scheduler/chore_<name>.c */
-#define SCHEDULER_CHORES(X)
+#define SCHEDULER_CHORES(X) X(audit, HOUSE, 1000)
 
 /* What the chores of one group have. */
 struct chore_desk {
@@ -32,6 +34,8 @@ struct chore_desk {
 	enum chore_group group;
 	struct wl_postgres_session postgres;
 	struct wl_job_queue queue;
+	struct wl_node_results results; /* by chore_node_results() */
+	struct wl_audit_log audit;	/* by chore_audit_log() */
 };
 
 /*
@@ -41,6 +45,10 @@ struct chore_desk {
 #define X(name, group, period_ms) int chore_##name(struct chore_desk *desk, struct wl_error *err);
 SCHEDULER_CHORES(X)
 #undef X
+
+/* What is kept in the document server; opened when it is first asked for. 0 or -errno while the server is away. */
+int chore_node_results(struct chore_desk *desk, struct wl_node_results **ret_results, struct wl_error *err);
+int chore_audit_log(struct chore_desk *desk, struct wl_audit_log **ret_log, struct wl_error *err);
 
 /* Make the desks and start a thread for each group that has chores; how many were started, or -errno. */
 int chores_start(struct scheduler *scheduler, struct wl_error *err);

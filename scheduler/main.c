@@ -26,6 +26,8 @@ static int open_ports(const struct wl_settings *settings, struct dispatch *dispa
 	if (r == 0)
 		r = wl_settings_need(settings->redis_url, "REDIS_URL", "Redis", err);
 	if (r == 0)
+		r = wl_settings_need(settings->mongodb_url, "MONGODB_URL", "the document server", err);
+	if (r == 0)
 		r = wl_redis_job_queue_open(settings->redis_url, &dispatch->queue, err);
 	if (r == 0)
 		r = wl_redis_job_queue_open(settings->redis_url, &upkeep->queue, err);

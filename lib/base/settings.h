@@ -67,7 +67,8 @@ enum wl_program {
 	  "PostgreSQL, as postgresql://user:password@host:port/database")                                              \
 	X(redis_url, "", WL_PROGRAM_WEB | WL_PROGRAM_SCHEDULER | WL_PROGRAM_SUPERVISOR,                                \
 	  "Redis, as redis://host:port or unix:///path")                                                               \
-	X(mongodb_url, "", WL_PROGRAM_WEB | WL_PROGRAM_SUPERVISOR, "document server, as mongodb://host:port/name")     \
+	X(mongodb_url, "", WL_PROGRAM_WEB | WL_PROGRAM_SCHEDULER | WL_PROGRAM_SUPERVISOR,                              \
+	  "document server, as mongodb://host:port/name")                                                              \
 	X(warden_socket, "", WL_PROGRAM_SUPERVISOR | WL_PROGRAM_WARDEN, "unix socket of the sandbox warden")           \
 	X(eval_socket, "", WL_PROGRAM_EVAL | WL_PROGRAM_SUPERVISOR | WL_PROGRAM_WEB,                                   \
 	  "unix socket of the expression server")                                                                      \
@@ -79,7 +80,7 @@ enum wl_program {
 	X(supervisor_id, "", WL_PROGRAM_SUPERVISOR, "name of this supervisor; made up when empty")                     \
 	X(spool_dir, "", WL_PROGRAM_SUPERVISOR, "folder for node results while the document server is away")           \
 	X(egress_allow, "", WL_PROGRAM_SUPERVISOR,                                                                     \
-	  "private networks that http nodes may reach, as CIDRs with commas; empty refuses them all")                  \
+	  "networks that are not public and may be reached all the same, as CIDRs with commas; empty: none")                  \
 	X(policies_dir, "policies", WL_PROGRAM_WARDEN, "folder of the sandbox profiles")                               \
 	X(runtime_dir, "", WL_PROGRAM_WARDEN, "folder shown read-only as /opt/runtime in each sandbox")                \
 	X(log_level, "notice",                                                                                         \

@@ -17,7 +17,7 @@ from services import LANGUAGE, ask_socket, redis_members, remove_socket, secret
 NEEDS = {
     "windlass-eval": ("EVAL_SOCKET",),
     "windlass-warden": ("WARDEN_SOCKET", "RUNTIME_DIR"),
-    "windlass-scheduler": ("POSTGRES_URL", "REDIS_URL", "MASTER_KEY"),
+    "windlass-scheduler": ("POSTGRES_URL", "REDIS_URL", "MONGODB_URL", "MASTER_KEY"),
     "windlass-supervisor": ("POSTGRES_URL", "REDIS_URL", "MONGODB_URL", "WARDEN_SOCKET", "EVAL_SOCKET",
                             "MASTER_KEY"),
     "windlass-web": ("POSTGRES_URL", "REDIS_URL", "MONGODB_URL", "EVAL_SOCKET", "TOKEN_KEY", "MASTER_KEY"),

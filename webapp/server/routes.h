@@ -23,6 +23,9 @@ struct web_request;
 	X(executions_get)                                                                                              \
 	X(executions_stream)                                                                                           \
 	X(executions_cancel)                                                                                           \
+	X(audit_log_list)                                                                                              \
+	X(audit_log_export)                                                                                            \
+	X(audit_log_verify)                                                                                            \
 	X(openapi_get)                                                                                                 \
 	X(healthz)                                                                                                     \
 	X(readyz)                                                                                                      \
