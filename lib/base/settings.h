@@ -79,8 +79,8 @@ enum wl_program {
 	  "key that seals the tenants' keys, and so all stored credentials: 64 hex digits; losing it loses them")      \
 	X(supervisor_id, "", WL_PROGRAM_SUPERVISOR, "name of this supervisor; made up when empty")                     \
 	X(spool_dir, "", WL_PROGRAM_SUPERVISOR, "folder for node results while the document server is away")           \
-	X(egress_allow, "", WL_PROGRAM_SUPERVISOR,                                                                     \
-	  "networks that are not public and may be reached all the same, as CIDRs with commas; empty: none")                  \
+	X(egress_allow, "", WL_PROGRAM_WEB | WL_PROGRAM_SCHEDULER | WL_PROGRAM_SUPERVISOR,                             \
+	  "networks that are not public and may be reached all the same, as CIDRs with commas; empty: none")           \
 	X(policies_dir, "policies", WL_PROGRAM_WARDEN, "folder of the sandbox profiles")                               \
 	X(runtime_dir, "", WL_PROGRAM_WARDEN, "folder shown read-only as /opt/runtime in each sandbox")                \
 	X(log_level, "notice",                                                                                         \

@@ -9,8 +9,8 @@
 #include "lib/codec/expression_client.h"
 #include "lib/codec/json.h"
 #include "lib/model/flow_graph.h"
+#include "lib/net/egress.h"
 #include "lib/ports/sandbox.h"
-#include "supervisor/nodes/egress.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -43,7 +43,7 @@ struct node_plan {
 int node_plan_make(const struct wl_flow_node *node, struct node_plan *ret_plan, struct wl_error *err);
 void node_plan_release(struct node_plan *plan);
 
-struct http_client; /* connections of one thread, http.c */
+struct wl_http_client;
 
 /* What nodes need of the world. One a thread, because of its connections. */
 struct node_world {
@@ -51,8 +51,8 @@ struct node_world {
 	int eval_ms;
 	const struct sandbox_port *sandbox;
 	uint32_t kill_grace_ms;
-	const struct egress_rules *egress;
-	struct http_client *http; /* made at the first use */
+	const struct wl_egress_rules *egress;
+	struct wl_http_client *http; /* made at the first use */
 };
 
 /* One attempt. All texts belong to the caller and live until it returns. */
@@ -119,6 +119,5 @@ void node_run_condition(struct node_world *world, const struct node_call *call, 
 void node_run_switch(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);
 void node_run_code(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);
 void node_run_http(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);
-void http_client_free(struct http_client *client);
 
 #endif

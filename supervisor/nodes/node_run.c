@@ -2,6 +2,7 @@
 
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
+#include "lib/net/http_client.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -187,6 +188,6 @@ void node_run(struct node_world *world, const struct node_call *call, struct nod
 
 void node_world_release(struct node_world *world)
 {
-	http_client_free(world->http);
+	wl_http_client_free(world->http);
 	world->http = NULL;
 }
