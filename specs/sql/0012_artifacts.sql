@@ -51,6 +51,12 @@ CREATE TYPE control.artifact_item AS (id uuid, name text, size bigint, sha256 te
 CREATE FUNCTION control.artifact_key(p_tenant int, p_eid uuid, p_id uuid) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$ SELECT p_tenant || '/' || p_eid || '/' || p_id $$;
 
+CREATE FUNCTION control.artifact_items(p_request json) RETURNS control.artifact_item[]
+LANGUAGE sql STABLE AS $$
+	SELECT coalesce(array_agg(i ORDER BY i.id), '{}')
+	FROM json_populate_recordset(NULL::control.artifact_item, p_request->'items') i
+$$;
+
 CREATE FUNCTION control.storage_limit(p_tenant int) RETURNS bigint
 LANGUAGE sql STABLE AS $$ SELECT max_storage_gb::bigint << 30 FROM control.quota WHERE tenant = p_tenant $$;
 
@@ -65,78 +71,82 @@ BEGIN
 	RETURN coalesce((SELECT bytes FROM control.usage_storage WHERE tenant = p_tenant), 0) - v_old + p_more;
 END $$;
 
+-- Both take {"tenant", "eid", "epoch", "node", "items": [artifact_item]} and give {"outcome", "limit", "used"} in bytes.
+
 -- Before a node's files are written: outcome is ok, quota (they would not fit) or gone (this attempt of the execution
 -- is no longer the one that counts).
-CREATE FUNCTION control.artifacts_begin(p_tenant int, p_eid uuid, p_epoch int, p_node text, p_items json)
-RETURNS TABLE (outcome text, quota bigint, used bigint)
+CREATE FUNCTION control.artifacts_begin(p_request json) RETURNS json
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
-#variable_conflict use_column
 DECLARE
-	v_more bigint := (SELECT coalesce(sum(size), 0) FROM json_populate_recordset(NULL::control.artifact_item, p_items));
+	v_tenant  int    := p_request->>'tenant';
+	v_eid     uuid   := p_request->>'eid';
+	v_items   control.artifact_item[] := control.artifact_items(p_request);
+	v_more    bigint := (SELECT coalesce(sum(i.size), 0) FROM unnest(v_items) i);
+	v_limit   bigint := control.storage_limit(v_tenant);
+	v_used    bigint := control.artifacts_would_take(v_tenant, v_eid, p_request->>'node', 0);
+	v_outcome text   := 'ok';
 BEGIN
-	quota := control.storage_limit(p_tenant);
-	used := control.artifacts_would_take(p_tenant, p_eid, p_node, 0);
-	IF NOT EXISTS (SELECT FROM control.dispatch d WHERE d.eid = p_eid AND d.tenant = p_tenant AND d.state = 'R'
-	               AND d.epoch = p_epoch) THEN
-		outcome := 'gone';
-	ELSIF v_more > 0 AND used + v_more > quota THEN
-		outcome := 'quota';
+	IF NOT EXISTS (SELECT FROM control.dispatch WHERE eid = v_eid AND tenant = v_tenant AND state = 'R'
+	               AND epoch = (p_request->>'epoch')::int) THEN
+		v_outcome := 'gone';
+	ELSIF v_more > 0 AND v_used + v_more > v_limit THEN
+		v_outcome := 'quota';
 	ELSE
-		outcome := 'ok';
 		INSERT INTO control.object_trash (key, tenant, due)
-		SELECT control.artifact_key(p_tenant, p_eid, i.id), p_tenant, clock_timestamp() + interval '2 hours'
-		FROM json_populate_recordset(NULL::control.artifact_item, p_items) i;
+		SELECT control.artifact_key(v_tenant, v_eid, i.id), v_tenant, clock_timestamp() + interval '2 hours'
+		FROM unnest(v_items) i;
 	END IF;
-	RETURN NEXT;
+	RETURN json_build_object('outcome', v_outcome, 'limit', v_limit, 'used', v_used);
 END $$;
 
 -- All files of a node are written: they take the place of what an earlier attempt of it left. Outcome as above, and
 -- late: the upload took so long that its removal has begun.
-CREATE FUNCTION control.artifacts_commit(p_tenant int, p_eid uuid, p_epoch int, p_node text, p_items json)
-RETURNS TABLE (outcome text, quota bigint, used bigint)
+CREATE FUNCTION control.artifacts_commit(p_request json) RETURNS json
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
-#variable_conflict use_column
 DECLARE
-	v_items control.artifact_item[] := ARRAY(SELECT i FROM json_populate_recordset(NULL::control.artifact_item, p_items) i);
-	v_keys  text[] := ARRAY(SELECT control.artifact_key(p_tenant, p_eid, i.id) FROM unnest(v_items) i ORDER BY 1);
-	v_more  bigint := (SELECT coalesce(sum(i.size), 0) FROM unnest(v_items) i);
-	v_after bigint;
+	v_tenant  int    := p_request->>'tenant';
+	v_eid     uuid   := p_request->>'eid';
+	v_node    text   := p_request->>'node';
+	v_items   control.artifact_item[] := control.artifact_items(p_request);
+	v_keys    text[] := ARRAY(SELECT control.artifact_key(v_tenant, v_eid, i.id) FROM unnest(v_items) i);
+	v_more    bigint := (SELECT coalesce(sum(i.size), 0) FROM unnest(v_items) i);
+	v_limit   bigint;
+	v_used    bigint;
+	v_outcome text   := 'ok';
 BEGIN
 	-- held until commit: the execution cannot end, nor another attempt begin, in between
-	PERFORM FROM control.dispatch d WHERE d.eid = p_eid AND d.tenant = p_tenant AND d.state = 'R' AND d.epoch = p_epoch
-	FOR SHARE;
-	outcome := CASE WHEN FOUND THEN 'ok' ELSE 'gone' END;
-	INSERT INTO control.usage_storage (tenant) VALUES (p_tenant) ON CONFLICT DO NOTHING;
-	PERFORM FROM control.usage_storage u WHERE u.tenant = p_tenant FOR UPDATE;
-	quota := control.storage_limit(p_tenant);
-	used := control.artifacts_would_take(p_tenant, p_eid, p_node, 0);
-	v_after := used + v_more;
-	IF outcome = 'ok' AND v_more > 0 AND v_after > quota THEN
-		outcome := 'quota';
-	ELSIF outcome = 'ok' THEN
-		PERFORM FROM control.object_trash t WHERE t.key = ANY (v_keys) ORDER BY t.key FOR UPDATE;
-		IF (SELECT count(*) FROM control.object_trash t WHERE t.key = ANY (v_keys) AND t.tries = 0)
-		   < cardinality(v_keys) THEN
-			outcome := 'late';
-		END IF;
+	PERFORM FROM control.dispatch WHERE eid = v_eid AND tenant = v_tenant AND state = 'R'
+	AND epoch = (p_request->>'epoch')::int FOR SHARE;
+	IF NOT FOUND THEN
+		v_outcome := 'gone';
 	END IF;
-	IF outcome <> 'ok' THEN
-		UPDATE control.object_trash t SET due = clock_timestamp() WHERE t.key = ANY (v_keys) AND t.tries = 0;
-		RETURN NEXT;
-		RETURN;
+	INSERT INTO control.usage_storage (tenant) VALUES (v_tenant) ON CONFLICT DO NOTHING;
+	PERFORM FROM control.usage_storage WHERE tenant = v_tenant FOR UPDATE;
+	v_limit := control.storage_limit(v_tenant);
+	v_used := control.artifacts_would_take(v_tenant, v_eid, v_node, 0);
+	PERFORM FROM control.object_trash WHERE key = ANY (v_keys) ORDER BY key FOR UPDATE;
+	IF v_outcome = 'ok' AND v_more > 0 AND v_used + v_more > v_limit THEN
+		v_outcome := 'quota';
+	ELSIF v_outcome = 'ok' AND (SELECT count(*) FROM control.object_trash WHERE key = ANY (v_keys) AND tries = 0)
+	                           < cardinality(v_keys) THEN
+		v_outcome := 'late';
 	END IF;
-	DELETE FROM control.object_trash t WHERE t.key = ANY (v_keys);
-	EXECUTE format('WITH gone AS (DELETE FROM t_%s.artifacts WHERE execution_id = $1 AND node_id = $2 RETURNING object_key)
-	                INSERT INTO control.object_trash (key, tenant) SELECT object_key, $3 FROM gone', p_tenant)
-	USING p_eid, p_node, p_tenant;
-	EXECUTE format('INSERT INTO t_%1$s.artifacts (id, execution_id, node_id, name, content_type, size, sha256, object_key,
-	                                              created_by)
-	                SELECT i.id, $2, $3, i.name, i.content_type, i.size, decode(i.sha256, ''hex''),
-	                       control.artifact_key($4, $2, i.id), (SELECT user_id FROM t_%1$s.executions WHERE id = $2)
-	                FROM unnest($1) i', p_tenant) USING v_items, p_eid, p_node, p_tenant;
-	UPDATE control.usage_storage u SET bytes = v_after WHERE u.tenant = p_tenant;
-	used := v_after;
-	RETURN NEXT;
+	IF v_outcome = 'ok' THEN
+		DELETE FROM control.object_trash WHERE key = ANY (v_keys);
+		EXECUTE format('WITH gone AS (DELETE FROM t_%s.artifacts WHERE execution_id = $1 AND node_id = $2
+		                              RETURNING object_key)
+		                INSERT INTO control.object_trash (key, tenant) SELECT object_key, $3 FROM gone', v_tenant)
+		USING v_eid, v_node, v_tenant;
+		EXECUTE format('INSERT INTO t_%1$s.artifacts (id, execution_id, node_id, name, content_type, size, sha256,
+		                                              object_key, created_by)
+		                SELECT i.id, $2, $3, i.name, i.content_type, i.size, decode(i.sha256, ''hex''),
+		                       control.artifact_key($4, $2, i.id), (SELECT user_id FROM t_%1$s.executions WHERE id = $2)
+		                FROM unnest($1) i', v_tenant) USING v_items, v_eid, v_node, v_tenant;
+		UPDATE control.usage_storage SET bytes = v_used + v_more WHERE tenant = v_tenant;
+	ELSE
+		UPDATE control.object_trash SET due = clock_timestamp() WHERE key = ANY (v_keys) AND tries = 0;
+	END IF;
+	RETURN json_build_object('outcome', v_outcome, 'limit', v_limit, 'used', v_used);
 END $$;
 
 -- ---- dropping --------------------------------------------------------------------------------------------------
@@ -187,26 +197,30 @@ $$;
 
 -- ---- the trash: the schedulers -----------------------------------------------------------------------------------
 
--- Keys to remove now. Each comes again after a while unless object_trash_done() says that its object is gone; several
--- schedulers share them out.
-CREATE FUNCTION control.object_trash_take(p_limit int) RETURNS TABLE (key text)
+-- {"limit": n}: up to n keys to remove now, as an array. Each comes again after a while unless object_trash_done() says
+-- that its object is gone; several schedulers share them out.
+CREATE FUNCTION control.object_trash_take(p_request json) RETURNS json
 LANGUAGE sql SECURITY DEFINER SET search_path = control, pg_temp AS $$
-	UPDATE control.object_trash t SET tries = t.tries + 1,
-		due = clock_timestamp() + least(t.tries + 1, 60) * interval '1 minute'
-	FROM (SELECT d.key FROM control.object_trash d WHERE d.due <= clock_timestamp() ORDER BY d.due LIMIT p_limit
-	      FOR UPDATE SKIP LOCKED) d
-	WHERE t.key = d.key RETURNING t.key
+	WITH taken AS (
+		UPDATE control.object_trash t SET tries = t.tries + 1,
+			due = clock_timestamp() + least(t.tries + 1, 60) * interval '1 minute'
+		FROM (SELECT key FROM control.object_trash WHERE due <= clock_timestamp() ORDER BY due
+		      LIMIT (p_request->>'limit')::int FOR UPDATE SKIP LOCKED) d
+		WHERE t.key = d.key RETURNING t.key)
+	SELECT json_agg(key) FROM taken
 $$;
 
-CREATE FUNCTION control.object_trash_done(p_keys text[]) RETURNS void
+-- {"keys": [...]}: these are removed.
+CREATE FUNCTION control.object_trash_done(p_request json) RETURNS json
 LANGUAGE sql SECURITY DEFINER SET search_path = control, pg_temp AS $$
-	DELETE FROM control.object_trash WHERE key = ANY (p_keys) AND tries > 0
+	WITH done AS (DELETE FROM control.object_trash WHERE tries > 0
+	              AND key IN (SELECT json_array_elements_text(p_request->'keys')) RETURNING key)
+	SELECT to_json(count(*)) FROM done
 $$;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA control FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION control.artifacts_begin(int, uuid, int, text, json),
-	control.artifacts_commit(int, uuid, int, text, json), control.object_trash_take(int),
-	control.object_trash_done(text[]) TO windlass_app;
+GRANT EXECUTE ON FUNCTION control.artifacts_begin(json), control.artifacts_commit(json),
+	control.object_trash_take(json), control.object_trash_done(json) TO windlass_app;
 GRANT EXECUTE ON FUNCTION control.artifact_delete(uuid) TO windlass_tenant;
 
 -- ---- operations --------------------------------------------------------------------------------------------------
