@@ -205,7 +205,8 @@ static ssize_t take_content(struct out_files *out, const char *bytes, size_t len
 	if (out->fd < 0 && (out->fd = out->open_out(out->context)) < 0)
 		return wl_fail_errno(err, -out->fd, "cannot keep a sandbox's files");
 	size_t want = out->content_left < length ? (size_t)out->content_left : length;
-	ssize_t put = write(out->fd, bytes, want);
+	/* at its place: the descriptor may hold what an earlier run, which was lost, had sent */
+	ssize_t put = pwrite(out->fd, bytes, want, (off_t)(out->bytes - out->content_left));
 	if (put <= 0)
 		return errno == EINTR ? 0 : wl_fail_errno(err, put < 0 ? errno : EIO, "cannot keep a sandbox's files");
 	out->content_left -= (uint64_t)put;

@@ -49,6 +49,9 @@ enum wl_program {
 	X(sandbox_parked, 4, 0, 256, "sandboxes", WL_PROGRAM_WARDEN, "sandboxes kept ready for each tenant in use")    \
 	X(warden_client_uid, -1, -1, 2147483647, "uid", WL_PROGRAM_WARDEN,                                             \
 	  "user, beside root, that may use the warden's socket; -1: the owner of its folder")                          \
+	X(artifact_files, 64, 1, 1024, "files", WL_PROGRAM_SUPERVISOR, "files that a node may leave under /work/out")  \
+	X(artifact_file_mb, 16, 1, 4096, "MiB", WL_PROGRAM_SUPERVISOR, "size of one of them")                          \
+	X(artifact_total_mb, 64, 1, 16384, "MiB", WL_PROGRAM_SUPERVISOR, "size of all of them together")               \
 	X(kill_grace_ms, 500, 0, 60000, "ms", WL_PROGRAM_SUPERVISOR, "time between SIGTERM and SIGKILL for a node")    \
 	X(sweep_ms, 2000, 50, 600000, "ms", WL_PROGRAM_SCHEDULER, "time between two sweeps of the ledger")             \
 	X(reap_ms, 500, 50, 60000, "ms", WL_PROGRAM_SCHEDULER, "time between two looks for expired leases")            \
@@ -81,6 +84,10 @@ enum wl_program {
 	X(spool_dir, "", WL_PROGRAM_SUPERVISOR, "folder for node results while the document server is away")           \
 	X(egress_allow, "", WL_PROGRAM_WEB | WL_PROGRAM_SCHEDULER | WL_PROGRAM_SUPERVISOR,                             \
 	  "networks that are not public and may be reached all the same, as CIDRs with commas; empty: none")           \
+	X(objects_dir, "", WL_PROGRAM_WEB | WL_PROGRAM_SCHEDULER | WL_PROGRAM_SUPERVISOR,                              \
+	  "folder of the files that nodes leave; all programs must see the same one")                                  \
+	X(s3_url, "", WL_PROGRAM_WEB | WL_PROGRAM_SCHEDULER | WL_PROGRAM_SUPERVISOR,                                   \
+	  "bucket of those files in place of the folder, as s3://ACCESS:SECRET@host:port/bucket?region=NAME&tls=1")    \
 	X(policies_dir, "policies", WL_PROGRAM_WARDEN, "folder of the sandbox profiles")                               \
 	X(runtime_dir, "", WL_PROGRAM_WARDEN, "folder shown read-only as /opt/runtime in each sandbox")                \
 	X(log_level, "notice",                                                                                         \

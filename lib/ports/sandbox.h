@@ -111,8 +111,8 @@ struct sandbox_request {
 	void (*on_log)(void *context, const char *bytes, size_t length);
 	void (*on_output)(void *context, const char *bytes, size_t length);
 	struct sandbox_out_limits out;
-	/* Gives a descriptor to which the contents of all output files are written, one behind the other; called once,
-	 * when the first byte is there. It stays the caller's. -errno: the run fails with it. */
+	/* Gives a file in which the contents of all output files are written, one behind the other from its beginning;
+	 * called once, when the first byte is there. It stays the caller's. -errno: the run fails with it. */
 	int (*open_out)(void *context);
 	void *context;
 };
@@ -140,6 +140,28 @@ enum sandbox_out_fault {
 	SANDBOX_OUT_FAULTS(X)
 #undef X
 };
+
+/* The code with which a node fails that has the fault. */
+static inline const char *sandbox_out_fault_code(enum sandbox_out_fault fault)
+{
+	static const char *const codes[] = {
+#define X(name, code, text) code,
+		SANDBOX_OUT_FAULTS(X)
+#undef X
+	};
+	return codes[fault];
+}
+
+/* A sentence about it; the name of the file belongs behind it. */
+static inline const char *sandbox_out_fault_text(enum sandbox_out_fault fault)
+{
+	static const char *const texts[] = {
+#define X(name, code, text) text,
+		SANDBOX_OUT_FAULTS(X)
+#undef X
+	};
+	return texts[fault];
+}
 
 /* What was applied and what was used. */
 struct sandbox_receipt {

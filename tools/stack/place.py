@@ -137,7 +137,8 @@ class Place:
         for name, owner, mode in (("log", None, 0o700), ("keys", None, 0o700), ("run", "group", 0o710),
                                   ("run/postgres", "postgres", 0o711), ("run/ours", "service", 0o711),
                                   ("postgres", "postgres", 0o700), ("redis", "service", 0o700),
-                                  ("spool", "service", 0o700), ("warden", None, 0o711)):
+                                  ("spool", "service", 0o700), ("objects", "service", 0o700),
+                                  ("warden", None, 0o711)):
             self.own_folder(name, owner, mode)
 
     def own_folder(self, name, owner, mode):
