@@ -66,6 +66,104 @@ static const struct cli_option markdown_options[] = {
 
 static const struct cli_option no_options[] = { END };
 
+static const struct cli_option flow_group_options[] = {
+	{ "format", 0, "FORMAT", "json yaml", "of an export (default yaml)" },
+	{ "version", 0, "N", NULL, "export this published version, not the draft" },
+	{ "name", 0, "TEXT", NULL, "import: the flow's name, in place of the one in the file" },
+	END,
+};
+
+static const struct cli_option tools_group_options[] = {
+	{ "server", 0, "URL", NULL, "add, preview: in place of the document's server" },
+	{ "prefix", 0, "TEXT", NULL, "add, preview: put before each name" },
+	{ "only", 0, "A,B", NULL, "add, preview: these operations alone" },
+	{ "state", 0, "STATE", "draft active archived", "list: only these; add: of the new tools" },
+	{ "search", 0, "TEXT", NULL, "list: only with this text" },
+	{ "token-file", 0, "FILE", NULL, "add: the credential, from the first line of a file" },
+	{ "input", 'i', "NAME=VALUE", NULL, "test: a member of the input; forms as in windlass run" },
+	{ "input-json", 0, "FILE", NULL, "test: the input from a JSON object in a file" },
+	END,
+};
+
+static const struct cli_option agents_group_options[] = {
+	{ "state", 0, "STATE", "draft active archived", "list: only these" },
+	{ "search", 0, "TEXT", NULL, "list: only with this text" },
+	END,
+};
+
+static const struct cli_option crews_group_options[] = {
+	{ "state", 0, "STATE", "draft active archived", "list: only these" },
+	{ "search", 0, "TEXT", NULL, "list: only with this text" },
+	END,
+};
+
+static const struct cli_option providers_group_options[] = {
+	{ "state", 0, "STATE", "draft active archived", "list: only these" },
+	{ "search", 0, "TEXT", NULL, "list: only with this text" },
+	END,
+};
+
+static const struct cli_option schedules_group_options[] = {
+	{ "name", 0, "TEXT", NULL, "its name" },
+	{ "timezone", 0, "ZONE", NULL, "an IANA name, such as Europe/Zurich (default UTC)" },
+	{ "misfire", 0, "POLICY", "skip latest all", "what becomes of missed fires" },
+	{ "overlap", 0, "POLICY", "allow forbid replace", "what becomes of a fire while the last run goes on" },
+	{ "input", 'i', "NAME=VALUE", NULL, "an input of the run" },
+	{ "input-json", 0, "FILE", NULL, "inputs from a JSON object in a file" },
+	{ "version", 0, "N", NULL, "run this published version" },
+	{ "timeout", 0, "SECONDS", NULL, "deadline of each run" },
+	{ "limit", 0, "N", NULL, "fires, next: how many" },
+	END,
+};
+
+static const struct cli_option webhooks_group_options[] = {
+	{ "name", 0, "TEXT", NULL, "its name" },
+	{ "mapping", 0, "JSON", NULL, "inputs of the run, with expressions over .body, .headers and .query" },
+	{ "version", 0, "N", NULL, "run this published version" },
+	{ "timeout", 0, "SECONDS", NULL, "deadline of each run" },
+	{ "overlap", 0, "SECONDS", NULL, "rotate: how long the old secret stays good" },
+	{ "limit", 0, "N", NULL, "deliveries: at most this many" },
+	END,
+};
+
+static const struct cli_option outgoing_group_options[] = {
+	{ "name", 0, "TEXT", NULL, "its name" },
+	{ "events", 0, "A,B", NULL, "of: succeeded,failed,cancelled,timeout" },
+	{ "flow", 0, "FLOW", NULL, "only of this flow" },
+	{ "overlap", 0, "SECONDS", NULL, "rotate: how long the old secret stays good" },
+	{ "limit", 0, "N", NULL, "deliveries: at most this many" },
+	END,
+};
+
+static const struct cli_option approvals_group_options[] = {
+	{ "status", 0, "STATUS", "pending approved rejected expired cancelled", "list: only these" },
+	{ "comment", 0, "TEXT", NULL, "a word to the decision" },
+	{ "limit", 0, "N", NULL, "list: at most this many" },
+	END,
+};
+
+static const struct cli_option artifacts_group_options[] = {
+	{ "execution", 0, "EXECUTION", NULL, "list: only of this execution" },
+	{ "limit", 0, "N", NULL, "list: at most this many" },
+	END,
+};
+
+static const struct cli_option users_group_options[] = {
+	{ "role", 0, "ROLE", "viewer executor editor admin", "list: only these" },
+	END,
+};
+
+static const struct cli_option keys_group_options[] = {
+	{ "expires", 0, "TIME", NULL, "create: good until then, such as 2030-01-31T00:00:00Z" },
+	END,
+};
+
+static const struct cli_option audit_group_options[] = {
+	{ "action", 0, "ACTION", NULL, "list: only these" },  { "user", 0, "ID", NULL, "list: only by this user" },
+	{ "from", 0, "TIME", NULL, "list: at or after" },     { "to", 0, "TIME", NULL, "list: before" },
+	{ "limit", 0, "N", NULL, "list: at most this many" }, END,
+};
+
 static const char password_detail[] =
 	"The password is asked for without echo. In scripts it comes from --password-file or WINDLASS_PASSWORD;\n"
 	"it is never an argument. The login is kept in $XDG_CONFIG_HOME/windlass/credentials.json (mode 0600).";
@@ -85,6 +183,131 @@ const struct cli_command cli_commands[] = {
 	{ "executions", "", NULL, 0, 0, "List executions, newest first", "", executions_options, cli_executions },
 	{ "logs", "EXECUTION", NULL, 1, 1, "Print the log lines of an execution", "", logs_options, cli_logs },
 	{ "cancel", "EXECUTION", NULL, 1, 1, "Ask for the end of an execution", "", no_options, cli_cancel },
+	{ "flow", "ACTION FLOW",
+	  "export import versions diff restore duplicate delete undelete sharing share templates from-template", 1, 4,
+	  "Files, versions and sharing of a flow",
+	  "export FLOW [FILE]            the flow as a file that is stable under version control\n"
+	  "import FILE                   make a flow from such a file\n"
+	  "versions FLOW                 its published versions\n"
+	  "diff FLOW [FROM [TO]]         what differs; a version's number or draft each\n"
+	  "restore FLOW VERSION          make the draft what that version was\n"
+	  "duplicate FLOW [NAME]         a copy of the draft\n"
+	  "delete FLOW, undelete ID      delete it; take it back\n"
+	  "sharing FLOW                  who may do what with it\n"
+	  "share FLOW FILE               set that from a JSON or YAML file\n"
+	  "templates                     the examples that come with Windlass\n"
+	  "from-template NAME [NAME]     make a flow of one",
+	  flow_group_options, cli_group_run },
+	{ "tools", "ACTION [TOOL]",
+	  "list get create update delete activate archive versions uses add preview validate test", 1, 4,
+	  "Tools: make them, import them from OpenAPI, try them",
+	  "list, get TOOL                all of them; one\n"
+	  "create FILE, update TOOL FILE from a JSON or YAML file with the tool's members\n"
+	  "add FILE                      one tool for each operation of an OpenAPI document\n"
+	  "preview FILE                  what add would make\n"
+	  "validate TOOL                 check its schemas, credentials and server\n"
+	  "test TOOL                     call it with --input and show what it gives\n"
+	  "activate, archive TOOL        change its state\n"
+	  "versions TOOL, uses TOOL      its history; what uses it\n"
+	  "delete TOOL",
+	  tools_group_options, cli_group_run },
+	{ "agents", "ACTION [AGENT]", "list get create update delete activate archive versions uses", 1, 4, "Agents",
+	  "list, get AGENT               all of them; one\n"
+	  "create FILE                   from a JSON or YAML file with its members\n"
+	  "update AGENT FILE             change those members\n"
+	  "activate, archive AGENT       change its state\n"
+	  "versions AGENT, uses AGENT     its history; what uses it\n"
+	  "delete AGENT",
+	  agents_group_options, cli_group_run },
+	{ "crews", "ACTION [CREW]", "list get create update delete activate archive versions uses", 1, 4, "Crews",
+	  "list, get CREW                all of them; one\n"
+	  "create FILE                   from a JSON or YAML file with its members\n"
+	  "update CREW FILE              change those members\n"
+	  "activate, archive CREW        change its state\n"
+	  "versions CREW, uses CREW       its history; what uses it\n"
+	  "delete CREW",
+	  crews_group_options, cli_group_run },
+	{ "providers", "ACTION [PROVIDER]", "list get create update delete activate archive versions uses validate", 1,
+	  4, "LLM providers",
+	  "list, get PROVIDER            all of them; one\n"
+	  "create FILE                   from a JSON or YAML file with its members\n"
+	  "update PROVIDER FILE          change those members\n"
+	  "activate, archive PROVIDER    change its state\n"
+	  "versions PROVIDER, uses PROVIDER its history; what uses it\n"
+	  "validate PROVIDER             try the connection\n"
+	  "delete PROVIDER",
+	  providers_group_options, cli_group_run },
+	{ "schedules", "ACTION [SCHEDULE]", "list get create update pause resume run delete fires next", 1, 4,
+	  "Runs started by a clock",
+	  "list, get SCHEDULE            all of them; one\n"
+	  "create FLOW CRON              such as: windlass schedules create report '0 9 * * 1-5' --name \"each "
+	  "morning\"\n"
+	  "update SCHEDULE FILE          from a JSON or YAML file\n"
+	  "pause, resume, run SCHEDULE   stop it; go on; fire it now\n"
+	  "fires SCHEDULE                what it has started\n"
+	  "next CRON                     when an expression fires\n"
+	  "delete SCHEDULE",
+	  schedules_group_options, cli_group_run },
+	{ "webhooks", "ACTION [WEBHOOK]", "list get create update rotate delete deliveries", 1, 4,
+	  "Runs started by an event from outside",
+	  "list, get WEBHOOK             all of them; one\n"
+	  "create FLOW                   shows the secret, this once\n"
+	  "update WEBHOOK FILE           from a JSON or YAML file\n"
+	  "rotate WEBHOOK                a new secret; the old one stays good for --overlap seconds\n"
+	  "deliveries WEBHOOK            what came in\n"
+	  "delete WEBHOOK",
+	  webhooks_group_options, cli_group_run },
+	{ "outgoing", "ACTION [WEBHOOK]", "list get create update rotate test delete deliveries redeliver", 1, 4,
+	  "Webhooks that are sent at the end of runs",
+	  "list, get WEBHOOK             all of them; one\n"
+	  "create URL                    shows the secret, this once\n"
+	  "update WEBHOOK FILE           from a JSON or YAML file\n"
+	  "rotate, test WEBHOOK          a new secret; send a test event\n"
+	  "deliveries WEBHOOK            what was sent\n"
+	  "redeliver WEBHOOK DELIVERY    send it once more\n"
+	  "delete WEBHOOK",
+	  outgoing_group_options, cli_group_run },
+	{ "retry", "FROM EXECUTION", "start failed node", 1, 4, "Run an ended execution again as a new one",
+	  "start EXECUTION               everything\n"
+	  "failed EXECUTION              the failed nodes and what follows them\n"
+	  "node EXECUTION NODE           from that node on\n"
+	  "The id of the new execution is printed.",
+	  no_options, cli_group_run },
+	{ "approvals", "ACTION [APPROVAL]", "list approve reject", 1, 4, "What waits for a person",
+	  "list                          all of them\n"
+	  "approve, reject APPROVAL      decide it",
+	  approvals_group_options, cli_group_run },
+	{ "artifacts", "ACTION [ARTIFACT]", "list get delete", 1, 4, "Files that runs leave behind",
+	  "list                          the newest first\n"
+	  "get ARTIFACT [FILE]           its bytes, to standard output or a new file\n"
+	  "delete ARTIFACT",
+	  artifacts_group_options, cli_group_run },
+	{ "quota", "ACTION", "show set usage plans", 1, 4, "Limits and their use",
+	  "show                          each limit and what is used of it\n"
+	  "set QUOTA NUMBER              lower one for your tenant; default takes that back\n"
+	  "usage                         day by day\n"
+	  "plans                         all plans",
+	  no_options, cli_group_run },
+	{ "users", "ACTION [USER]", "list invite invitations withdraw role disable enable delete logout", 1, 4,
+	  "People of the tenant",
+	  "list                          all of them\n"
+	  "invite ADDRESS ROLE           prints the link, this once\n"
+	  "invitations, withdraw ID      open ones; take one back\n"
+	  "role USER ROLE                viewer, executor, editor or admin\n"
+	  "disable, enable, delete USER\n"
+	  "logout USER                   end all logins of the account\n"
+	  "A user is named by address or id.",
+	  users_group_options, cli_group_run },
+	{ "keys", "ACTION [KEY]", "list create delete", 1, 4, "API keys",
+	  "list                          yours; an admin sees all\n"
+	  "create NAME ROLE              prints the key, this once; use it as WINDLASS_TOKEN\n"
+	  "delete KEY",
+	  keys_group_options, cli_group_run },
+	{ "audit", "ACTION", "list export verify", 1, 4, "Who did what",
+	  "list                          the newest first\n"
+	  "export [FILE]                 all entries as lines of JSON\n"
+	  "verify [FILE]                 compute the chain anew, of the server or of an export",
+	  audit_group_options, cli_group_run },
 	{ "register", "", NULL, 0, 0, "Make a tenant and its admin, and log in", password_detail, register_options,
 	  cli_register },
 	{ "login", "", NULL, 0, 0, "Log in to a server",

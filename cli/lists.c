@@ -1,4 +1,5 @@
 /* windlass flows, executions, logs, cancel. */
+#include "cli/lists.h"
 #include "cli/commands.h"
 #include "cli/core/outcome.h"
 #include "cli/core/text.h"
@@ -12,16 +13,7 @@
 #include <string.h>
 
 #define LIST_STANDARD 20
-#define LIST_MOST 10000
 #define PAGE_MOST 100
-
-/* What a list needs besides its path: how its pages follow each other. */
-struct list_plan {
-	const char *path;   /* with a question mark and the filters */
-	const char *member; /* name of the list in the answer */
-	long limit;
-	bool by_cursor;
-};
 
 static bool cursor_is_plain(const char *cursor)
 {
@@ -30,7 +22,7 @@ static bool cursor_is_plain(const char *cursor)
 }
 
 /* The rest of the query for the page behind `answer` (NULL: the first); false when there is none. */
-static bool next_page(const struct list_plan *plan, const struct wl_json *answer, long page, struct wl_buffer *path)
+static bool next_page(const struct cli_list_plan *plan, const struct wl_json *answer, long page, struct wl_buffer *path)
 {
 	const struct wl_json *info = wl_json_get(answer, "page_info");
 	long size = plan->limit < PAGE_MOST ? plan->limit : PAGE_MOST;
@@ -47,8 +39,7 @@ static bool next_page(const struct list_plan *plan, const struct wl_json *answer
 	return cursor_is_plain(cursor);
 }
 
-/* Up to plan->limit rows of all pages; *ret_rows is an array. */
-static int read_list(struct cli *cli, const struct list_plan *plan, struct wl_json **ret_rows, struct wl_error *err)
+int cli_list_read(struct cli *cli, const struct cli_list_plan *plan, struct wl_json **ret_rows, struct wl_error *err)
 {
 	_wl_json_ struct wl_json *rows = wl_json_array();
 	_wl_json_ struct wl_json *answer = NULL;
@@ -75,7 +66,7 @@ static int read_list(struct cli *cli, const struct list_plan *plan, struct wl_js
 	return 0;
 }
 
-static int print_rows_json(const char *member, struct wl_json *rows, struct wl_error *err)
+int cli_list_print_json(const char *member, struct wl_json *rows, struct wl_error *err)
 {
 	_wl_json_ struct wl_json *whole = wl_json_object();
 	if (!whole) {
@@ -89,18 +80,18 @@ static int print_rows_json(const char *member, struct wl_json *rows, struct wl_e
 
 int cli_flows(struct cli *cli, const struct cli_arguments *arguments, struct wl_error *err)
 {
-	struct list_plan plan = { .path = "/flows?sort=name&", .member = "flows" };
+	struct cli_list_plan plan = { .path = "/flows?sort=name&", .member = "flows" };
 	const char *status = cli_value(arguments, "status", NULL);
 	char path[64];
 	(void)snprintf(path, sizeof(path), "/flows?sort=name&%s%s%s", status ? "status=" : "", status ? status : "",
 		       status ? "&" : "");
 	plan.path = path;
 	_wl_json_ struct wl_json *rows = NULL;
-	if (cli_number(arguments, "limit", 1, LIST_MOST, LIST_MOST, &plan.limit, err) < 0 ||
-	    cli_connect(cli, arguments, err) < 0 || read_list(cli, &plan, &rows, err) < 0)
+	if (cli_number(arguments, "limit", 1, CLI_LIST_MOST, CLI_LIST_MOST, &plan.limit, err) < 0 ||
+	    cli_connect(cli, arguments, err) < 0 || cli_list_read(cli, &plan, &rows, err) < 0)
 		return -err->code;
 	if (cli->json)
-		return print_rows_json(plan.member, wl_steal(rows), err);
+		return cli_list_print_json(plan.member, wl_steal(rows), err);
 	_cli_rows_ struct cli_rows table = { .columns = 5 };
 	cli_rows_add(&table, (const char *const[]){ "NAME", "STATUS", "VERSION", "CHANGED", "ID" });
 	for (const struct wl_json *row = wl_json_first(rows); row; row = wl_json_next(row)) {
@@ -147,10 +138,10 @@ int cli_executions(struct cli *cli, const struct cli_arguments *arguments, struc
 	_wl_json_ struct wl_json *flow = NULL;
 	_wl_json_ struct wl_json *rows = NULL;
 	_wl_json_ struct wl_json *flows = NULL;
-	struct list_plan plan = { .member = "executions", .by_cursor = true };
+	struct cli_list_plan plan = { .member = "executions", .by_cursor = true };
 	const char *status = cli_value(arguments, "status", NULL), *wanted = cli_value(arguments, "flow", NULL);
 	wl_buffer_init(&path, 1024);
-	if (cli_number(arguments, "limit", 1, LIST_MOST, LIST_STANDARD, &plan.limit, err) < 0 ||
+	if (cli_number(arguments, "limit", 1, CLI_LIST_MOST, LIST_STANDARD, &plan.limit, err) < 0 ||
 	    cli_connect(cli, arguments, err) < 0 || (wanted && cli_flow_find(cli, wanted, &flow, err) < 0))
 		return -err->code;
 	(void)wl_buffer_append_text(&path, "/executions?");
@@ -161,12 +152,12 @@ int cli_executions(struct cli *cli, const struct cli_arguments *arguments, struc
 	if (path.failed)
 		return wl_fail(err, path.failed, "no memory for a request");
 	plan.path = path.data;
-	if (read_list(cli, &plan, &rows, err) < 0)
+	if (cli_list_read(cli, &plan, &rows, err) < 0)
 		return -err->code;
 	if (cli->json)
-		return print_rows_json(plan.member, wl_steal(rows), err);
-	struct list_plan names = { .path = "/flows?", .member = "flows", .limit = LIST_MOST };
-	if (read_list(cli, &names, &flows, err) < 0)
+		return cli_list_print_json(plan.member, wl_steal(rows), err);
+	struct cli_list_plan names = { .path = "/flows?", .member = "flows", .limit = CLI_LIST_MOST };
+	if (cli_list_read(cli, &names, &flows, err) < 0)
 		return -err->code;
 	return print_executions(rows, flows, err);
 }
@@ -192,7 +183,7 @@ static int print_logs(const struct cli *cli, const struct wl_json *logs, const c
 			return wl_fail(err, ENOMEM, "no memory for the log");
 	}
 	if (cli->json)
-		return print_rows_json("logs", wl_steal(kept), err);
+		return cli_list_print_json("logs", wl_steal(kept), err);
 	return fflush(stdout) == 0 ? 0 : wl_fail(err, EIO, "standard output is closed");
 }
 

@@ -1,3 +1,5 @@
+#include "cli/run.h"
+
 #include "cli/commands.h"
 #include "cli/core/inputs.h"
 #include "cli/core/outcome.h"
@@ -28,8 +30,8 @@ static int merge_file(struct wl_json *inputs, const char *path, struct wl_error 
 	return 0;
 }
 
-static int gather_inputs(const struct cli_arguments *arguments, const struct wl_json *schema, struct wl_json *inputs,
-			 struct wl_error *err)
+int cli_inputs_given(const struct cli_arguments *arguments, const struct wl_json *schema, struct wl_json *inputs,
+		     struct wl_error *err)
 {
 	for (int i = 0; i < arguments->given_count; i++) {
 		const struct cli_given *given = &arguments->given[i];
@@ -60,7 +62,7 @@ static int build_body(const struct cli_arguments *arguments, const struct wl_jso
 	_wl_json_ struct wl_json *config = wl_json_object();
 	if (!body || !inputs || !config)
 		return wl_fail(err, ENOMEM, "no memory for a request");
-	if (gather_inputs(arguments, schema, inputs, err) < 0)
+	if (cli_inputs_given(arguments, schema, inputs, err) < 0)
 		return -err->code;
 	int failed = wl_json_set(body, "inputs", wl_steal(inputs));
 	if (draft)

@@ -157,28 +157,40 @@ int cli_refresh(struct cli *cli, struct wl_error *err)
 	return 0;
 }
 
+/* A 2xx, whatever its body is. */
+static int call_raw(struct cli *cli, const struct cli_call *call, struct cli_response *response, struct wl_error *err)
+{
+	if (!call->anonymous && cli_need_token(cli, err) < 0)
+		return -err->code;
+	if (send_call(cli, call, response, err) < 0)
+		return -err->code;
+	if (response->status == 401 && !call->anonymous) {
+		if (cli_refresh(cli, err) < 0)
+			return -err->code;
+		cli_response_release(response);
+		if (send_call(cli, call, response, err) < 0)
+			return -err->code;
+	}
+	return response->status < 200 || response->status > 299 ? cli_refused(cli, response, err) : 0;
+}
+
 int cli_call(struct cli *cli, const struct cli_call *call, struct cli_answer *ret_answer, struct wl_error *err)
 {
 	*ret_answer = (struct cli_answer){ 0 };
-	if (!call->anonymous && cli_need_token(cli, err) < 0)
-		return -err->code;
 	_cli_response_ struct cli_response response = { 0 };
-	if (send_call(cli, call, &response, err) < 0)
+	if (call_raw(cli, call, &response, err) < 0)
 		return -err->code;
-	if (response.status == 401 && !call->anonymous) {
-		if (cli_refresh(cli, err) < 0)
-			return -err->code;
-		cli_response_release(&response);
-		if (send_call(cli, call, &response, err) < 0)
-			return -err->code;
-	}
-	if (response.status < 200 || response.status > 299)
-		return cli_refused(cli, &response, err);
 	if (response.body.length && wl_json_parse(response.body.data, response.body.length, &ret_answer->json, err) < 0)
 		return wl_fail(err, EPROTO, "%s answered with no JSON", cli->login.url);
 	memcpy(ret_answer->etag, response.etag, sizeof(ret_answer->etag));
 	ret_answer->status = response.status;
 	return 0;
+}
+
+int cli_get_raw(struct cli *cli, const char *path, struct cli_response *ret_response, struct wl_error *err)
+{
+	struct cli_call call = { .method = "GET", .path = path };
+	return call_raw(cli, &call, ret_response, err);
 }
 
 int cli_get(struct cli *cli, const char *path, struct wl_json **ret_json, struct wl_error *err)
