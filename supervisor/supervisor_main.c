@@ -21,6 +21,7 @@
 #include "lib/store/postgres_ledger.h"
 #include "lib/store/redis_event_stream.h"
 #include "lib/store/redis_job_queue.h"
+#include "supervisor/artifacts.h"
 #include "supervisor/committer.h"
 #include "supervisor/keeper.h"
 #include "supervisor/node_pool.h"
@@ -48,7 +49,8 @@ struct supervisor {
 	struct wl_node_results results;
 	struct wl_expression_pool *expressions;
 	struct sandbox_port sandbox;
-	struct egress_rules egress;
+	struct artifact_port artifacts;
+	struct wl_egress_rules egress;
 	struct node_pool pure, effects;
 	struct committer committer;
 	struct finisher finisher;
@@ -171,7 +173,7 @@ static int open_world(struct supervisor *supervisor, struct wl_error *err)
 {
 	const struct wl_settings *settings = &supervisor->settings;
 	int pure_threads = settings->node_threads >= 16 ? (int)settings->node_threads / 4 : 4;
-	if (egress_rules_read(settings->egress_allow, &supervisor->egress, err) < 0)
+	if (wl_egress_rules_read(settings->egress_allow, &supervisor->egress, err) < 0)
 		return -err->code;
 	if (mongo_node_results_open(settings->mongodb_url, &supervisor->results, err) < 0)
 		return wl_fail_within(err, "the document server (setting mongodb_url) does not answer");
@@ -179,9 +181,12 @@ static int open_world(struct supervisor *supervisor, struct wl_error *err)
 		return wl_fail_within(err, "setting eval_socket");
 	if (warden_client_open(settings->warden_socket, &supervisor->sandbox, err) < 0)
 		return wl_fail_within(err, "setting warden_socket");
+	if (artifacts_open(settings, &supervisor->artifacts, err) < 0)
+		return -err->code;
 	struct node_world world = { .expressions = supervisor->expressions,
 				    .eval_ms = (int)settings->eval_ms,
 				    .sandbox = &supervisor->sandbox,
+				    .artifacts = &supervisor->artifacts,
 				    .kill_grace_ms = (uint32_t)settings->kill_grace_ms,
 				    .egress = &supervisor->egress };
 	if (node_pool_start(&supervisor->pure, pure_threads, &world, &supervisor->messages, err) < 0)
@@ -311,6 +316,7 @@ static void stop_all(struct supervisor *supervisor)
 	lease_table_release(&supervisor->leases);
 	supervisor->results.close(supervisor->results.self);
 	supervisor->sandbox.close(supervisor->sandbox.self);
+	supervisor->artifacts.close(supervisor->artifacts.self);
 	wl_expression_pool_close(supervisor->expressions);
 }
 

@@ -274,9 +274,6 @@ static int failure_of(const struct wl_http_client *client, CURLcode code, struct
 	switch (code) {
 	case CURLE_OPERATION_TIMEDOUT:
 		return wl_fail(err, ETIMEDOUT, "%s", message);
-	case CURLE_UNSUPPORTED_PROTOCOL:
-	case CURLE_URL_MALFORMAT:
-		return wl_fail(err, EINVAL, "%s", message);
 	case CURLE_COULDNT_RESOLVE_HOST:
 		return wl_fail(err, ENOENT, "%s", message);
 	case CURLE_COULDNT_CONNECT:
@@ -420,15 +417,14 @@ static int check_request(const struct wl_http_request *request, struct wl_error 
 /* Turn to where the answer points: 1 when there is a next step, 0 when the answer stands. */
 static int follow(struct wl_http_client *client, struct step *step, struct wl_error *err)
 {
-	const char *next = NULL;
 	struct wl_http_response *response = client->response;
-	(void)curl_easy_getinfo(client->easy, CURLINFO_REDIRECT_URL, &next);
+	const char *next = wl_http_response_header(response, "location");
 	if (client->request->redirects == 0 || !is_redirect(response->status) || !next)
 		return 0;
 	if (response->steps >= client->request->redirects)
 		return wl_fail(err, EMLINK, "more than %d redirects", client->request->redirects);
 	struct wl_http_url url = { 0 };
-	if (wl_http_url_read(next, &url, err) < 0) {
+	if (wl_http_url_read(next, &step->url, &url, err) < 0) {
 		(void)wl_fail_within(err, "redirect");
 		err->code = EACCES;
 		return -EACCES;
@@ -474,7 +470,7 @@ int wl_http_send(struct wl_http_client *client, const struct wl_http_request *re
 	response->headers = calloc(WL_HTTP_HEADER_LINES_MAX, sizeof(*response->headers));
 	if (!response->headers)
 		return wl_fail(err, ENOMEM, "no memory for a request");
-	if (check_request(request, err) < 0 || wl_http_url_read(request->url, &step.url, err) < 0)
+	if (check_request(request, err) < 0 || wl_http_url_read(request->url, NULL, &step.url, err) < 0)
 		return -err->code;
 	client->request = request;
 	client->response = response;

@@ -33,12 +33,13 @@ static bool is_hidden_address(const char *url, const char *host)
 	struct in_addr address;
 	if (inet_pton(AF_INET, host, &address) != 1)
 		return false;
-	const char *authority = strstr(url, "://");
-	authority = authority ? authority + 3 : url;
+	const char *authority = strstr(url, "//");
+	authority = authority ? authority + 2 : url;
 	size_t length = strcspn(authority, "/?#");
 	return !memmem(authority, length, host, strlen(host));
 }
 
+/* `text`: as it was written; NULL when the authority comes from the URL that it is relative to. */
 static int read_authority(const char *text, struct wl_http_url *url, struct wl_error *err)
 {
 	_curl_free_ char *scheme = NULL;
@@ -54,7 +55,7 @@ static int read_authority(const char *text, struct wl_http_url *url, struct wl_e
 		return wl_fail(err, EINVAL, "the url must not hold a user or password; send a header instead");
 	if (has_part(url->parsed, CURLUPART_ZONEID))
 		return wl_fail(err, EINVAL, "the url must not name a network interface");
-	if (is_hidden_address(text, host))
+	if (text && is_hidden_address(text, host))
 		return wl_fail(err, EACCES, "write the address in its usual form, %s", host);
 	if (curl_url_get(url->parsed, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK || atoi(port) <= 0)
 		return wl_fail(err, EINVAL, "the url's port is not one of 1 to 65535");
@@ -67,19 +68,41 @@ static int read_authority(const char *text, struct wl_http_url *url, struct wl_e
 	return 0;
 }
 
-int wl_http_url_read(const char *text, struct wl_http_url *ret_url, struct wl_error *err)
+/* Is it absolute, "scheme://…"? */
+static bool is_absolute(const char *text)
+{
+	const char *colon = strstr(text, "://");
+	return colon && colon < text + strcspn(text, "/?#");
+}
+
+/*
+ * libcurl would guess a scheme where none stands, and takes a third slash for nothing: such texts mean different things
+ * to different readers.
+ */
+static int check_start(const char *text, struct wl_error *err)
+{
+	size_t scheme = strncasecmp(text, "http://", 7) == 0 ? 7 : strncasecmp(text, "https://", 8) == 0 ? 8 : 0;
+	if (scheme == 0)
+		return wl_fail(err, EINVAL, "the url must begin with http:// or https://");
+	return text[scheme] == '/' ? wl_fail(err, EINVAL, "the url has no host behind its scheme") : 0;
+}
+
+int wl_http_url_read(const char *text, const struct wl_http_url *base, struct wl_http_url *ret_url,
+		     struct wl_error *err)
 {
 	struct wl_http_url url = { 0 };
 	if (strlen(text) > WL_HTTP_URL_MAX)
 		return wl_fail(err, EINVAL, "the url has more than %d characters", WL_HTTP_URL_MAX);
-	/* without a scheme libcurl would guess one; others are named as such */
-	if (strncasecmp(text, "http://", 7) != 0 && strncasecmp(text, "https://", 8) != 0)
-		return wl_fail(err, EINVAL, "the url must begin with http:// or https://");
-	url.parsed = curl_url();
+	if ((!base || is_absolute(text)) && check_start(text, err) < 0)
+		return -err->code;
+	bool names_host = !base || is_absolute(text) || strncmp(text, "//", 2) == 0;
+	url.parsed = base ? curl_url_dup(base->parsed) : curl_url();
 	if (!url.parsed)
 		return wl_fail(err, ENOMEM, "no memory for a url");
-	CURLUcode code = curl_url_set(url.parsed, CURLUPART_URL, text, 0);
-	int result = code == CURLUE_OK ? read_authority(text, &url, err)
+	/* what servers send as Location often has spaces in it */
+	unsigned flags = base ? CURLU_URLENCODE | CURLU_ALLOW_SPACE : 0;
+	CURLUcode code = curl_url_set(url.parsed, CURLUPART_URL, text, flags);
+	int result = code == CURLUE_OK ? read_authority(names_host ? text : NULL, &url, err)
 				       : wl_fail(err, EINVAL, "the url cannot be read: %s", curl_url_strerror(code));
 	if (result < 0) {
 		wl_http_url_release(&url);
@@ -106,7 +129,7 @@ bool wl_http_url_same_origin(const struct wl_http_url *first, const struct wl_ht
 int wl_http_url_check(const char *url, char ret_host[256], int *ret_port, struct wl_error *err)
 {
 	struct wl_http_url read = { 0 };
-	int result = wl_http_url_read(url, &read, err);
+	int result = wl_http_url_read(url, NULL, &read, err);
 	if (result < 0)
 		return result;
 	if (ret_host)

@@ -17,10 +17,12 @@ struct wl_http_url {
 };
 
 /*
- * Read a URL. 0 and *ret_url, for wl_http_url_release(); -EINVAL when it is of no use, -EACCES for a number that stands
- * for an IPv4 address in a form that hides it, -ENOMEM.
+ * Read a URL; `base` may be NULL, else `text` may be relative to it (RFC 3986 §5). 0 and *ret_url, for
+ * wl_http_url_release(); -EINVAL when it is of no use, -EACCES for a number that stands for an IPv4 address in a form
+ * that hides it, -ENOMEM.
  */
-int wl_http_url_read(const char *text, struct wl_http_url *ret_url, struct wl_error *err);
+int wl_http_url_read(const char *text, const struct wl_http_url *base, struct wl_http_url *ret_url,
+		     struct wl_error *err);
 void wl_http_url_release(struct wl_http_url *url);
 
 /* Same scheme, host and port (RFC 6454)? */
