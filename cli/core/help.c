@@ -87,6 +87,20 @@ static void markdown_options(struct wl_buffer *out, const struct cli_option *opt
 	(void)wl_buffer_append_char(out, '\n');
 }
 
+/* Sentences as they are; what stands in columns keeps them as a code block. */
+static void markdown_detail(struct wl_buffer *out, const char *detail)
+{
+	const char *indent = strstr(detail, "   ") ? "    " : "";
+	while (*detail) {
+		size_t length = strcspn(detail, "\n");
+		(void)wl_buffer_append_text(out, indent);
+		(void)wl_buffer_append(out, detail, length);
+		(void)wl_buffer_append_char(out, '\n');
+		detail += length + (detail[length] == '\n');
+	}
+	(void)wl_buffer_append_char(out, '\n');
+}
+
 void cli_help_markdown(struct wl_buffer *out, const struct cli_command *table)
 {
 	for (const struct cli_command *command = table; command->name; command++) {
@@ -94,7 +108,7 @@ void cli_help_markdown(struct wl_buffer *out, const struct cli_command *table)
 		write_usage(out, command);
 		(void)wl_buffer_appendf(out, "\n%s.\n\n", command->summary);
 		if (*command->detail)
-			(void)wl_buffer_appendf(out, "%s\n\n", command->detail);
+			markdown_detail(out, command->detail);
 		if (command->options && command->options->name)
 			markdown_options(out, command->options);
 	}
