@@ -139,7 +139,9 @@ def route(document, path, method, item, operation):
         fields.append(f".role = WEB_ROLE_{role.upper()}")
     if parameters:
         fields += [f".parameters = parameters_{name}", f".parameter_count = {len(parameters)}"]
-    call = f"select status, body, etag, location, effects from {SCHEMAS.get(role, 'api')}.{name}($1::json, $2::json)"
+    function = f"{SCHEMAS.get(role, 'api')}.{name}"
+    fields.append(f".function = {c_text(function)}")
+    call = f"select status, body, etag, location, effects from {function}($1::json, $2::json)"
     fields.append(f".call = {c_text(call)}")
     if schema is RAW:
         fields.append(".body_raw = true")

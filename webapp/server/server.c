@@ -8,6 +8,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/store/mongo_node_results.h"
+#include "lib/store/postgres_session.h"
 #include "webapp/server/api_call.h"
 #include "webapp/server/event_channel.h"
 #include "webapp/server/event_watch.h"
@@ -238,6 +239,29 @@ static int compile_schemas(struct wl_error *err)
 	return 0;
 }
 
+/* Operations without a handler must have their function: {schema.name,...} of those that lack it. */
+static int find_functions(PGconn *conn, struct wl_error *err)
+{
+	_wl_buffer_ struct wl_buffer names;
+	wl_postgres_array_begin(&names);
+	for (int i = 0; i < web_route_count; i++)
+		if (!web_handler_of(web_routes[i].operation))
+			wl_postgres_array_text(&names, web_routes[i].function);
+	if (wl_postgres_array_end(&names, err) < 0)
+		return -err->code;
+	const char *values[] = { names.data };
+	_wl_pg_result_ PGresult *result = PQexecParams(conn,
+						       "select string_agg(f, ', ') from unnest($1::text[]) f "
+						       "where to_regprocedure(f || '(json, json)') is null",
+						       1, NULL, values, NULL, NULL, 0);
+	if (PQresultStatus(result) != PGRES_TUPLES_OK)
+		return wl_fail(err, EIO, "PostgreSQL cannot be asked for the API's functions");
+	if (PQgetisnull(result, 0, 0))
+		return 0;
+	return wl_fail(err, EINVAL, "operations of specs/openapi.yaml have neither a handler nor a function: %.300s",
+		       PQgetvalue(result, 0, 0));
+}
+
 /* PostgreSQL and Redis must answer now, so that a wrong setting is seen at start. */
 static int reach_servers(struct wl_error *err)
 {
@@ -248,6 +272,8 @@ static int reach_servers(struct wl_error *err)
 		rc = wl_fail(err, ECONNREFUSED,
 			     "PostgreSQL does not answer at WINDLASS_POSTGRES_URL (postgres_url): %.*s",
 			     (int)strcspn(why, "\n"), why);
+	else
+		find_functions(conn, err) < 0 ? wl_log(WL_LOG_WARNING, "%s", err->text) : (void)0; /* STRICT */
 	PQfinish(conn);
 	struct wl_redis_address address;
 	redisContext *redis = NULL;

@@ -62,6 +62,7 @@ struct web_route {
 	enum web_role role;    /* the least one; WEB_ROLE_NONE: no token is needed */
 	const struct web_parameter *parameters;
 	int parameter_count;
+	const char *function;	 /* its function of PostgreSQL, with the schema */
 	const char *call;	 /* the SQL that calls the operation's function, with $1 the actor and $2 the request */
 	const char *body_schema; /* JSON Schema draft 7; NULL: the operation takes no body */
 	bool body_raw;		 /* any bytes of any type: the handler reads request->body itself */
