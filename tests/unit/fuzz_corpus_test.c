@@ -36,6 +36,16 @@
 #undef FUZZ_ASSERT
 #define LLVMFuzzerTestOneInput fuzz_plain_path
 #include "tests/fuzz/plain_path_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_zone
+#include "tests/fuzz/zone_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_cron
+#include "tests/fuzz/cron_fuzz.c"
 
 static int run_folder(const char *name, int (*target)(const uint8_t *, size_t))
 {
@@ -72,6 +82,8 @@ static void the_corpus_holds(void **state)
 	assert_true(run_folder("expression_text", fuzz_expression_text) > 0);
 	assert_true(run_folder("eval_frame", fuzz_eval_frame) > 0);
 	assert_true(run_folder("plain_path", fuzz_plain_path) > 0);
+	assert_true(run_folder("zone", fuzz_zone) > 0);
+	assert_true(run_folder("cron", fuzz_cron) > 0);
 }
 
 int main(void)
