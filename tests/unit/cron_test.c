@@ -48,66 +48,67 @@ static int64_t instant(const char *utc)
 /* ---- expressions
  * ------------------------------------------------------------------------------------------------------ */
 
+static const struct {
+	const char *text, *part;
+} refused[] = {
+	{ "", "0 fields" },
+	{ "* * * *", "4 fields" },
+	{ "* * * * * * *", "7 fields" },
+	{ "@daily", "1 fields" },
+	{ "60 * * * *", "minute goes from 0 to 59" },
+	{ "-1 * * * *", "minute has no value" },
+	{ "* 24 * * *", "hour goes from 0 to 23" },
+	{ "* * 0 * *", "day of the month goes from 1 to 31" },
+	{ "* * 32 * *", "day of the month" },
+	{ "* * * 0 *", "month goes from 1 to 12" },
+	{ "* * * 13 *", "month goes" },
+	{ "* * * * 8", "day of the week goes from 0 to 7" },
+	{ "60 * * * * *", "second goes" },
+	{ "* * * JANUARY *", "month has 'U'" },
+	{ "* * * * MONDAY", "day of the week has 'D'" },
+	{ "* * * MON *", "month has no value" },
+	{ "MON * * * *", "minute has no value" },
+	{ "5-1 * * * *", "ends before it begins" },
+	{ "* * * DEC-JAN *", "ends before it begins" },
+	{ "*/0 * * * *", "step that is not from 1 to 59" },
+	{ "*/60 * * * *", "step that is not" },
+	{ "*/ * * * *", "step that is not" },
+	{ "5/10 * * * *", "step behind something else" },
+	{ "1,,2 * * * *", "no value" },
+	{ "1, * * * *", "no value" },
+	{ ",1 * * * *", "no value" },
+	{ "1- * * * *", "no value" },
+	{ "1-2-3 * * * *", "'-'" },
+	{ "*5 * * * *", "'5'" },
+	{ "** * * * *", "'*'" },
+	{ "1.5 * * * *", "'.'" },
+	{ "99999999999999999999 * * * *", "minute goes" },
+	{ "4294967301 * * * *", "minute goes" },
+	{ "0x5 * * * *", "'x'" },
+	{ "+5 * * * *", "no value" },
+	{ "0 0 L * *", "extension" },
+	{ "0 0 15W * *", "'W'" },
+	{ "0 0 ? * *", "extension" },
+	{ "0 0 * * 5#2", "'#'" },
+	{ "H 0 * * *", "extension" },
+	{ "0 0 30 2 *", "never fires" },
+	{ "0 0 31 2,4,6,9,11 *", "never fires" },
+	{ "0 0 30-31 FEB */2", "never fires" },
+	{ "0\n0 * * *", "4 fields" },
+	{ "0\n0 * * * *", "'\n'" },
+	{ "\xc2\xbd * * * *", "no value" },
+};
+
 static void what_is_refused(void **state)
 {
 	(void)state;
-	static const struct {
-		const char *text, *part;
-	} rows[] = {
-		{ "", "0 fields" },
-		{ "* * * *", "4 fields" },
-		{ "* * * * * * *", "7 fields" },
-		{ "@daily", "1 fields" },
-		{ "60 * * * *", "minute goes from 0 to 59" },
-		{ "-1 * * * *", "minute has no value" },
-		{ "* 24 * * *", "hour goes from 0 to 23" },
-		{ "* * 0 * *", "day of the month goes from 1 to 31" },
-		{ "* * 32 * *", "day of the month" },
-		{ "* * * 0 *", "month goes from 1 to 12" },
-		{ "* * * 13 *", "month goes" },
-		{ "* * * * 8", "day of the week goes from 0 to 7" },
-		{ "60 * * * * *", "second goes" },
-		{ "* * * JANUARY *", "month has 'U'" },
-		{ "* * * * MONDAY", "day of the week has 'D'" },
-		{ "* * * MON *", "month has no value" },
-		{ "MON * * * *", "minute has no value" },
-		{ "5-1 * * * *", "ends before it begins" },
-		{ "* * * DEC-JAN *", "ends before it begins" },
-		{ "*/0 * * * *", "step that is not from 1 to 59" },
-		{ "*/60 * * * *", "step that is not" },
-		{ "*/ * * * *", "step that is not" },
-		{ "5/10 * * * *", "step behind something else" },
-		{ "1,,2 * * * *", "no value" },
-		{ "1, * * * *", "no value" },
-		{ ",1 * * * *", "no value" },
-		{ "1- * * * *", "no value" },
-		{ "1-2-3 * * * *", "'-'" },
-		{ "*5 * * * *", "'5'" },
-		{ "** * * * *", "'*'" },
-		{ "1.5 * * * *", "'.'" },
-		{ "99999999999999999999 * * * *", "minute goes" },
-		{ "4294967301 * * * *", "minute goes" },
-		{ "0x5 * * * *", "'x'" },
-		{ "+5 * * * *", "no value" },
-		{ "0 0 L * *", "extension" },
-		{ "0 0 15W * *", "'W'" },
-		{ "0 0 ? * *", "extension" },
-		{ "0 0 * * 5#2", "'#'" },
-		{ "H 0 * * *", "extension" },
-		{ "0 0 30 2 *", "never fires" },
-		{ "0 0 31 2,4,6,9,11 *", "never fires" },
-		{ "0 0 30-31 FEB */2", "never fires" },
-		{ "0\n0 * * *", "4 fields" },
-		{ "0\n0 * * * *", "'\n'" },
-		{ "\xc2\xbd * * * *", "no value" },
-	};
-	for (size_t i = 0; i < WL_COUNT_OF(rows); i++) {
+	for (size_t i = 0; i < WL_COUNT_OF(refused); i++) {
 		struct wl_cron cron;
 		struct wl_error err = { 0 };
-		if (wl_cron_parse(rows[i].text, &cron, &err) != -EINVAL)
-			fail_msg("'%s' was taken", rows[i].text);
-		if (!strstr(err.text, rows[i].part))
-			fail_msg("'%s': %s", rows[i].text, err.text);
+		if (wl_cron_parse(refused[i].text, &cron, &err) != -EINVAL)
+			fail_msg("'%s' was taken", refused[i].text);
+		if (!strstr(err.text, refused[i].part))
+			fail_msg("'%s': %s", refused[i].text, err.text);
 	}
 	char longest[WL_CRON_TEXT + 2];
 	memset(longest, ' ', sizeof(longest));
