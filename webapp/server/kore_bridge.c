@@ -275,7 +275,9 @@ static struct web_request *arrive(struct http_request *req)
 static void put_headers(struct http_request *req, const struct web_request *request)
 {
 	for (int i = 0; i < request->header_count; i++)
-		http_response_header(req, request->headers[i].name, request->headers[i].value);
+		http_response_header(req, request->headers[i].name,
+				     request->headers[i].long_value ? request->headers[i].long_value
+								    : request->headers[i].value);
 	http_response_header(req, "x-request-id", request->id);
 	http_response_header(req, "cache-control", "no-store");
 	http_response_header(req, "x-content-type-options", "nosniff");
@@ -315,9 +317,8 @@ static void open_stream(struct http_request *req, struct web_request *request)
 		http_response(req, 503, NULL, 0);
 		return;
 	}
-	req->flags |= HTTP_REQUEST_NO_CONTENT_LENGTH;
 	connection->flags |= CONN_IS_BUSY; /* kore then waits for no further request on it */
-	http_response(req, 200, NULL, 0);
+	http_response(req, request->status, NULL, 0);
 	connection->flags = (uint16_t)(connection->flags & ~CONN_CLOSE_EMPTY);
 	connection->http_timeout = 0;
 	connection->idle_timer.length = UINT64_MAX;
@@ -371,9 +372,13 @@ void web_stream_cut(struct web_stream *stream)
 
 static void send_answer(struct http_request *req, struct web_request *request)
 {
+	bool streams = request->stream_opened && (request->status == 200 || request->status == 206);
 	put_headers(req, request);
 	web_metrics_answered(request);
-	if (request->stream_opened && request->status == 200 && req->owner && request->method != WEB_HEAD)
+	/* of a body that is not sent here, kore knows no length; a 304 has none of its own (RFC 9110 §8.6) */
+	if (streams || request->status == 304)
+		req->flags |= HTTP_REQUEST_NO_CONTENT_LENGTH;
+	if (streams && req->owner && request->method != WEB_HEAD)
 		open_stream(req, request);
 	else
 		http_response(req, request->status, request->answer.length ? request->answer.data : NULL,

@@ -10,11 +10,22 @@ static const struct {
 	int status;
 	const char *title;
 } titles[] = {
-	{ 400, "Bad Request" },	      { 401, "Unauthorized" },		 { 403, "Forbidden" },
-	{ 404, "Not Found" },	      { 405, "Method Not Allowed" },	 { 409, "Conflict" },
-	{ 411, "Length Required" },   { 412, "Precondition Failed" },	 { 413, "Content Too Large" },
-	{ 414, "URI Too Long" },      { 415, "Unsupported Media Type" }, { 422, "Unprocessable Content" },
-	{ 429, "Too Many Requests" }, { 500, "Internal Server Error" },	 { 503, "Service Unavailable" },
+	{ 400, "Bad Request" },
+	{ 401, "Unauthorized" },
+	{ 403, "Forbidden" },
+	{ 404, "Not Found" },
+	{ 405, "Method Not Allowed" },
+	{ 409, "Conflict" },
+	{ 411, "Length Required" },
+	{ 412, "Precondition Failed" },
+	{ 413, "Content Too Large" },
+	{ 414, "URI Too Long" },
+	{ 415, "Unsupported Media Type" },
+	{ 422, "Unprocessable Content" },
+	{ 416, "Range Not Satisfiable" },
+	{ 429, "Too Many Requests" },
+	{ 500, "Internal Server Error" },
+	{ 503, "Service Unavailable" },
 };
 
 struct web_request *web_request_new(void)
@@ -46,6 +57,8 @@ void web_request_release(struct web_request *request)
 	web_parameters_release(&request->parameters);
 	wl_json_free(request->json);
 	wl_buffer_release(&request->answer);
+	for (int i = 0; i < request->header_count; i++)
+		free(request->headers[i].long_value);
 	free(request->path);
 	free(request->query);
 	free(request->body);
@@ -60,7 +73,13 @@ void web_answer_header(struct web_request *request, const char *name, const char
 	va_list args;
 	va_start(args, fmt);
 	header->name = name;
-	(void)vsnprintf(header->value, sizeof(header->value), fmt, args);
+	int length = vsnprintf(header->value, sizeof(header->value), fmt, args);
+	va_end(args);
+	if (length < (int)sizeof(header->value))
+		return;
+	va_start(args, fmt);
+	if (vasprintf(&header->long_value, fmt, args) < 0)
+		header->long_value = NULL;
 	va_end(args);
 }
 
@@ -195,6 +214,16 @@ void web_answer_stream(struct web_request *request, void (*opened)(struct web_re
 	request->stream_context = context;
 	web_answer_header(request, "x-accel-buffering", "no");
 	web_answer_text(request, 200, "text/event-stream");
+}
+
+void web_answer_download(struct web_request *request, void (*opened)(struct web_request *, struct web_stream *),
+			 void (*gone)(void *context), void *context)
+{
+	request->stream_opened = opened;
+	request->stream_gone = gone;
+	request->stream_context = context;
+	web_exchange_close_after(request->exchange);
+	web_answer_text(request, request->status, "application/octet-stream");
 }
 
 static void comma(struct wl_buffer *buffer)

@@ -19,6 +19,7 @@
 struct web_answer_header {
 	const char *name; /* a literal */
 	char value[192];
+	char *long_value; /* in place of `value` when that has no room for it */
 };
 
 struct web_request {
@@ -91,6 +92,13 @@ void web_answer_too_many(struct web_request *request, int retry_s, const char *f
 /* Answer with a stream of server-sent events; `opened` gets it when the head is sent. */
 void web_answer_stream(struct web_request *request, void (*opened)(struct web_request *, struct web_stream *),
 		       void (*gone)(void *context), void *context);
+
+/*
+ * Answer with a body that comes piece by piece: the status stands in request->status, 200 or 206, and the headers,
+ * content-length among them. `opened` gets the stream when the head is sent; it is not called for HEAD.
+ */
+void web_answer_download(struct web_request *request, void (*opened)(struct web_request *, struct web_stream *),
+			 void (*gone)(void *context), void *context);
 
 /* Append "name": <JSON string or null> with a comma before it unless the last byte opens an object. */
 void web_member_text(struct wl_buffer *buffer, const char *name, const char *text);

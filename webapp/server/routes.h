@@ -26,6 +26,7 @@ struct web_request;
 	X(audit_log_list)                                                                                              \
 	X(audit_log_export)                                                                                            \
 	X(audit_log_verify)                                                                                            \
+	X(artifacts_content)                                                                                           \
 	X(openapi_get)                                                                                                 \
 	X(healthz)                                                                                                     \
 	X(readyz)                                                                                                      \

@@ -11,6 +11,7 @@
 #include "lib/store/postgres_session.h"
 #include "webapp/server/api_call.h"
 #include "webapp/server/event_channel.h"
+#include "webapp/server/artifact_content.h"
 #include "webapp/server/event_watch.h"
 #include "webapp/server/login_limit.h"
 #include "webapp/server/metrics.h"
@@ -344,6 +345,7 @@ static int check_all(struct wl_error *err)
 	rc = rc ? rc : compile_schemas(err);
 	rc = rc ? rc : reach_servers(err);
 	rc = rc ? rc : check_tls(settings, err);
+	rc = rc ? rc : web_artifacts_open(settings, err);
 	rc = rc ? rc : settle_port(&web.settings, err);
 	return rc ? rc : web_metrics_open((int)settings->web_workers, err);
 }
