@@ -12,10 +12,12 @@
 #include "lib/store/postgres_session.h"
 #include "scheduler/scheduler.h"
 
-/* X(NAME, name): clock must not be late; house may be; sending waits for servers of others */
+/* X(NAME, name): clock must not be late; house may be; objects waits for the object store, sending for servers of
+ * others */
 #define SCHEDULER_CHORE_GROUPS(X)                                                                                      \
 	X(CLOCK, "clock")                                                                                              \
 	X(HOUSE, "house")                                                                                              \
+	X(OBJECTS, "objects")                                                                                          \
 	X(SENDING, "sending")
 
 enum chore_group {
@@ -26,7 +28,9 @@ enum chore_group {
 };
 
 /* X(name, group, period_ms): chore_<name>() in scheduler/chore_<name>.c */
-#define SCHEDULER_CHORES(X) X(audit, HOUSE, 1000)
+#define SCHEDULER_CHORES(X)                                                                                            \
+	X(audit, HOUSE, 1000)                                                                                          \
+	X(objects, OBJECTS, 2000)
 
 /* What the chores of one group have. */
 struct chore_desk {
