@@ -32,6 +32,11 @@ enum wl_program {
 	  "logins a minute from one network address with one e-mail address, in each worker; 0: no limit")             \
 	X(address_logins_per_minute, 240, 0, 60000, "logins", WL_PROGRAM_WEB,                                          \
 	  "logins and registrations a minute from one network address, in each worker; 0: no limit")                   \
+	X(operator_token_s, 900, 60, 86400, "s", WL_PROGRAM_WEB,                                                       \
+	  "life of an operator's token; it cannot be refreshed")                                                       \
+	X(invite_s, 604800, 60, 31536000, "s", WL_PROGRAM_WEB, "how long an invitation can be accepted")               \
+	X(purge_grace_s, 2592000, 0, 315360000, "s", WL_PROGRAM_WEB,                                                   \
+	  "how long a deleted tenant can be brought back before it is purged")                                         \
 	X(tenant_streams, 256, 1, 65536, "streams", WL_PROGRAM_WEB,                                                    \
 	  "event streams that one tenant may have open in each worker")                                                \
 	X(body_max, 10485760, 1024, 104857600, "bytes", WL_PROGRAM_WEB, "largest request body")                        \
@@ -75,6 +80,12 @@ enum wl_program {
 	X(warden_socket, "", WL_PROGRAM_SUPERVISOR | WL_PROGRAM_WARDEN, "unix socket of the sandbox warden")           \
 	X(eval_socket, "", WL_PROGRAM_EVAL | WL_PROGRAM_SUPERVISOR | WL_PROGRAM_WEB,                                   \
 	  "unix socket of the expression server")                                                                      \
+	X(public_url, "", WL_PROGRAM_WEB,                                                                              \
+	  "address of this server as people reach it, for links in mails; empty: its bind address and port")           \
+	X(smtp_url, "", WL_PROGRAM_SCHEDULER,                                                                          \
+	  "mail server, as smtp://user:password@host:port or smtps://...; empty: links are logged and no mail is "     \
+	  "sent")                                                                                                      \
+	X(mail_from, "windlass@localhost", WL_PROGRAM_SCHEDULER, "address that mails come from")                       \
 	X(tls_certificate, "", WL_PROGRAM_WEB, "PEM file of the certificate chain; with tls_key: serve https")         \
 	X(tls_key, "", WL_PROGRAM_WEB, "PEM file of the certificate's private key")                                    \
 	X(token_key, "", WL_PROGRAM_WEB, "key that signs access tokens, 64 or more hex digits")                        \

@@ -110,24 +110,46 @@ int wl_token_read(const struct wl_token_key *key, const char *token, int64_t now
 	claims.expires_s = jwt_get_grant_int(jwt, "exp");
 	if (claims.expires_s <= now_s)
 		return wl_fail(err, EACCES, "the token has expired");
-	if (tenant < 1 || tenant > WL_TOKEN_TENANT_MAX || !copy_claim(jwt, "sub", claims.user, sizeof(claims.user)) ||
-	    !wl_uuid_valid(claims.user) || !copy_claim(jwt, "fam", claims.family, sizeof(claims.family)) ||
-	    !wl_uuid_valid(claims.family) || !copy_claim(jwt, "role", claims.role, sizeof(claims.role)))
+	if (!copy_claim(jwt, "sub", claims.user, sizeof(claims.user)) || !wl_uuid_valid(claims.user) ||
+	    !copy_claim(jwt, "fam", claims.family, sizeof(claims.family)) || !wl_uuid_valid(claims.family) ||
+	    !copy_claim(jwt, "role", claims.role, sizeof(claims.role)))
+		return wl_fail(err, EACCES, "the token lacks a claim");
+	/* operators belong to no tenant, everybody else to one */
+	bool is_operator = strcmp(claims.role, WL_TOKEN_OPERATOR) == 0;
+	if (is_operator ? tenant != 0 : tenant < 1 || tenant > WL_TOKEN_TENANT_MAX)
 		return wl_fail(err, EACCES, "the token lacks a claim");
 	claims.tenant = (int)tenant;
 	*ret_claims = claims;
 	return 0;
 }
 
-#define RANDOM_TEXT 43 /* base64url of 32 bytes without padding */
+#define RANDOM_TEXT (WL_LINK_TOKEN - 1)
+
+void wl_link_token_make(char ret_token[WL_LINK_TOKEN])
+{
+	unsigned char bits[32];
+	randombytes_buf(bits, sizeof(bits));
+	sodium_bin2base64(ret_token, WL_LINK_TOKEN, bits, sizeof(bits), sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+	sodium_memzero(bits, sizeof(bits));
+}
+
+void wl_api_key_make(char ret_key[WL_API_KEY])
+{
+	memcpy(ret_key, WL_API_KEY_PREFIX, strlen(WL_API_KEY_PREFIX));
+	wl_link_token_make(ret_key + strlen(WL_API_KEY_PREFIX));
+}
+
+bool wl_api_key_looks_like(const char *text)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+	return strncmp(text, WL_API_KEY_PREFIX, strlen(WL_API_KEY_PREFIX)) == 0 && strlen(text) == WL_API_KEY - 1 &&
+	       strspn(text + strlen(WL_API_KEY_PREFIX), digits) == RANDOM_TEXT;
+}
 
 void wl_refresh_token_make(const char family[WL_UUID_TEXT], char ret_token[WL_REFRESH_TOKEN],
 			   unsigned char ret_digest[WL_SHA256_BYTES])
 {
-	unsigned char bits[32];
-	randombytes_buf(bits, sizeof(bits));
-	sodium_bin2base64(ret_token, RANDOM_TEXT + 1, bits, sizeof(bits), sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-	sodium_memzero(bits, sizeof(bits));
+	wl_link_token_make(ret_token);
 	memcpy(ret_token + RANDOM_TEXT, family, WL_UUID_TEXT);
 	wl_sha256(ret_token, strlen(ret_token), ret_digest);
 }

@@ -17,6 +17,11 @@
 #define WL_TOKEN_MAX 2048 /* longest access token that is looked at, bytes */
 #define WL_TOKEN_ROLE 16
 #define WL_TOKEN_TENANT_MAX 999999999
+#define WL_TOKEN_OPERATOR "operator" /* the role whose tokens are of no tenant: theirs is 0 */
+
+#define WL_LINK_TOKEN 44 /* 256 random bits as base64url (RFC 4648 section 5) without padding, and the NUL */
+#define WL_API_KEY_PREFIX "wlk_"
+#define WL_API_KEY (WL_LINK_TOKEN + 4)
 
 #define WL_REFRESH_TOKEN 80 /* 43 characters of base64url, the 36 of its login's family, and the NUL */
 
@@ -45,6 +50,13 @@ int wl_token_make(const struct wl_token_key *key, const struct wl_token_claims *
  */
 int wl_token_read(const struct wl_token_key *key, const char *token, int64_t now_s, struct wl_token_claims *ret_claims,
 		  struct wl_error *err);
+
+/* Draw the token of a link that is mailed. */
+void wl_link_token_make(char ret_token[WL_LINK_TOKEN]);
+
+/* Draw an API key; and whether a text may be one, without asking anybody. */
+void wl_api_key_make(char ret_key[WL_API_KEY]);
+bool wl_api_key_looks_like(const char *text);
 
 /* Make a refresh token of a family, and the digest of it that is stored. The digest covers the family too. */
 void wl_refresh_token_make(const char family[WL_UUID_TEXT], char ret_token[WL_REFRESH_TOKEN],

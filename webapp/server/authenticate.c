@@ -1,7 +1,11 @@
-/* Who asks: the access token of the Authorization header (RFC 6750), and whether its login still stands. */
+/*
+ * Who asks: the access token or the API key of the Authorization header (RFC 6750), and whether the login or the key
+ * still stands. What was checked is believed for WEB_SESSION_RECHECK_MS.
+ */
 #include "lib/base/clock.h"
 #include "lib/secrets/digest.h"
 #include "webapp/server/server.h"
+#include "webapp/server/session_tokens.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,35 +18,56 @@ struct check {
 	unsigned char digest[WL_SHA256_BYTES];
 };
 
+enum check_column { COLUMN_OUTCOME, COLUMN_ROLE, COLUMN_KEY, COLUMN_TENANT, COLUMN_USER, COLUMN_EXPIRES };
+
 static void refuse(struct web_request *request, const char *detail)
 {
-	web_answer_header(request, "www-authenticate", "Bearer realm=\"windlass\", error=\"invalid_token\"");
-	web_answer_problem(request, 401, "%s", detail);
+	web_answer_unauthorized(request, "invalid_token", detail);
 }
 
-static void session_checked(struct pg_job *job)
+/* An API key says nothing by itself: whose it is comes with the check. */
+static void take_key(struct web_identity *identity, const struct pg_job *job)
+{
+	int64_t expires_s = pg_number(job, 0, 0, COLUMN_EXPIRES);
+	identity->tenant = (int)pg_number(job, 0, 0, COLUMN_TENANT);
+	identity->expires_s = expires_s ? expires_s : INT64_MAX;
+	(void)snprintf(identity->key, sizeof(identity->key), "%s", pg_text(job, 0, 0, COLUMN_KEY));
+	(void)snprintf(identity->user, sizeof(identity->user), "%s", pg_text(job, 0, 0, COLUMN_USER));
+	identity->family[0] = '\0';
+}
+
+static void checked(struct pg_job *job)
 {
 	struct check *check = job->context;
 	struct web_request *request = check->request;
-	const char *alive = job->outcome == PG_DONE && pg_rows(job, 0) ? pg_text(job, 0, 0, 0) : NULL;
-	if (web_job_failed(request, job)) {
-		/* answered */
-	} else if (!alive || alive[0] != 't') {
-		web_token_cache_drop(web.tokens, check->digest);
-		refuse(request, "this login has ended");
-	} else {
-		web_token_cache_put(web.tokens, check->digest, &request->identity, (int64_t)wl_clock_boot_ms());
-		check->then(request);
+	if (!web_job_failed(request, job)) {
+		const char *outcome = pg_rows(job, 0) ? pg_text(job, 0, 0, COLUMN_OUTCOME) : "ended";
+		bool good = strcmp(outcome, "ok") == 0;
+		if (good) { /* the role is the one of today, not of when the token was signed */
+			request->identity.role = web_role_of(pg_text(job, 0, 0, COLUMN_ROLE));
+			if (PQnfields(job->steps[0].result) > COLUMN_KEY)
+				take_key(&request->identity, job);
+			web_token_cache_put(web.tokens, check->digest, &request->identity, (int64_t)wl_clock_boot_ms());
+			check->then(request);
+		} else {
+			web_token_cache_drop(web.tokens, check->digest);
+			if (strcmp(outcome, "ended") == 0)
+				refuse(request, "this login has ended");
+			else
+				web_answer_problem(request, 403, "this tenant is %s", outcome);
+		}
 	}
 	web_request_release(request);
 	free(check);
 }
 
-static void check_session(struct web_request *request, const unsigned char *digest,
-			  void (*then)(struct web_request *request))
+/* Ask whether it still counts; `token` is of the kind that is_key says, and in request->identity unless it is a key. */
+static void check_login(struct web_request *request, const unsigned char *digest, bool is_key,
+			void (*then)(struct web_request *request))
 {
+	char address[64] = "";
 	struct check *check = calloc(1, sizeof(*check));
-	struct pg_job *job = check ? pg_job_new(0, session_checked, check) : NULL;
+	struct pg_job *job = check ? pg_job_new(0, checked, check) : NULL;
 	if (!job) {
 		free(check);
 		web_answer_unavailable(request, 1, "no memory");
@@ -51,8 +76,19 @@ static void check_session(struct web_request *request, const unsigned char *dige
 	check->request = web_request_hold(request);
 	check->then = then;
 	memcpy(check->digest, digest, sizeof(check->digest));
-	pg_job_step(job, SQL_SESSION_ALIVE);
-	pg_job_value(job, request->identity.family);
+	if (is_key) {
+		pg_job_step(job, SQL_KEY_CHECK);
+		pg_job_bytes(job, digest, WL_SHA256_BYTES);
+		pg_job_value(job, web_exchange_peer(request->exchange, address, sizeof(address)));
+		pg_job_value(job, request->id);
+	} else if (request->identity.role == WEB_ROLE_OPERATOR) {
+		pg_job_step(job, SQL_OPERATOR_CHECK);
+		pg_job_value(job, request->identity.user);
+		pg_job_value(job, request->identity.family);
+	} else {
+		pg_job_step(job, SQL_SESSION_CHECK);
+		pg_job_value(job, request->identity.family);
+	}
 	pg_submit(web.postgres, job);
 }
 
@@ -77,8 +113,7 @@ void web_authenticate(struct web_request *request, void (*then)(struct web_reque
 {
 	const char *header = web_exchange_header(request->exchange, "authorization");
 	if (!header) {
-		web_answer_header(request, "www-authenticate", "Bearer realm=\"windlass\"");
-		web_answer_problem(request, 401, "this needs an access token");
+		web_answer_unauthorized(request, NULL, "this needs an access token");
 		return;
 	}
 	if (strncasecmp(header, "Bearer ", 7) != 0) {
@@ -87,13 +122,13 @@ void web_authenticate(struct web_request *request, void (*then)(struct web_reque
 	}
 	const char *token = header + 7 + strspn(header + 7, " ");
 	unsigned char digest[WL_SHA256_BYTES];
-	bool fresh = false;
+	bool fresh = false, is_key = wl_api_key_looks_like(token);
 	int64_t now_s = wl_clock_wall_ms() / 1000, now_ms = (int64_t)wl_clock_boot_ms();
 	wl_sha256(token, strlen(token), digest);
 	bool known = web_token_cache_get(web.tokens, digest, now_s, now_ms, WEB_SESSION_RECHECK_MS, &request->identity,
 					 &fresh);
 	if (known && fresh)
 		then(request);
-	else if (known || verify(request, token, now_s))
-		check_session(request, digest, then);
+	else if (known || is_key || verify(request, token, now_s))
+		check_login(request, digest, is_key, then);
 }

@@ -512,7 +512,7 @@ static void ask_logins(uint64_t now)
 	if (!job)
 		return; /* no memory: again when it is due */
 	asking_logins = true;
-	pg_job_step(job, SQL_SESSIONS_ENDED);
+	pg_job_step(job, SQL_LOGINS_ENDED);
 	pg_job_value(job, families.data);
 	pg_submit(web.postgres, job);
 }
@@ -574,7 +574,7 @@ void web_event_watch_start(struct web_request *request, const char *eid, const c
 	watch->listener = (struct web_event_listener){ .confirmed = confirmed, .happened = happened };
 	(void)snprintf(watch->listener.eid, sizeof(watch->listener.eid), "%s", eid);
 	watch->tenant = identity->tenant;
-	memcpy(watch->family, identity->family, sizeof(watch->family));
+	memcpy(watch->family, *identity->key ? identity->key : identity->family, sizeof(watch->family));
 	watch->expires_s = identity->expires_s;
 	watch->references = 1;
 	watch->resumed = last_id && read_id(last_id, &watch->last) && watch->last.ms > 0;

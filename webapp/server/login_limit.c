@@ -5,7 +5,6 @@
 #include "webapp/server/core/rate_limit.h"
 #include "webapp/server/server.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -24,14 +23,14 @@ int web_login_limit_open(struct wl_error *err)
 }
 
 /* Who holds an address of IPv6 holds the 2^64 of its network as well (RFC 6177): they count as one. */
-static void network_of(const struct web_request *request, char text[INET6_ADDRSTRLEN])
+void web_login_network(const struct web_request *request, char text[WEB_NETWORK_TEXT])
 {
 	struct in6_addr address;
-	(void)web_exchange_peer(request->exchange, text, INET6_ADDRSTRLEN);
+	(void)web_exchange_peer(request->exchange, text, WEB_NETWORK_TEXT);
 	if (inet_pton(AF_INET6, text, &address) != 1 || IN6_IS_ADDR_V4MAPPED(&address))
 		return;
 	memset(&address.s6_addr[8], 0, 8);
-	(void)inet_ntop(AF_INET6, &address, text, INET6_ADDRSTRLEN);
+	(void)inet_ntop(AF_INET6, &address, text, WEB_NETWORK_TEXT);
 }
 
 static bool refused(struct web_request *request, struct web_rate_limit *limit, const char *name)
@@ -46,8 +45,8 @@ static bool refused(struct web_request *request, struct web_rate_limit *limit, c
 
 bool web_login_limited(struct web_request *request, const char *email)
 {
-	char network[INET6_ADDRSTRLEN], both[INET6_ADDRSTRLEN + EMAIL_MAX + 2];
-	network_of(request, network);
+	char network[WEB_NETWORK_TEXT], both[WEB_NETWORK_TEXT + EMAIL_MAX + 2];
+	web_login_network(request, network);
 	if (refused(request, of_addresses, network))
 		return true;
 	if (!email)

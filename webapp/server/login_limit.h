@@ -5,8 +5,15 @@
 #include "lib/base/error.h"
 #include "webapp/server/request.h"
 
+#include <arpa/inet.h>
+
+#define WEB_NETWORK_TEXT INET6_ADDRSTRLEN
+
 /* Make the worker's tables from its settings. -ENOMEM. */
 int web_login_limit_open(struct wl_error *err);
+
+/* Where a request comes from: its address, of IPv6 the network of 64 bits. */
+void web_login_network(const struct web_request *request, char text[WEB_NETWORK_TEXT]);
 
 /*
  * Whether a request has had its share: then it is answered with 429. Each address has one, and with `email` (NULL:

@@ -10,6 +10,17 @@ struct web_request;
 	X(auth_login)                                                                                                  \
 	X(auth_refresh)                                                                                                \
 	X(auth_logout)                                                                                                 \
+	X(auth_invitation_preview)                                                                                     \
+	X(auth_invitation_accept)                                                                                      \
+	X(auth_password_reset)                                                                                         \
+	X(auth_password_reset_confirm)                                                                                 \
+	X(auth_password_change)                                                                                        \
+	X(invitations_create)                                                                                          \
+	X(api_keys_create)                                                                                             \
+	X(tenants_current_delete)                                                                                      \
+	X(operator_login)                                                                                              \
+	X(operator_tenants_update)                                                                                     \
+	X(operator_tenants_delete)                                                                                     \
 	X(flows_list)                                                                                                  \
 	X(flows_create)                                                                                                \
 	X(flows_get)                                                                                                   \

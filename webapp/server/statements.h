@@ -41,15 +41,20 @@
 #define WEB_STATEMENTS(X)                                                                                              \
 	X(PING, "select 1")                                                                                            \
 	X(TENANT, "select set_config('role', $1, true), set_config('search_path', $1, true)")                          \
-	X(REGISTER, "select tenant from control.register($1, $2, $3::uuid, $4, $5)")                                   \
-	X(LOGIN, "select user_id, tenant, tenant_slug, tenant_name, email, role, password_hash, state "                \
-		 "from control.login_candidates($1, $2)")                                                              \
-	X(SESSION_OPEN, "select control.session_open($1::uuid, $2::uuid, $3::bytea, $4::int)")                         \
+	X(LOGIN, "select user_id, password_hash, state, known from control.login_candidates($1, $2, $3)")              \
+	X(LOGIN_WAIT, "select control.login_wait($1, $2)")                                                             \
+	X(LOGIN_FAILED, "select control.login_failed($1::json, $2::json)")                                             \
 	X(SESSION_ROTATE, "select outcome, user_id, tenant, role from control.session_rotate($1::bytea, $2::bytea, "   \
-			  "$3::int)")                                                                                  \
-	X(SESSION_CLOSE, "select control.session_close($1::bytea)")                                                    \
-	X(SESSION_ALIVE, "select control.session_alive($1::uuid)")                                                     \
-	X(SESSIONS_ENDED, "select distinct f::text from unnest($1::uuid[]) f where not control.session_alive(f)")      \
+			  "$3::int, $4, $5)")                                                                          \
+	X(SESSION_CHECK, "select outcome, role from control.session_check($1::uuid)")                                  \
+	X(OPERATOR_CHECK, "select outcome, role from control.operator_check($1::uuid, $2::uuid)")                      \
+	X(KEY_CHECK, "select outcome, role, id, tenant, user_id, expires from control.key_check($1::bytea, $2, $3)")   \
+	X(LOGINS_ENDED, "select f::text from control.logins_ended($1::uuid[]) f")                                      \
+	X(INVITATION_CHECK, "select control.invitation_check($1)")                                                     \
+	X(PASSWORD_RESET_CHECK, "select control.password_reset_check($1)")                                             \
+	X(PASSWORD_OF, "select control.password_of($1::uuid)")                                                         \
+	X(OPERATOR, "select id, password_hash, state, family from control.operator_candidate($1)")                     \
+	X(OPERATOR_LOGGED_IN, "select control.operator_logged_in($1::uuid, $2, $3)")                                   \
 	X(FLOW_SLOT, "select control.flow_slot()")                                                                     \
 	X(DOCUMENT_PUT, "insert into flow_docs (hash, doc) values ($1::bytea, $2::json) on conflict do nothing")       \
 	X(FLOW_INSERT, "insert into flows as f (id, name, description, draft_hash, created_by) "                       \
