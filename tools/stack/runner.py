@@ -20,6 +20,7 @@ from urllib.parse import unquote
 from guard import Guard
 from migrate import Database, migrate, split_password
 from place import Place, StackError
+from plans import put_plans
 from process import Process
 from programs import Programs, port_is_free
 from services import DATABASE, DOCUMENTS, DocumentServer, PrivatePostgres, redis_program, redis_url, secret
@@ -142,6 +143,7 @@ class Runner:
             admin = Database(self.postgres.url("postgres", DATABASE))
             self.outer["postgres_admin"] = self.postgres.url("postgres", DATABASE, self.place.outer_home)
         migrate(admin, self.place.checkout / "specs" / "sql", self.say)
+        put_plans(admin, self.place.checkout / "quotas", self.say)
         if self.postgres:
             admin.run(f"GRANT CONNECT ON DATABASE {DATABASE} TO windlass_app;")
             set_password(admin, "windlass_app", secret(self.place, "windlass_app.password"))

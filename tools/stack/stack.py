@@ -154,12 +154,14 @@ def warn(text):
 def migrate_only(settings):
     from migrate import Database, migrate
     from place import StackError
+    from plans import put_plans
     url = settings["postgres_admin_url"] or settings["postgres_url"]
     if not url:
         warn("set WINDLASS_POSTGRES_URL to the database to migrate; `make run` migrates its own by itself")
         return 1
     try:
         count = migrate(Database(url), ROOT / "specs" / "sql", warn)
+        put_plans(Database(url), ROOT / "quotas", warn)
     except StackError as error:
         warn(str(error))
         return 1
