@@ -39,6 +39,21 @@
 #undef LLVMFuzzerTestOneInput
 #undef TESTS_FUZZ_FUZZ_H
 #undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_out_files
+#include "tests/fuzz/out_files_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_object_list
+#include "tests/fuzz/object_list_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_artifact_range
+#include "tests/fuzz/artifact_range_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
 #define LLVMFuzzerTestOneInput fuzz_zone
 #include "tests/fuzz/zone_fuzz.c"
 #undef LLVMFuzzerTestOneInput
@@ -82,6 +97,9 @@ static void the_corpus_holds(void **state)
 	assert_true(run_folder("expression_text", fuzz_expression_text) > 0);
 	assert_true(run_folder("eval_frame", fuzz_eval_frame) > 0);
 	assert_true(run_folder("plain_path", fuzz_plain_path) > 0);
+	assert_true(run_folder("out_files", fuzz_out_files) > 0);
+	assert_true(run_folder("object_list", fuzz_object_list) > 0);
+	assert_true(run_folder("artifact_range", fuzz_artifact_range) > 0);
 	assert_true(run_folder("zone", fuzz_zone) > 0);
 	assert_true(run_folder("cron", fuzz_cron) > 0);
 }

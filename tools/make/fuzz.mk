@@ -5,7 +5,8 @@ FUZZ := build/fuzz
 FUZZ_TARGETS := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 FUZZ_FLAGS := -g -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer -D_GNU_SOURCE -I. -I$(GEN) \
 	-DWL_SANITIZED=1
-FUZZ_C := $(wildcard lib/base/*.c lib/model/*.c lib/codec/*.c) $(filter-out %/eval_main.c,$(wildcard supervisor/eval/*.c))
+FUZZ_C := $(wildcard lib/base/*.c lib/model/*.c lib/codec/*.c) $(filter-out %/eval_main.c,$(wildcard supervisor/eval/*.c)) \
+	supervisor/out_files.c webapp/server/artifact_range.c lib/store/object_key.c lib/store/object_s3_list.c
 FUZZ_OBJECTS := $(FUZZ_C:%.c=$(FUZZ)/obj/%.o) $(FUZZ)/obj/lib/codec/json_schema.o
 
 $(FUZZ)/obj/%.o: %.c $(GEN)/gen/node_schemas.h

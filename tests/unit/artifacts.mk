@@ -1,0 +1,1 @@
+UNIT_LINK_artifact_parts_test := $(call objects,supervisor/out_files.c supervisor/artifacts.c webapp/server/artifact_range.c)
