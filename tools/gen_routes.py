@@ -149,6 +149,8 @@ def route(document, path, method, item, operation):
         fields.append(f".body_schema = {c_text(schema)}")
     if required:
         fields.append(".body_required = true")
+    if operation.get("x-query-any"):
+        fields.append(".query_any = true")
     return before, "\t{ " + ",\n\t  ".join(fields) + " },\n"
 
 

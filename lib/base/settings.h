@@ -39,7 +39,14 @@ enum wl_program {
 	  "how long a deleted tenant can be brought back before it is purged")                                         \
 	X(tenant_streams, 256, 1, 65536, "streams", WL_PROGRAM_WEB,                                                    \
 	  "event streams that one tenant may have open in each worker")                                                \
-	X(body_max, 10485760, 1024, 104857600, "bytes", WL_PROGRAM_WEB, "largest request body")                        \
+	X(hook_calls_per_minute, 600, 0, 600000, "calls", WL_PROGRAM_WEB,                                              \
+	  "calls a minute that one webhook takes, in each worker; 0: no limit")                                        \
+	X(hook_retry_ms, 10000, 10, 3600000, "ms", WL_PROGRAM_SCHEDULER,                                               \
+	  "pause before the second try of an outgoing webhook; each further pause is five times as long")              \
+	X(body_max, 16777216, 1024, 104857600, "bytes", WL_PROGRAM_WEB, "largest request body")                        \
+	X(max_schedules, 1000, 0, 100000, "schedules", WL_PROGRAM_WEB, "schedules that one tenant may have")           \
+	X(schedule_grace_s, 60, 0, 86400, "s", WL_PROGRAM_SCHEDULER,                                                   \
+	  "how late a schedule's fire may be before it counts as missed")                                              \
 	X(drain_ms, 10000, 0, 600000, "ms", WL_PROGRAM_WEB | WL_PROGRAM_SUPERVISOR,                                    \
 	  "time that work in progress is given on SIGTERM")                                                            \
 	X(lease_ms, 30000, 1000, 600000, "ms", WL_PROGRAM_SCHEDULER | WL_PROGRAM_SUPERVISOR,                           \
@@ -99,7 +106,11 @@ enum wl_program {
 	  "folder of the files that nodes leave; all programs must see the same one")                                  \
 	X(s3_url, "", WL_PROGRAM_WEB | WL_PROGRAM_SCHEDULER | WL_PROGRAM_SUPERVISOR,                                   \
 	  "bucket of those files in place of the folder, as s3://ACCESS:SECRET@host:port/bucket?region=NAME&tls=1")    \
+	X(templates_dir, "docs/flows", WL_PROGRAM_WEB,                                                                 \
+	  "folder of the flows that are offered as templates: one folder each, with a flow.yaml; empty: none")         \
 	X(policies_dir, "policies", WL_PROGRAM_WARDEN, "folder of the sandbox profiles")                               \
+	X(zoneinfo_dir, "/usr/share/zoneinfo", WL_PROGRAM_WEB | WL_PROGRAM_SCHEDULER,                                  \
+	  "folder of the time zones' files (TZif), as the package tzdata installs them")                               \
 	X(runtime_dir, "", WL_PROGRAM_WARDEN, "folder shown read-only as /opt/runtime in each sandbox")                \
 	X(log_level, "notice",                                                                                         \
 	  WL_PROGRAM_WEB | WL_PROGRAM_SCHEDULER | WL_PROGRAM_SUPERVISOR | WL_PROGRAM_WARDEN | WL_PROGRAM_EVAL,         \

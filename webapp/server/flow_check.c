@@ -60,13 +60,20 @@ static size_t path_length(const struct wl_json *value, const char *sentence, siz
 	return 0;
 }
 
-static void add_expression_fault(struct wl_flow_faults *faults, int index, const struct wl_json *node,
-				 const char *sentence)
+void web_expression_fault(struct wl_flow_faults *faults, const char *place, const struct wl_json *value,
+			  const char *sentence)
 {
 	char path[WL_ERROR_TEXT + 64];
-	size_t length = path_length(wl_json_get(node, "data"), sentence, 0);
-	(void)snprintf(path, sizeof(path), "nodes[%d].data%s%.*s", index, length ? "." : "", (int)length, sentence);
+	size_t length = path_length(value, sentence, 0);
+	(void)snprintf(path, sizeof(path), "%s%s%.*s", place, length ? "." : "", (int)length, sentence);
 	wl_flow_fault_add(faults, path, "%s", sentence + (length ? length + 2 : 0));
+}
+
+static void add_node_fault(struct wl_flow_faults *faults, int index, const struct wl_json *node, const char *sentence)
+{
+	char place[32];
+	(void)snprintf(place, sizeof(place), "nodes[%d].data", index);
+	web_expression_fault(faults, place, wl_json_get(node, "data"), sentence);
 }
 
 static int check_expressions(struct wl_expression_pool *pool, int timeout_ms, const struct wl_json *document,
@@ -82,7 +89,7 @@ static int check_expressions(struct wl_expression_pool *pool, int timeout_ms, co
 			continue;
 		int rc = wl_expression_check(pool, template, strlen(template), timeout_ms, err);
 		if (rc == -EINVAL || rc == -ETIMEDOUT || rc == -E2BIG)
-			add_expression_fault(faults, index, node, err->text);
+			add_node_fault(faults, index, node, err->text);
 		else if (rc < 0)
 			return rc;
 	}

@@ -19,6 +19,13 @@ struct web_checked_flow {
 int web_flow_check(struct wl_expression_pool *expressions, int timeout_ms, const struct wl_json *document,
 		   struct web_checked_flow *ret_flow, struct wl_flow_faults *faults, struct wl_error *err);
 
+/*
+ * Add the fault that wl_expression_check() found in `value`, which stands at `place` of what is checked: its sentence
+ * begins with the path inside the value, which becomes part of the fault's path.
+ */
+void web_expression_fault(struct wl_flow_faults *faults, const char *place, const struct wl_json *value,
+			  const char *sentence);
+
 /* A schema that lets everything through: absent, true, or an object without members. */
 bool web_schema_is_trivial(const struct wl_json *schema);
 

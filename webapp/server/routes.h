@@ -25,19 +25,37 @@ struct web_request;
 	X(flows_create)                                                                                                \
 	X(flows_get)                                                                                                   \
 	X(flows_update)                                                                                                \
-	X(flows_delete)                                                                                                \
-	X(flows_publish)                                                                                               \
-	X(flow_versions_list)                                                                                          \
-	X(flow_versions_get)                                                                                           \
+	X(flows_diff)                                                                                                  \
+	X(flows_export)                                                                                                \
+	X(flows_import)                                                                                                \
+	X(templates_list)                                                                                              \
+	X(templates_get)                                                                                               \
+	X(templates_use)                                                                                               \
 	X(flows_execute)                                                                                               \
-	X(executions_list)                                                                                             \
 	X(executions_get)                                                                                              \
 	X(executions_stream)                                                                                           \
-	X(executions_cancel)                                                                                           \
+	X(executions_retry)                                                                                            \
 	X(audit_log_list)                                                                                              \
 	X(audit_log_export)                                                                                            \
 	X(audit_log_verify)                                                                                            \
 	X(artifacts_content)                                                                                           \
+	X(agents_create)                                                                                               \
+	X(crews_create)                                                                                                \
+	X(crews_update)                                                                                                \
+	X(tools_create)                                                                                                \
+	X(tools_update)                                                                                                \
+	X(tools_validate)                                                                                              \
+	X(tools_test)                                                                                                  \
+	X(llm_providers_create)                                                                                        \
+	X(llm_providers_update)                                                                                        \
+	X(llm_providers_validate)                                                                                      \
+	X(webhooks_create)                                                                                             \
+	X(webhooks_update)                                                                                             \
+	X(webhooks_rotate)                                                                                             \
+	X(hooks_receive)                                                                                               \
+	X(outgoing_webhooks_create)                                                                                    \
+	X(outgoing_webhooks_update)                                                                                    \
+	X(outgoing_webhooks_rotate)                                                                                    \
 	X(openapi_get)                                                                                                 \
 	X(healthz)                                                                                                     \
 	X(readyz)                                                                                                      \

@@ -193,6 +193,8 @@ static int read_pair(struct web_parameters *parameters, const char *pair, size_t
 		name_length++;
 	char name[64];
 	if (name_length >= sizeof(name) || web_percent_decode(pair, name_length, true, name) < 0) {
+		if (parameters->route->query_any)
+			return 0;
 		wl_flow_fault_add(faults, "query", "has a parameter that is not known");
 		return 0;
 	}
@@ -208,7 +210,8 @@ static int read_pair(struct web_parameters *parameters, const char *pair, size_t
 		}
 		return keep(parameters, i, value, value_length, true, faults);
 	}
-	wl_flow_fault_add(faults, name, "is not a parameter of this operation");
+	if (!parameters->route->query_any)
+		wl_flow_fault_add(faults, name, "is not a parameter of this operation");
 	return 0;
 }
 

@@ -67,6 +67,7 @@ struct web_route {
 	const char *body_schema; /* JSON Schema draft 7; NULL: the operation takes no body */
 	bool body_raw;		 /* any bytes of any type: the handler reads request->body itself */
 	bool body_required;
+	bool query_any; /* takes a query of any names beside its parameters: the handler reads it itself */
 };
 
 extern const struct web_route web_routes[];
