@@ -45,7 +45,8 @@ void chore_enqueue(struct chore_desk *desk, const struct wl_json *accepted)
 		int r = desk->queue.enqueue(
 			desk->queue.self, (int)wl_json_get_number(one, "shard", 0),
 			(int64_t)wl_json_get_number(one, "gen", 0), (int)wl_json_get_number(one, "tenant", 0),
-			wl_json_get_string(one, "eid", ""), (int64_t)wl_json_get_number(one, "seq", 0), 0, &err);
+			wl_json_get_string(one, "eid", ""), (int64_t)wl_json_get_number(one, "seq", 0),
+			(int)wl_json_get_number(one, "epoch", 0), &err);
 		if (r < 0)
 			return; /* the queue is away: the sweeper will do it */
 	}

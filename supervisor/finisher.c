@@ -100,6 +100,15 @@ static void finish_until_done(struct finisher *finisher, struct ending **items, 
 
 /* ---- release ------------------------------------------------------------------------------------------------ */
 
+static void put_back(struct finisher *finisher, const struct wl_lease *lease)
+{
+	struct wl_error err = { 0 };
+	if (finisher->queue.requeue(finisher->queue.self, lease->shard, lease->gen, lease->eid, lease->epoch, false,
+				    &err) < 0)
+		wl_log_run(WL_LOG_INFO, lease->tenant, lease->eid,
+			   "given back; the sweeper will put it into the queue: %s", err.text);
+}
+
 static void release_until_done(struct finisher *finisher, struct ending **items, int count)
 {
 	struct wl_lease leases[BATCH];
@@ -114,11 +123,37 @@ static void release_until_done(struct finisher *finisher, struct ending **items,
 			return;
 	for (int i = 0; i < count; i++) {
 		items[i]->done = released[i];
-		if (released[i] && finisher->queue.requeue(finisher->queue.self, leases[i].shard, leases[i].gen,
-							   leases[i].eid, leases[i].epoch, false, &err) < 0)
-			wl_log_run(WL_LOG_INFO, leases[i].tenant, leases[i].eid,
-				   "given back; the sweeper will put it into the queue: %s", err.text);
+		if (released[i])
+			put_back(finisher, &leases[i]);
 	}
+}
+
+/* ---- park ---------------------------------------------------------------------------------------------------- */
+
+/* How many of the leases are to be completed: those that are parked, or over. */
+static int park_until_done(struct finisher *finisher, struct ending **items, int count, struct wl_lease *over)
+{
+	struct wl_park rows[BATCH];
+	enum wl_park_outcome outcomes[BATCH];
+	struct wl_error err = { 0 };
+	int pause_ms = 0, result, over_count = 0;
+	for (int i = 0; i < count; i++) {
+		rows[i] = (struct wl_park){ .epoch = items[i]->lease.epoch, .nodes_json = items[i]->waits_json };
+		memcpy(rows[i].eid, items[i]->lease.eid, sizeof(rows[i].eid));
+	}
+	while ((result = finisher->ledger.park(finisher->ledger.self, rows, count, outcomes, &err)) < 0)
+		if (!wl_ledger_is_away(result) || !pause_before_retry(finisher, &pause_ms, "parking runs", &err))
+			return 0; /* their leases run out */
+	for (int i = 0; i < count; i++) {
+		if (outcomes[i] == WL_PARK_RELEASED)
+			put_back(finisher, &items[i]->lease);
+		else if (outcomes[i] != WL_PARK_LOST)
+			over[over_count++] = items[i]->lease;
+		items[i]->done = outcomes[i] == WL_PARK_CANCELLED;
+		if (items[i]->done)
+			items[i]->state = WL_RUN_CANCELLED;
+	}
+	return over_count;
 }
 
 /* ---- the thread --------------------------------------------------------------------------------------------- */
@@ -133,7 +168,7 @@ static void complete(struct finisher *finisher, const struct wl_lease *leases, i
 
 static void work_off(struct finisher *finisher, struct mail *list)
 {
-	struct batch finish = { .count = 0 }, release = { .count = 0 };
+	struct batch finish = { .count = 0 }, release = { .count = 0 }, park = { .count = 0 };
 	struct wl_lease over[BATCH];
 	int over_count = 0;
 	for (struct mail *next; list; list = next) {
@@ -143,6 +178,8 @@ static void work_off(struct finisher *finisher, struct mail *list)
 			release.items[release.count++] = ending;
 		else if (ending->kind == ENDING_FINISH)
 			finish.items[finish.count++] = ending;
+		else if (ending->kind == ENDING_PARK)
+			park.items[park.count++] = ending;
 		else
 			over[over_count++] = ending->lease;
 		if (ending->kind == ENDING_COMPLETE)
@@ -155,7 +192,11 @@ static void work_off(struct finisher *finisher, struct mail *list)
 			over[over_count++] = finish.items[i]->lease;
 		mailbox_post(finisher->answers, &finish.items[i]->message.mail);
 	}
+	if (park.count > 0)
+		over_count += park_until_done(finisher, park.items, park.count, over + over_count);
 	complete(finisher, over, over_count);
+	for (int i = 0; i < park.count; i++)
+		mailbox_post(finisher->answers, &park.items[i]->message.mail);
 	if (release.count > 0)
 		release_until_done(finisher, release.items, release.count);
 	for (int i = 0; i < release.count; i++)

@@ -10,49 +10,77 @@ void flow_release(struct flow *flow)
 {
 	if (!flow || atomic_fetch_sub(&flow->users, 1) > 1)
 		return;
-	for (int i = 0; flow->plans && i < flow->graph.node_count; i++)
-		node_plan_release(&flow->plans[i]);
-	free(flow->plans);
+	for (int i = 0; i < flow->part_count; i++) {
+		struct flow_part *part = &flow->parts[i];
+		for (int n = 0; part->plans && n < part->graph.node_count; n++)
+			node_plan_release(&part->plans[n]);
+		free(part->plans);
+		wl_flow_graph_release(&part->graph);
+	}
+	free(flow->parts);
+	free(flow->input_schema);
 	free(flow->output_schema);
-	wl_flow_graph_release(&flow->graph);
 	free(flow);
 }
 
-static int make_plans(struct flow *flow, struct wl_error *err)
+static int make_parts(struct flow *flow, struct wl_flow_graph *whole, struct wl_error *err)
 {
-	flow->plans = calloc((size_t)flow->graph.node_count + 1, sizeof(*flow->plans));
-	if (!flow->plans)
+	struct wl_flow_graph *graphs = NULL;
+	int count = 0;
+	if (wl_flow_graph_split(whole, &graphs, &count, err) < 0)
+		return -err->code;
+	flow->parts = calloc((size_t)count, sizeof(*flow->parts));
+	for (int i = 0; i < count; i++)
+		if (flow->parts)
+			flow->parts[i].graph = graphs[i];
+		else
+			wl_flow_graph_release(&graphs[i]);
+	free(graphs);
+	flow->part_count = flow->parts ? count : 0;
+	return flow->parts ? 0 : wl_fail(err, ENOMEM, "no memory for a flow");
+}
+
+static int make_plans(struct flow *flow, struct flow_part *part, struct wl_error *err)
+{
+	part->plans = calloc((size_t)part->graph.node_count + 1, sizeof(*part->plans));
+	if (!part->plans)
 		return wl_fail(err, ENOMEM, "no memory for a flow");
-	for (int i = 0; i < flow->graph.node_count; i++) {
-		if (node_plan_make(&flow->graph.nodes[i], &flow->plans[i], err) < 0)
+	for (int i = 0; i < part->graph.node_count; i++) {
+		if (node_plan_make(&part->graph.nodes[i], &part->plans[i], err) < 0)
 			return -err->code;
-		flow->output_count += flow->graph.nodes[i].kind == WL_KIND_OUTPUT;
+		flow->output_count += part->graph.nodes[i].kind == WL_KIND_OUTPUT;
 	}
 	return 0;
 }
 
 /* An object without members allows everything. */
-static int keep_output_schema(struct flow *flow, const struct wl_json *document, struct wl_error *err)
+static int keep_schema(const struct wl_json *document, const char *name, char **ret_schema, struct wl_error *err)
 {
-	const struct wl_json *schema = wl_json_get(document, "output_schema");
+	const struct wl_json *schema = wl_json_get(document, name);
 	if (!wl_json_is(schema, WL_JSON_OBJECT) || wl_json_count(schema) == 0)
 		return 0;
-	flow->output_schema = wl_json_print(schema);
-	return flow->output_schema ? 0 : wl_fail(err, ENOMEM, "no memory for a flow");
+	*ret_schema = wl_json_print(schema);
+	return *ret_schema ? 0 : wl_fail(err, ENOMEM, "no memory for a flow");
 }
 
 static int read_document(const char *json, size_t length, struct flow *flow, struct wl_error *err)
 {
 	_wl_json_ struct wl_json *document = NULL;
 	_wl_free_ struct wl_flow_faults *faults = calloc(1, sizeof(*faults));
+	struct wl_flow_graph whole = { .start = -1 };
 	if (!faults)
 		return wl_fail(err, ENOMEM, "no memory for a flow");
 	if (wl_json_parse(json, length, &document, err) < 0)
 		return -err->code;
-	int result = wl_flow_document_read(document, &flow->graph, faults, err);
+	int result = wl_flow_document_read(document, &whole, faults, err);
 	if (result == -EINVAL && faults->count > 0)
 		return wl_fail(err, EINVAL, "%s: %s", faults->items[0].path, faults->items[0].text);
-	return result < 0 ? result : keep_output_schema(flow, document, err);
+	if (result == 0)
+		result = make_parts(flow, &whole, err);
+	wl_flow_graph_release(&whole);
+	if (result == 0)
+		result = keep_schema(document, "input_schema", &flow->input_schema, err);
+	return result < 0 ? result : keep_schema(document, "output_schema", &flow->output_schema, err);
 }
 
 int flow_make(const char *json, size_t length, struct flow **ret_flow, struct wl_error *err)
@@ -63,8 +91,8 @@ int flow_make(const char *json, size_t length, struct flow **ret_flow, struct wl
 	atomic_init(&flow->users, 1);
 	flow->weight = length + 4096;
 	int result = read_document(json, length, flow, err);
-	if (result == 0)
-		result = make_plans(flow, err);
+	for (int i = 0; i < flow->part_count && result == 0; i++)
+		result = make_plans(flow, &flow->parts[i], err);
 	if (result < 0) {
 		flow_release(flow);
 		return result;

@@ -9,14 +9,21 @@
 
 #define FLOW_CACHE_BUCKETS 1024
 
+/* The nodes outside of loops, or those inside one of them: what is walked together. */
+struct flow_part {
+	struct wl_flow_graph graph;
+	struct node_plan *plans;
+};
+
 struct flow {
 	atomic_int users;
 	int tenant;
 	unsigned char hash[WL_HASH_BYTES];
-	struct wl_flow_graph graph;
-	struct node_plan *plans;
+	struct flow_part *parts; /* the first is the flow itself, the others the insides of its loops */
+	int part_count;
 	int output_count;    /* output nodes */
-	char *output_schema; /* NULL when it says nothing */
+	char *input_schema;  /* NULL when it says nothing */
+	char *output_schema; /* the same */
 	size_t weight;	     /* bytes of its document */
 	struct flow *next_in_bucket, *newer, *older;
 };

@@ -4,6 +4,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "supervisor/nodes/text.h"
+#include "supervisor/reuse.h"
 #include "supervisor/run.h"
 
 #include <errno.h>
@@ -22,7 +23,8 @@ static void pause_ms(long ms)
 /* ---- outcomes of a start --------------------------------------------------------------------------------- */
 
 /* Hand a lease that never became a run to the finisher. */
-static void end_lease(struct intake *intake, struct held_lease *held, enum ending_kind kind, const char *error)
+static void end_lease(struct intake *intake, struct held_lease *held, enum ending_kind kind, const char *code,
+		      const char *error)
 {
 	struct ending *ending = calloc(1, sizeof(*ending));
 	if (ending) {
@@ -30,7 +32,7 @@ static void end_lease(struct intake *intake, struct held_lease *held, enum endin
 		ending->kind = kind;
 		ending->lease = held->lease;
 		ending->state = WL_RUN_FAILED;
-		ending->error_json = error ? node_error_text("internal", error, NULL, NULL) : NULL;
+		ending->error_json = error ? node_error_text(code, error, NULL, NULL) : NULL;
 		finisher_post(intake->finisher, ending);
 	}
 	lease_table_remove(intake->leases, held);
@@ -54,9 +56,10 @@ static void begin(struct intake *intake, struct held_lease *held, struct wl_star
 		pause_ms(AWAY_MS);
 	}
 	struct run *run = flow ? run_new(held, start, asked_ms, flow, &err) : NULL;
+	const char *code = flow && err.code == EINVAL ? "options_invalid" : "internal";
 	flow_release(flow);
 	if (!run && wl_ledger_is_away(-err.code)) {
-		end_lease(intake, held, ENDING_RELEASE, NULL);
+		end_lease(intake, held, ENDING_RELEASE, NULL, NULL);
 		return;
 	}
 	if (!run && err.code == EIO) { /* the tenant's tables cannot be read: its lease runs out, others go on */
@@ -66,10 +69,11 @@ static void begin(struct intake *intake, struct held_lease *held, struct wl_star
 	}
 	if (!run) {
 		wl_log_run(WL_LOG_ERROR, held->lease.tenant, held->lease.eid, "the flow cannot be run: %s", err.text);
-		end_lease(intake, held, ENDING_FINISH, err.text);
+		end_lease(intake, held, ENDING_FINISH, code, err.text);
 		return;
 	}
-	mailbox_post(held->lease.epoch > 1 ? &intake->restore : intake->runs, &run->message.mail);
+	bool restores = held->lease.epoch > 1 || (run->options && *run->options->reuse);
+	mailbox_post(restores ? &intake->restore : intake->runs, &run->message.mail);
 }
 
 static void take_outcome(struct intake *intake, struct held_lease *held, struct wl_start *start, uint64_t asked_ms)
@@ -80,7 +84,7 @@ static void take_outcome(struct intake *intake, struct held_lease *held, struct 
 		break;
 	case WL_START_GONE:
 	case WL_START_CANCELLED: /* terminal already: only its slot is left */
-		end_lease(intake, held, ENDING_COMPLETE, NULL);
+		end_lease(intake, held, ENDING_COMPLETE, NULL, NULL);
 		break;
 	case WL_START_STALE: /* another attempt or another life of the queue: not ours to touch */
 	case WL_START_EARLY: /* its lease runs out and it waits again */
@@ -224,10 +228,11 @@ static void *intake_main(void *context)
 
 /* ---- restorer ---------------------------------------------------------------------------------------------- */
 
+/* Keep older attempts out, and read what they stored. */
 static int restore_run(struct intake *intake, struct run *run, struct wl_error *err)
 {
 	const struct wl_lease *lease = &run->held->lease;
-	const struct wl_flow_graph *graph = &run->flow->graph;
+	const struct wl_flow_graph *graph = &run->root->part->graph;
 	_wl_free_ const char **ids = calloc((size_t)graph->node_count + 1, sizeof(*ids));
 	int count = 0;
 	if (!ids)
@@ -244,6 +249,14 @@ static int restore_run(struct intake *intake, struct run *run, struct wl_error *
 	return result < 0 ? result : 0;
 }
 
+static int prepare_run(struct intake *intake, struct run *run, struct wl_error *err)
+{
+	int result = run->held->lease.epoch > 1 && !run->restored ? restore_run(intake, run, err) : 0;
+	if (result == 0 && run->options && *run->options->reuse)
+		result = reuse_results(intake->results, run, err);
+	return result;
+}
+
 static void *restorer_main(void *context)
 {
 	struct intake *intake = context;
@@ -256,7 +269,7 @@ static void *restorer_main(void *context)
 			continue;
 		struct run *run = container_of(list, struct run, message.mail);
 		int result;
-		while ((result = restore_run(intake, run, &err)) < 0 && result != -EIO &&
+		while ((result = prepare_run(intake, run, &err)) < 0 && result != -EIO && result != -ENOENT &&
 		       !atomic_load(&intake->give_up)) {
 			if (!away)
 				wl_log_run(WL_LOG_ERROR, run->held->lease.tenant, run->held->lease.eid,
@@ -267,6 +280,11 @@ static void *restorer_main(void *context)
 		away = false;
 		if (result == 0) {
 			mailbox_post(intake->runs, &run->message.mail);
+			continue;
+		}
+		if (result == -ENOENT) { /* what it is to take over is not there */
+			end_lease(intake, run->held, ENDING_FINISH, "reuse_missing", err.text);
+			run_free(run);
 			continue;
 		}
 		if (result == -EIO) { /* about this run alone */

@@ -2,7 +2,6 @@
 
 #include "lib/base/clock.h"
 #include "supervisor/publisher.h"
-#include "supervisor/run.h"
 #include "supervisor/run_events.h"
 
 #include <errno.h>
@@ -16,7 +15,7 @@
 static void emit_log(void *context, const char *piece_json)
 {
 	struct node_job *job = context;
-	struct event_item *event = event_log(job->call.eid, job->call.node->id, piece_json);
+	struct event_item *event = event_log(job->call.eid, node_call_path(&job->call), piece_json);
 	if (event)
 		publisher_post(job->publisher, event);
 }
@@ -36,7 +35,7 @@ static bool may_begin(struct node_job *job)
 	if (job->cancel_fd < 0)
 		return true;
 	while (!node_pause(&job->call, 0)) {
-		if (wl_clock_boot_ms() < atomic_load(&job->run->held->valid_until_ms))
+		if (wl_clock_boot_ms() < atomic_load(job->valid_until_ms))
 			return true;
 		if (node_pause(&job->call, LEASE_LOOK_MS))
 			break;

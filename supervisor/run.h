@@ -1,71 +1,67 @@
-/*
- * One execution while this supervisor has it: its walk, and the texts that go with it. The outputs of its nodes
- * stand in a growing list of texts, which is the context of all expressions; nothing is parsed or printed again.
- */
+/* One execution while this supervisor has it: the scopes that it consists of. */
 #ifndef WL_SUPERVISOR_RUN_H
 #define WL_SUPERVISOR_RUN_H
 
 #include "supervisor/core/timer_heap.h"
-#include "supervisor/core/walk.h"
-#include "supervisor/flow_cache.h"
 #include "supervisor/lease_table.h"
-#include "supervisor/messages.h"
+#include "supervisor/run_options.h"
+#include "supervisor/scope.h"
 
-struct run_node {
-	const char *output; /* in a piece of the context; NULL: it gave nothing */
-	size_t output_length;
-	int64_t start_ms, end_ms;
-	struct node_job *job;  /* the attempt under way */
-	struct node_job *last; /* the last one that ended, until its result is on its way to the store */
-};
+/* Bytes that the nodes inside of loops and subflows may store; a later attempt has to read all of it. */
+#define RUN_STORED_MAX (64u << 20)
+#define RUN_STORED_EACH 256 /* what a result counts beside its texts */
 
 struct run {
 	struct message message; /* for its way to the loop; first */
 	struct timer timer;
 	struct held_lease *held;
-	struct flow *flow;
-	struct walk walk;
-	struct run_node *nodes;
-	/* {"execution":{},"vars":{},"inputs":…,"nodes":{… without the closing brackets */
-	struct context_piece *context;
-	const char *inputs; /* in its first piece */
-	size_t inputs_length;
-	int live_nodes;	      /* members of "nodes" so far */
-	uint64_t deadline_ms; /* on the boot clock */
-	char *error_json;     /* of the node that failed the run */
-	struct wl_node_result *restored;
+	struct scope *root, *scopes; /* the flow itself; all of them */
+	int scope_count;
+	struct scope *busy, **busy_last;
+	int attempt;
+	size_t bytes;			 /* of inputs and outputs that its scopes hold */
+	size_t stored;			 /* bytes that nodes inside of loops and subflows have stored */
+	bool waited;			 /* some node of it has waited */
+	uint64_t deadline_ms;		 /* on the boot clock */
+	struct run_options *options;	 /* NULL: none */
+	struct wl_node_result *restored; /* by node_id once run_begin() was called */
 	int restored_count;
-	struct mail *kept_commits, **kept_last; /* results that go to the committer with the next ones */
-	int pure_jobs;				/* attempts of pure nodes on node threads */
-	struct node_job *check;			/* of the outputs, under way */
-	bool over;				/* its ending is under way */
-	struct run *next, *previous;		/* in the loop's list */
+	bool over;		     /* its ending is under way */
+	struct run *next, *previous; /* in the loop's list */
 };
 
 /*
  * Make a run of what the ledger gave when it was asked at `asked_ms` (boot clock). Takes over the inputs of `start`;
- * `flow` gets another user. NULL without memory or when the inputs are larger than a run may hold (the sentence tells).
+ * `flow` gets another user. NULL without memory, when the inputs are larger than a run may hold, or with options that
+ * do not fit the flow (-EINVAL in err); the sentence tells.
  */
 struct run *run_new(struct held_lease *held, const struct wl_start *start, uint64_t asked_ms, struct flow *flow,
 		    struct wl_error *err);
 void run_free(struct run *run);
 
-/* Open the walk, and put what an earlier attempt stored in its place. */
+/*
+ * Open the walk of the flow itself, and put what an earlier attempt stored in its place. -ENOENT: options.only has
+ * predecessors without an output, which the sentence names.
+ */
 int run_begin(struct run *run, struct wl_error *err);
 
-/* Keep what a node gave under its name in the context. -EMSGSIZE when the run holds too much. */
-int run_keep_output(struct run *run, int node, const char *json, struct wl_error *err);
+/* What is stored of the node with that path; NULL: nothing. Only after run_begin() was called. */
+struct wl_node_result *run_restored(const struct run *run, const char *path);
 
-/* A job for the next attempt of a node; node_job_prepare() makes its texts. NULL without memory. */
-struct node_job *run_make_job(struct run *run, int node, int64_t wall_ms);
+/* The first result, by path, whose path is `prefix` or comes after it: an index into restored, or their count. */
+int run_restored_from(const struct run *run, const char *prefix);
 
-/* A job that checks the outputs of the run against the flow's output_schema. NULL without memory. */
-struct node_job *run_make_check(struct run *run);
+/* Have a scope looked at in this turn. */
+void run_touch(struct run *run, struct scope *scope);
+/* The next one that is to be looked at, or NULL. */
+struct scope *run_next_busy(struct run *run);
+/* Take a scope that is about to be closed out of those. */
+void run_untouch(struct run *run, struct scope *scope);
 
-/* The result of a node that is in a final state, as it goes to the store. Takes what the last job left. */
-void run_fill_result(struct run *run, int node, int64_t wall_ms, struct wl_node_result *result);
+/* The paths of the nodes that wait as a JSON array, allocated; NULL without memory. */
+char *run_waits(const struct run *run);
 
-/* The outputs of the whole run as JSON, allocated; NULL without memory. */
-char *run_outputs(const struct run *run);
+/* True when the run does nothing but wait, and for longer than until `until_ms` (boot clock). */
+bool run_rests(const struct run *run, uint64_t until_ms);
 
 #endif

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char closing[] = "}}";
-
 int context_add(struct context_piece **newest, const char *head, size_t head_length, const char *value,
 		size_t value_length, struct wl_error *err)
 {
@@ -45,16 +43,19 @@ void context_drop(struct context_piece *piece)
 	}
 }
 
-char *context_text(const struct context_piece *newest, size_t *ret_length)
+char *context_text(const struct context_piece *newest, const struct context_piece *closing, size_t *ret_length)
 {
-	size_t length = newest->total;
-	char *text = malloc(length + sizeof(closing));
+	static const char brackets[] = "}}";
+	const char *end = closing ? closing->data : brackets;
+	size_t length = newest->total, end_length = closing ? closing->length : sizeof(brackets) - 1;
+	char *text = malloc(length + end_length + 1);
 	if (!text)
 		return NULL;
-	memcpy(text + length, closing, sizeof(closing));
+	memcpy(text + length, end, end_length);
+	text[length + end_length] = '\0';
 	for (const struct context_piece *piece = newest; piece; piece = piece->before)
 		memcpy(text + piece->total - piece->length, piece->data, piece->length);
-	*ret_length = length + sizeof(closing) - 1;
+	*ret_length = length + end_length;
 	return text;
 }
 

@@ -31,8 +31,11 @@ int context_add(struct context_piece **newest, const char *head, size_t head_len
 struct context_piece *context_hold(struct context_piece *piece);
 /* Give a reference back; NULL is allowed. */
 void context_drop(struct context_piece *piece);
-/* All up to `newest` and the brackets that close it, allocated; NULL without memory. */
-char *context_text(const struct context_piece *newest, size_t *ret_length);
+/*
+ * All up to `newest` and what closes it, allocated; NULL without memory. `closing`: a piece of its own, such as
+ * },"item":5,"index":0} inside a loop; NULL: the two brackets alone.
+ */
+char *context_text(const struct context_piece *newest, const struct context_piece *closing, size_t *ret_length);
 
 /* The value of one live predecessor; it points into a piece. text NULL: it gave nothing. */
 struct context_part {

@@ -60,10 +60,11 @@ static void begin_node(struct wl_buffer *data, const char *node_id, enum wl_node
 	append_time(data, wall_ms);
 }
 
-struct event_item *event_node_running(const char *eid, const char *node_id, int attempt, int64_t wall_ms)
+struct event_item *event_node_state(const char *eid, const char *node_id, enum wl_node_state state, int attempt,
+				    int64_t wall_ms)
 {
 	struct wl_buffer data;
-	begin_node(&data, node_id, WL_NODE_RUNNING, attempt, wall_ms);
+	begin_node(&data, node_id, state, attempt, wall_ms);
 	(void)wl_buffer_append_char(&data, '}');
 	return event_new(eid, "node", &data);
 }

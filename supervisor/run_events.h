@@ -8,8 +8,9 @@
 
 /* Each is NULL without memory: an event less is no harm. */
 struct event_item *event_execution(const char *eid, enum wl_run_state state, int64_t wall_ms);
-/* A node began an attempt. */
-struct event_item *event_node_running(const char *eid, const char *node_id, int attempt, int64_t wall_ms);
+/* A node is under way: an attempt has begun, or it waits. */
+struct event_item *event_node_state(const char *eid, const char *node_id, enum wl_node_state state, int attempt,
+				    int64_t wall_ms);
 /* A node is in a final state. */
 struct event_item *event_node(const struct wl_node_result *result, int64_t wall_ms);
 struct event_item *event_log(const char *eid, const char *node_id, const char *piece_json);

@@ -15,6 +15,8 @@ struct run_loop_sink {
 	void (*commit)(void *self, struct commit_item *item);
 	void (*ending)(void *self, struct ending *ending);
 	void (*event)(void *self, struct event_item *event);
+	/* ask the ledger */
+	void (*inquire)(void *self, struct inquiry *inquiry);
 	/* the job was told to stop: if it has not begun it is to come back at once. Takes nothing over. */
 	void (*stop)(void *self, struct node_job *job);
 };

@@ -7,6 +7,7 @@
  *   node pools  run attempts of nodes: one pool for those that only compute, one for those that act (node_pool.c)
  *   committer   results → document server, many runs in one bulk; the spool while it is away (committer.c)
  *   finisher    final states → ledger, slots → queue (finisher.c)
+ *   clerk       asks the ledger what nodes need: subflows, waits, approvals (clerk.c)
  *   keeper      renews leases, tells how much more is taken; control: hears of cancels, resyncs (keeper.c)
  *   publisher   live events (publisher.c)
  * Each thread has connections of its own, and only mailboxes between them. A run's effects start only while its lease
@@ -17,11 +18,14 @@
 #include "lib/base/ids.h"
 #include "lib/base/log.h"
 #include "lib/base/settings.h"
+#include "lib/secrets/seal.h"
 #include "lib/store/mongo_node_results.h"
 #include "lib/store/postgres_ledger.h"
+#include "lib/store/postgres_tools.h"
 #include "lib/store/redis_event_stream.h"
 #include "lib/store/redis_job_queue.h"
 #include "supervisor/artifacts.h"
+#include "supervisor/clerk.h"
 #include "supervisor/committer.h"
 #include "supervisor/keeper.h"
 #include "supervisor/node_pool.h"
@@ -34,6 +38,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -51,12 +56,15 @@ struct supervisor {
 	struct sandbox_port sandbox;
 	struct artifact_port artifacts;
 	struct wl_egress_rules egress;
+	struct wl_tool_source tools;
+	struct wl_master_key *keys; /* NULL: credentials of tools cannot be opened */
 	struct node_pool pure, effects;
 	struct committer committer;
 	struct finisher finisher;
 	struct intake intake;
 	struct keeper keeper;
 	struct publisher publisher;
+	struct clerk clerk;
 };
 
 /* ---- the run loop's way to the other threads ---------------------------------------------------------------- */
@@ -84,6 +92,11 @@ static void to_committer(void *self, struct commit_item *item)
 static void to_finisher(void *self, struct ending *ending)
 {
 	finisher_post(&((struct supervisor *)self)->finisher, ending);
+}
+
+static void to_clerk(void *self, struct inquiry *inquiry)
+{
+	clerk_post(&((struct supervisor *)self)->clerk, inquiry);
 }
 
 static void to_publisher(void *self, struct event_item *event)
@@ -181,6 +194,10 @@ static int open_world(struct supervisor *supervisor, struct wl_error *err)
 		return wl_fail_within(err, "setting eval_socket");
 	if (warden_client_open(settings->warden_socket, &supervisor->sandbox, err) < 0)
 		return wl_fail_within(err, "setting warden_socket");
+	if (wl_postgres_tools_open(settings->postgres_url, &supervisor->tools, err) < 0)
+		return wl_fail_within(err, "setting postgres_url");
+	if (*settings->master_key && wl_master_key_open(settings->master_key, &supervisor->keys, err) < 0)
+		return -err->code;
 	if (artifacts_open(settings, &supervisor->artifacts, err) < 0)
 		return -err->code;
 	struct node_world world = { .expressions = supervisor->expressions,
@@ -188,7 +205,9 @@ static int open_world(struct supervisor *supervisor, struct wl_error *err)
 				    .sandbox = &supervisor->sandbox,
 				    .artifacts = &supervisor->artifacts,
 				    .kill_grace_ms = (uint32_t)settings->kill_grace_ms,
-				    .egress = &supervisor->egress };
+				    .egress = &supervisor->egress,
+				    .tools = &supervisor->tools,
+				    .keys = supervisor->keys };
 	if (node_pool_start(&supervisor->pure, pure_threads, &world, &supervisor->messages, err) < 0)
 		return -err->code;
 	return node_pool_start(&supervisor->effects, (int)settings->node_threads, &world, &supervisor->messages, err);
@@ -208,7 +227,10 @@ static int start_ends(struct supervisor *supervisor, struct wl_error *err)
 	    wl_postgres_ledger_open(settings->postgres_url, &ledger, err) < 0 ||
 	    wl_redis_job_queue_open(settings->redis_url, &queue, err) < 0)
 		return -err->code;
-	return finisher_start(&supervisor->finisher, &ledger, &queue, supervisor->id, &supervisor->messages, err);
+	if (finisher_start(&supervisor->finisher, &ledger, &queue, supervisor->id, &supervisor->messages, err) < 0 ||
+	    wl_postgres_ledger_open(settings->postgres_url, &ledger, err) < 0)
+		return -err->code;
+	return clerk_start(&supervisor->clerk, &ledger, &supervisor->messages, err);
 }
 
 static int start_intake(struct supervisor *supervisor, struct wl_error *err)
@@ -242,9 +264,8 @@ static int start_intake(struct supervisor *supervisor, struct wl_error *err)
 
 static int start_all(struct supervisor *supervisor, struct wl_error *err)
 {
-	const struct run_loop_sink sink = {
-		supervisor, to_nodes, to_committer, to_finisher, to_publisher, stop_at_nodes
-	};
+	const struct run_loop_sink sink = { supervisor,	  to_nodes, to_committer, to_finisher,
+					    to_publisher, to_clerk, stop_at_nodes };
 	uint64_t random = 0;
 	if (check_settings(&supervisor->settings, err) < 0 || choose_id(supervisor, err) < 0 ||
 	    check_servers(supervisor, err) < 0)
@@ -306,6 +327,7 @@ static void stop_all(struct supervisor *supervisor)
 	}
 	node_pool_stop(&supervisor->pure);
 	node_pool_stop(&supervisor->effects);
+	clerk_stop(&supervisor->clerk);
 	finisher_stop(&supervisor->finisher);
 	committer_stop(&supervisor->committer);
 	mailbox_close(&supervisor->messages);
@@ -316,6 +338,8 @@ static void stop_all(struct supervisor *supervisor)
 	lease_table_release(&supervisor->leases);
 	supervisor->results.close(supervisor->results.self);
 	supervisor->sandbox.close(supervisor->sandbox.self);
+	supervisor->tools.close(supervisor->tools.self);
+	wl_master_key_close(supervisor->keys);
 	supervisor->artifacts.close(supervisor->artifacts.self);
 	wl_expression_pool_close(supervisor->expressions);
 }
@@ -337,6 +361,8 @@ int main(int argc, char **argv)
 	int level = wl_log_level_of(supervisor.settings.log_level);
 	wl_log_open("windlass-supervisor", level < 0 ? WL_LOG_NOTICE : (enum wl_log_level)level);
 	(void)mallopt(M_ARENA_MAX, 4); /* one arena a thread would keep freed memory in each of them */
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0,
+		    0); /* tenants' credentials pass through this memory: no core, no ptrace */
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)sigemptyset(&stops);
 	(void)sigaddset(&stops, SIGTERM);

@@ -224,6 +224,12 @@ static void check_source(const struct wl_json *data, const char *prefix, struct 
 	wl_flow_fault_add(faults, path, "a program has at most 1 MiB");
 }
 
+static void check_wait(const struct wl_json *data, const char *prefix, struct wl_flow_faults *faults)
+{
+	if (!wl_json_get(data, "seconds") == !wl_json_get(data, "until"))
+		wl_flow_fault_add(faults, prefix, "a wait needs one of the fields seconds and until");
+}
+
 static int read_data(struct document *document, const struct wl_json *value, struct wl_flow_node *node, int index,
 		     struct wl_error *err)
 {
@@ -243,6 +249,8 @@ static int read_data(struct document *document, const struct wl_json *value, str
 	if (faults < 0)
 		return faults;
 	read_common(data, node, prefix, document->faults);
+	if (node->kind == WL_KIND_WAIT)
+		check_wait(data, prefix, document->faults);
 	if (node->kind == WL_KIND_CODE)
 		check_source(data, prefix, document->faults);
 	if (node->kind == WL_KIND_SWITCH && read_cases(data, node, prefix, document->faults) < 0)
@@ -278,6 +286,7 @@ static int read_node(struct document *document, const struct wl_json *value, int
 {
 	struct wl_flow_node *node = &document->graph->nodes[index];
 	char path[PATH_SIZE];
+	node->parent = -1;
 	(void)snprintf(path, sizeof(path), "nodes[%d]", index);
 	const char *id = wl_json_get_string(value, "id", NULL);
 	node->id = strdup(id ? id : "");
@@ -355,6 +364,24 @@ static const struct wl_json *array_of(struct document *document, const char *nam
 	return NULL;
 }
 
+/* React Flow's way to say that a node stands inside another one; null is as good as none. */
+static void read_parents(struct document *document)
+{
+	for (int i = 0; i < document->graph->node_count; i++) {
+		const struct wl_json *parent = wl_json_get(document->node_values[i], "parentId");
+		const char *id = wl_json_string(parent, "");
+		char path[PATH_SIZE];
+		if (!parent || wl_json_is(parent, WL_JSON_NULL))
+			continue;
+		(void)snprintf(path, sizeof(path), "nodes[%d].parentId", i);
+		document->graph->nodes[i].parent = find_node(document, id, strlen(id));
+		if (!wl_json_is(parent, WL_JSON_STRING))
+			wl_flow_fault_add(document->faults, path, "a parentId is the id of a loop");
+		else if (document->graph->nodes[i].parent < 0)
+			wl_flow_fault_add(document->faults, path, "there is no node '%.60s'", id);
+	}
+}
+
 static int read_nodes(struct document *document, const struct wl_json *nodes, struct wl_error *err)
 {
 	size_t count = wl_json_count(nodes);
@@ -374,6 +401,7 @@ static int read_nodes(struct document *document, const struct wl_json *nodes, st
 	}
 	qsort(document->by_id, count, sizeof(*document->by_id), compare_ids);
 	check_twice(document);
+	read_parents(document);
 	return 0;
 }
 
@@ -466,6 +494,10 @@ static const char *const expression_fields[WL_KIND_COUNT][6] = {
 	[WL_KIND_TRANSFORM] = { "value" },
 	[WL_KIND_CONDITION] = { "if" },
 	[WL_KIND_SWITCH] = { "value", "cases" },
+	[WL_KIND_LOOP] = { "items" },
+	[WL_KIND_SUBFLOW] = { "input" },
+	[WL_KIND_WAIT] = { "seconds", "until" },
+	[WL_KIND_APPROVAL] = { "message" },
 };
 
 struct scan {
@@ -527,7 +559,7 @@ static void scan_value(struct scan *scan, const struct wl_json *value, const cha
 	}
 }
 
-/* A text that decides must be one expression: any other text would count as true for ever. */
+/* A text where no text is meant must be one expression: any other would count as true for ever, say. */
 static void check_deciding(struct document *document, const struct wl_json *value, const char *path)
 {
 	struct wl_text_part part;
@@ -542,6 +574,12 @@ static void check_decisions(struct document *document, int node, const struct wl
 	(void)snprintf(path, sizeof(path), "nodes[%d].data.if", node);
 	if (document->graph->nodes[node].kind == WL_KIND_CONDITION)
 		check_deciding(document, wl_json_get(data, "if"), path);
+	(void)snprintf(path, sizeof(path), "nodes[%d].data.items", node);
+	if (document->graph->nodes[node].kind == WL_KIND_LOOP)
+		check_deciding(document, wl_json_get(data, "items"), path);
+	(void)snprintf(path, sizeof(path), "nodes[%d].data.seconds", node);
+	if (document->graph->nodes[node].kind == WL_KIND_WAIT)
+		check_deciding(document, wl_json_get(data, "seconds"), path);
 	if (document->graph->nodes[node].kind != WL_KIND_SWITCH)
 		return;
 	int index = 0;

@@ -11,11 +11,12 @@
 struct kind_row {
 	const char *name;
 	bool pure;
+	bool acts;
 	bool runs;
 };
 
 static const struct kind_row kind_rows[] = {
-#define X(NAME, name, pure, runs) [WL_KIND_##NAME] = { name, pure, runs },
+#define X(NAME, name, pure, acts, runs) [WL_KIND_##NAME] = { name, pure, acts, runs },
 	WL_NODE_KINDS(X)
 #undef X
 };
@@ -38,9 +39,19 @@ bool wl_node_kind_pure(enum wl_node_kind kind)
 	return kind_rows[kind].pure;
 }
 
+bool wl_node_kind_acts(enum wl_node_kind kind)
+{
+	return kind_rows[kind].acts;
+}
+
 bool wl_node_kind_runs(enum wl_node_kind kind)
 {
 	return kind_rows[kind].runs;
+}
+
+bool wl_node_kind_chooses(enum wl_node_kind kind)
+{
+	return kind == WL_KIND_CONDITION || kind == WL_KIND_SWITCH || kind == WL_KIND_APPROVAL;
 }
 
 void wl_flow_fault_add(struct wl_flow_faults *faults, const char *path, const char *fmt, ...)
@@ -168,9 +179,12 @@ static bool mark_reached(const struct wl_flow_graph *graph, int from, bool again
 bool wl_flow_graph_upstream(const struct wl_flow_graph *graph, int node, unsigned char *upstream)
 {
 	memset(upstream, 0, (size_t)graph->node_count);
-	if (!mark_reached(graph, node, true, upstream))
-		return false;
-	upstream[node] = 0;
+	for (int at = node, depth = 0; at >= 0 && depth <= WL_FLOW_MAX_LOOP_DEPTH;
+	     at = graph->nodes[at].parent, depth++) {
+		if (!mark_reached(graph, at, true, upstream))
+			return false;
+		upstream[at] = 0;
+	}
 	return true;
 }
 
@@ -307,7 +321,8 @@ static void check_reached(const struct wl_flow_graph *graph, struct wl_flow_faul
 	}
 	for (int i = 0; i < graph->node_count; i++) {
 		const struct wl_flow_node *node = &graph->nodes[i];
-		if (!seen[i] && node->kind != WL_KIND_START && wl_node_kind_runs(node->kind))
+		/* inside a loop whatever has no edge leading to it is where an item begins */
+		if (!seen[i] && node->parent < 0 && node->kind != WL_KIND_START && wl_node_kind_runs(node->kind))
 			wl_flow_fault_add(faults, node_path(i, path), "the start node does not reach '%.60s'",
 					  node->id);
 	}
@@ -335,6 +350,10 @@ static const char *handle_fault(const struct wl_flow_node *node, const char *han
 		if (strcmp(handle, "default") == 0 || is_case(node, handle))
 			return NULL;
 		return "a switch has its cases' names and default as handles";
+	case WL_KIND_APPROVAL:
+		if (strcmp(handle, "approved") == 0 || strcmp(handle, "rejected") == 0)
+			return NULL;
+		return "an approval has the handles approved and rejected";
 	default:
 		if (*handle == '\0')
 			return NULL;
@@ -359,6 +378,8 @@ static void check_edge(const struct wl_flow_graph *graph, int index, struct wl_f
 		wl_flow_fault_add(faults, edge_path(index, "target", path), "a note has no edges");
 	else if (target->kind == WL_KIND_START)
 		wl_flow_fault_add(faults, edge_path(index, "target", path), "no edge leads into the start node");
+	if (source->parent != target->parent)
+		wl_flow_fault_add(faults, edge_path(index, "target", path), "no edge leads into a loop or out of it");
 	if (source->kind == WL_KIND_NOTE || source->kind == WL_KIND_OUTPUT)
 		return;
 	const char *fault = handle_fault(source, edge->source_handle);
@@ -367,13 +388,179 @@ static void check_edge(const struct wl_flow_graph *graph, int index, struct wl_f
 				  source->id, edge->source_handle, fault);
 }
 
+static const char *parent_path(int node, char path[PATH_SIZE])
+{
+	(void)snprintf(path, PATH_SIZE, "nodes[%d].parentId", node);
+	return path;
+}
+
+/* How many loops a node stands in; beyond the limit when they stand inside each other. */
+static int loop_depth(const struct wl_flow_graph *graph, int node)
+{
+	int depth = 0;
+	for (int at = graph->nodes[node].parent; at >= 0 && depth <= WL_FLOW_MAX_LOOP_DEPTH;
+	     at = graph->nodes[at].parent)
+		depth++;
+	return depth;
+}
+
+static bool inside_itself(const struct wl_flow_graph *graph, int node)
+{
+	int at = graph->nodes[node].parent;
+	for (int steps = 0; at >= 0 && at != node && steps <= graph->node_count; steps++)
+		at = graph->nodes[at].parent;
+	return at == node;
+}
+
+/* False when loops stand inside each other in a way that the other checks could not follow. */
+static bool check_parents(const struct wl_flow_graph *graph, struct wl_flow_faults *faults)
+{
+	char path[PATH_SIZE];
+	int before = faults->count + faults->skipped;
+	for (int i = 0; i < graph->node_count; i++) {
+		const struct wl_flow_node *node = &graph->nodes[i];
+		if (node->parent < 0)
+			continue;
+		if (inside_itself(graph, i))
+			wl_flow_fault_add(faults, parent_path(i, path), "'%.60s' would stand inside itself", node->id);
+		else if (loop_depth(graph, i) > WL_FLOW_MAX_LOOP_DEPTH)
+			wl_flow_fault_add(faults, parent_path(i, path), "loops stand inside each other at most %d deep",
+					  WL_FLOW_MAX_LOOP_DEPTH);
+	}
+	return faults->count + faults->skipped == before;
+}
+
+static void check_bodies(const struct wl_flow_graph *graph, struct wl_flow_faults *faults)
+{
+	char path[PATH_SIZE];
+	_wl_free_ unsigned char *filled = calloc((size_t)graph->node_count + 1, 1);
+	if (!filled) {
+		wl_flow_fault_add(faults, "nodes", "out of memory while looking at loops");
+		return;
+	}
+	for (int i = 0; i < graph->node_count; i++) {
+		const struct wl_flow_node *node = &graph->nodes[i];
+		if (node->parent < 0)
+			continue;
+		filled[node->parent] |= wl_node_kind_runs(node->kind);
+		if (graph->nodes[node->parent].kind != WL_KIND_LOOP)
+			wl_flow_fault_add(faults, parent_path(i, path), "'%.60s' is no loop",
+					  graph->nodes[node->parent].id);
+		else if (node->kind == WL_KIND_START || node->kind == WL_KIND_OUTPUT)
+			wl_flow_fault_add(faults, parent_path(i, path), "a node of kind %s stands outside of loops",
+					  wl_node_kind_name(node->kind));
+	}
+	for (int i = 0; i < graph->node_count; i++)
+		if (graph->nodes[i].kind == WL_KIND_LOOP && !filled[i])
+			wl_flow_fault_add(faults, node_path(i, path),
+					  "a loop needs nodes inside it: their parentId is its id");
+}
+
 int wl_flow_graph_check(const struct wl_flow_graph *graph, struct wl_flow_faults *faults)
 {
 	int before = faults->count + faults->skipped;
+	if (!check_parents(graph, faults))
+		return faults->count + faults->skipped - before;
+	check_bodies(graph, faults);
 	check_starts(graph, faults);
 	for (int i = 0; i < graph->edge_count; i++)
 		check_edge(graph, i, faults);
 	(void)check_cycle(graph, faults);
 	check_reached(graph, faults);
 	return faults->count + faults->skipped - before;
+}
+
+/* ---- the parts that are walked ----------------------------------------------------------------------------- */
+
+/* Which part each node belongs to, and its index there; the numbers of nodes and edges of each part. */
+static void place_nodes(struct wl_flow_graph *whole, struct wl_flow_graph *parts, int *index)
+{
+	int loops = 0;
+	for (int i = 0; i < whole->node_count; i++)
+		whole->nodes[i].body = whole->nodes[i].kind == WL_KIND_LOOP ? ++loops : -1;
+	for (int i = 0; i < whole->node_count; i++) {
+		int parent = whole->nodes[i].parent;
+		index[i] = parts[parent < 0 ? 0 : whole->nodes[parent].body].node_count++;
+	}
+	for (int i = 0; i < whole->edge_count; i++) {
+		int parent = whole->nodes[whole->edges[i].source].parent;
+		parts[parent < 0 ? 0 : whole->nodes[parent].body].edge_count++;
+	}
+}
+
+static bool make_parts(struct wl_flow_graph *parts, int count)
+{
+	for (int i = 0; i < count; i++) {
+		parts[i].nodes = calloc((size_t)parts[i].node_count + 1, sizeof(*parts[i].nodes));
+		parts[i].edges = calloc((size_t)parts[i].edge_count + 1, sizeof(*parts[i].edges));
+		if (!parts[i].nodes || !parts[i].edges)
+			return false;
+	}
+	return true;
+}
+
+/* Only now the parts own anything: what follows cannot fail. */
+static void move_all(struct wl_flow_graph *whole, struct wl_flow_graph *parts, const int *index, int *edges_placed)
+{
+	for (int i = 0; i < whole->edge_count; i++) {
+		const struct wl_flow_edge *edge = &whole->edges[i];
+		int parent = whole->nodes[edge->source].parent;
+		int part = parent < 0 ? 0 : whole->nodes[parent].body;
+		struct wl_flow_edge *placed = &parts[part].edges[edges_placed[part]++];
+		*placed = *edge;
+		placed->source = index[edge->source];
+		placed->target = index[edge->target];
+	}
+	for (int i = 0; i < whole->node_count; i++) {
+		int parent = whole->nodes[i].parent;
+		struct wl_flow_node *placed = &parts[parent < 0 ? 0 : whole->nodes[parent].body].nodes[index[i]];
+		*placed = whole->nodes[i];
+		placed->in_edges = placed->out_edges = NULL;
+	}
+	for (int i = 0; i < whole->node_count; i++) {
+		free(whole->nodes[i].in_edges);
+		free(whole->nodes[i].out_edges);
+	}
+	free(whole->nodes);
+	free(whole->edges);
+	*whole = (struct wl_flow_graph){ .start = -1 };
+}
+
+static void drop_empty_parts(struct wl_flow_graph *parts, int count)
+{
+	for (int i = 0; parts && i < count; i++) {
+		free(parts[i].nodes);
+		free(parts[i].edges);
+	}
+	free(parts);
+}
+
+int wl_flow_graph_split(struct wl_flow_graph *whole, struct wl_flow_graph **ret_parts, int *ret_count,
+			struct wl_error *err)
+{
+	int count = 1;
+	for (int i = 0; i < whole->node_count; i++)
+		count += whole->nodes[i].kind == WL_KIND_LOOP;
+	struct wl_flow_graph *parts = calloc((size_t)count, sizeof(*parts));
+	_wl_free_ int *index = calloc((size_t)whole->node_count + 1, sizeof(*index));
+	_wl_free_ int *edges_placed = calloc((size_t)count, sizeof(*edges_placed));
+	if (parts && index)
+		place_nodes(whole, parts, index);
+	if (!parts || !index || !edges_placed || !make_parts(parts, count)) {
+		drop_empty_parts(parts, count);
+		return wl_fail(err, ENOMEM, "out of memory for a flow");
+	}
+	move_all(whole, parts, index, edges_placed);
+	int result = 0;
+	for (int i = 0; i < count && result == 0; i++)
+		result = wl_flow_graph_index(&parts[i], err);
+	for (int i = 0; i < count && result < 0; i++)
+		wl_flow_graph_release(&parts[i]);
+	if (result < 0) {
+		free(parts);
+		return result;
+	}
+	*ret_parts = parts;
+	*ret_count = count;
+	return 0;
 }

@@ -1,6 +1,6 @@
 /*
- * The ledger port: the truth about accepted executions (PostgreSQL, functions of specs/sql/0003_functions.sql).
- * Every call is one transaction. Calls block; a ledger belongs to one thread.
+ * The ledger port: the truth about accepted executions (PostgreSQL, functions of specs/sql/0003_functions.sql and
+ * 0008_waits.sql). Every call is one transaction. Calls block; a ledger belongs to one thread.
  */
 #ifndef WL_PORTS_LEDGER_H
 #define WL_PORTS_LEDGER_H
@@ -38,6 +38,7 @@ struct wl_start {
 	char *inputs_json;	  /* owned by the struct; NULL unless started */
 	int64_t deadline_left_ms; /* from the start on, by the database's clock alone; negative: passed */
 	int deliveries;		  /* attempts that were lost before this one */
+	char *options_json;	  /* owned by the struct; NULL: none */
 };
 
 struct wl_finish {
@@ -47,6 +48,56 @@ struct wl_finish {
 	const char *outputs_json; /* or NULL */
 	const char *error_json;	  /* or NULL */
 	bool done;		  /* out: this call made it terminal */
+};
+
+enum wl_wait_outcome {
+	WL_WAIT_LOST,	  /* the attempt is not the one that holds the execution */
+	WL_WAIT_OPEN,	  /* it is not over yet */
+	WL_WAIT_OVER,	  /* its time has come; of an approval: it has expired */
+	WL_WAIT_APPROVED, /* by a person */
+	WL_WAIT_REJECTED
+};
+
+/* A node that waits for a time or a person. Texts are owned by the struct. */
+struct wl_wait {
+	char eid[WL_UUID_TEXT];
+	int epoch;
+	char *node;		      /* its path */
+	bool approval;		      /* else for a time */
+	int64_t delay_ms;	      /* from its first call on; of an approval: until it expires */
+	int64_t until_ms;	      /* ms since 1970, instead of a delay when it is not 0 */
+	char *message;		      /* of an approval, for people */
+	char *roles_json;	      /* who may decide: an array of roles */
+	enum wl_wait_outcome outcome; /* out, with the members below */
+	int64_t left_ms;
+	char *by; /* who has decided */
+	char *comment;
+};
+
+enum wl_subflow_outcome { WL_SUBFLOW_LOST, WL_SUBFLOW_FOUND, WL_SUBFLOW_NO_FLOW, WL_SUBFLOW_NO_VERSION };
+
+/* Which document a subflow of an execution runs. The first answer is kept for the execution's whole life. */
+struct wl_subflow {
+	char eid[WL_UUID_TEXT];
+	int tenant, epoch;
+	char flow_id[WL_UUID_TEXT];
+	int version;			 /* 0: the newest published one; out: the one that was taken */
+	enum wl_subflow_outcome outcome; /* out */
+	unsigned char doc_hash[WL_HASH_BYTES];
+};
+
+/* An execution that does nothing but wait. */
+struct wl_park {
+	char eid[WL_UUID_TEXT];
+	int epoch;
+	const char *nodes_json; /* an array of the paths of the nodes that wait */
+};
+
+enum wl_park_outcome {
+	WL_PARK_LOST,	   /* fenced before */
+	WL_PARK_PARKED,	   /* it waits and holds nothing */
+	WL_PARK_RELEASED,  /* what it waits for has come already: it waits in the queue */
+	WL_PARK_CANCELLED, /* its end was asked for: made terminal here */
 };
 
 enum wl_fence_outcome { WL_FENCE_REQUEUE, WL_FENCE_POISON, WL_FENCE_CANCELLED, WL_FENCE_GONE, WL_FENCE_NEWER };
@@ -102,6 +153,13 @@ struct wl_ledger {
 	/* Give started executions back. ret_released[i] tells whether this call gave item i back. */
 	int (*release)(void *self, const struct wl_lease *leases, int count, bool *ret_released, struct wl_error *err);
 
+	/* Begin a wait or look at it: the first call of an execution and node decides what is waited for. */
+	int (*wait)(void *self, struct wl_wait *item, struct wl_error *err);
+	int (*subflow)(void *self, struct wl_subflow *item, struct wl_error *err);
+	/* Let executions that do nothing but wait go. ret_outcomes has `count` entries. */
+	int (*park)(void *self, const struct wl_park *items, int count, enum wl_park_outcome *ret_outcomes,
+		    struct wl_error *err);
+
 	/* scheduler */
 	int (*fence)(void *self, struct wl_fence *items, int count, int max_deliveries, struct wl_error *err);
 	/* up to `limit` items; returns how many, or -errno */
@@ -128,5 +186,6 @@ static inline bool wl_ledger_is_away(int result)
 }
 
 void wl_start_release(struct wl_start *start);
+void wl_wait_release(struct wl_wait *wait);
 
 #endif

@@ -18,11 +18,15 @@
 #define STATEMENTS(X)                                                                                                  \
 	X(START, 5,                                                                                                    \
 	  "SELECT eid, epoch, outcome, tenant, flow_id, encode(doc_hash, 'hex'), inputs, deadline_left_ms, "           \
-	  "deliveries "                                                                                                \
+	  "deliveries, options "                                                                                       \
 	  "FROM control.start_batch($1, $2, $3, $4, $5)")                                                              \
 	X(FLOW_DOC, 2, "SELECT control.flow_doc($1, decode($2, 'hex'))")                                               \
 	X(FINISH, 5, "SELECT eid FROM control.finish_batch($1, $2, $3, $4, $5)")                                       \
 	X(RELEASE, 2, "SELECT eid FROM control.release_batch($1, $2)")                                                 \
+	X(WAIT, 7, "SELECT outcome, left_ms, decided_by, comment FROM control.wait_look($1, $2, $3, $4, $5, $6, $7)")  \
+	X(SUBFLOW, 5,                                                                                                  \
+	  "SELECT outcome, encode(doc_hash, 'hex'), version FROM control.subflow_pick($1, $2, $3, $4, $5)")            \
+	X(PARK, 3, "SELECT eid, outcome FROM control.park_batch($1, $2, $3)")                                          \
 	X(FENCE, 3, "SELECT eid, epoch, outcome FROM control.fence_batch($1, $2, $3)")                                 \
 	X(OVERDUE, 2, "SELECT eid, tenant, shard, epoch FROM control.expire_overdue($1, $2)")                          \
 	X(SHARDS, 0, "SELECT id, gen, redis_run_id FROM control.shards()")                                             \
@@ -111,7 +115,9 @@ static int read_start(const PGresult *result, int row, struct wl_start *start)
 	bytes_of_hex(PQgetvalue(result, row, 5), start->doc_hash, sizeof(start->doc_hash));
 	start->deadline_left_ms = number_at(result, row, 7);
 	start->inputs_json = strdup(PQgetisnull(result, row, 6) ? "{}" : PQgetvalue(result, row, 6));
-	return start->inputs_json ? 0 : -ENOMEM;
+	bool options = !PQgetisnull(result, row, 9);
+	start->options_json = options ? strdup(PQgetvalue(result, row, 9)) : NULL;
+	return start->inputs_json && (!options || start->options_json) ? 0 : -ENOMEM;
 }
 
 /* Rows come ordered by id: the asked item is found from where the last one was. */
@@ -237,6 +243,109 @@ static int release(void *self, const struct wl_lease *leases, int count, bool *r
 		ret_released[i] = false;
 		for (int row = 0; row < PQntuples(result) && !ret_released[i]; row++)
 			ret_released[i] = strcasecmp(leases[i].eid, PQgetvalue(result, row, 0)) == 0;
+	}
+	return 0;
+}
+
+/* ---- waits and subflows --------------------------------------------------------------------------------- */
+
+/* The place of a word in a list that ends with NULL, or -1. */
+static int place_of(const char *word, const char *const *words)
+{
+	for (int i = 0; words[i]; i++)
+		if (strcmp(word, words[i]) == 0)
+			return i;
+	return -1;
+}
+
+static char *text_or_null(const PGresult *result, int row, int column)
+{
+	return PQgetisnull(result, row, column) ? NULL : strdup(PQgetvalue(result, row, column));
+}
+
+static int wait_look(void *self, struct wl_wait *item, struct wl_error *err)
+{
+	static const char *const words[] = {
+		[WL_WAIT_LOST] = "lost",	 [WL_WAIT_OPEN] = "open",	  [WL_WAIT_OVER] = "over",
+		[WL_WAIT_APPROVED] = "approved", [WL_WAIT_REJECTED] = "rejected", [WL_WAIT_REJECTED + 1] = NULL
+	};
+	char epoch[NUMBER_TEXT], delay[NUMBER_TEXT], until[NUMBER_TEXT];
+	_wl_pg_result_ PGresult *result = NULL;
+	const char *params[] = { item->eid,
+				 number_text(item->epoch, epoch),
+				 item->node,
+				 number_text(item->delay_ms, delay),
+				 item->until_ms ? number_text(item->until_ms, until) : NULL,
+				 item->message,
+				 item->roles_json };
+	if (wl_postgres_run(self, STATEMENT_WAIT, params, &result, err) < 0)
+		return wl_fail_within(err, "look at what a run waits for");
+	int outcome = PQntuples(result) == 1 ? place_of(PQgetvalue(result, 0, 0), words) : -1;
+	if (outcome < 0)
+		return wl_fail(err, EPROTO, "the ledger gave no answer about a wait");
+	item->outcome = (enum wl_wait_outcome)outcome;
+	item->left_ms = number_at(result, 0, 1);
+	free(item->by);
+	free(item->comment);
+	item->by = text_or_null(result, 0, 2);
+	item->comment = text_or_null(result, 0, 3);
+	return 0;
+}
+
+static int subflow(void *self, struct wl_subflow *item, struct wl_error *err)
+{
+	static const char *const words[] = { [WL_SUBFLOW_LOST] = "lost",
+					     [WL_SUBFLOW_FOUND] = "found",
+					     [WL_SUBFLOW_NO_FLOW] = "no_flow",
+					     [WL_SUBFLOW_NO_VERSION] = "no_version",
+					     [WL_SUBFLOW_NO_VERSION + 1] = NULL };
+	char tenant[NUMBER_TEXT], epoch[NUMBER_TEXT], version[NUMBER_TEXT];
+	_wl_pg_result_ PGresult *result = NULL;
+	const char *params[] = { number_text(item->tenant, tenant), item->eid, number_text(item->epoch, epoch),
+				 item->flow_id, item->version ? number_text(item->version, version) : NULL };
+	if (wl_postgres_run(self, STATEMENT_SUBFLOW, params, &result, err) < 0)
+		return wl_fail_within(err, "look for a subflow");
+	int outcome = PQntuples(result) == 1 ? place_of(PQgetvalue(result, 0, 0), words) : -1;
+	if (outcome < 0)
+		return wl_fail(err, EPROTO, "the ledger gave no answer about a subflow");
+	item->outcome = (enum wl_subflow_outcome)outcome;
+	if (outcome == WL_SUBFLOW_FOUND) {
+		bytes_of_hex(PQgetvalue(result, 0, 1), item->doc_hash, sizeof(item->doc_hash));
+		item->version = (int)number_at(result, 0, 2);
+	}
+	return 0;
+}
+
+static int park(void *self, const struct wl_park *items, int count, enum wl_park_outcome *ret_outcomes,
+		struct wl_error *err)
+{
+	static const char *const words[] = { [WL_PARK_LOST] = "lost",
+					     [WL_PARK_PARKED] = "parked",
+					     [WL_PARK_RELEASED] = "released",
+					     [WL_PARK_CANCELLED] = "cancelled",
+					     [WL_PARK_CANCELLED + 1] = NULL };
+	_wl_buffer_ struct wl_buffer eids, epochs, nodes;
+	_wl_pg_result_ PGresult *result = NULL;
+	wl_postgres_array_begin(&eids);
+	wl_postgres_array_begin(&epochs);
+	wl_postgres_array_begin(&nodes);
+	for (int i = 0; i < count; i++) {
+		wl_postgres_array_text(&eids, items[i].eid);
+		wl_postgres_array_number(&epochs, items[i].epoch);
+		wl_postgres_array_text(&nodes, items[i].nodes_json);
+	}
+	if (wl_postgres_array_end(&eids, err) < 0 || wl_postgres_array_end(&epochs, err) < 0 ||
+	    wl_postgres_array_end(&nodes, err) < 0)
+		return -err->code;
+	const char *params[] = { eids.data, epochs.data, nodes.data };
+	if (wl_postgres_run(self, STATEMENT_PARK, params, &result, err) < 0)
+		return wl_fail_within(err, "park executions");
+	for (int i = 0; i < count; i++) {
+		int outcome = -1;
+		for (int row = 0; row < PQntuples(result) && outcome < 0; row++)
+			if (strcasecmp(items[i].eid, PQgetvalue(result, row, 0)) == 0)
+				outcome = place_of(PQgetvalue(result, row, 1), words);
+		ret_outcomes[i] = outcome < 0 ? WL_PARK_LOST : (enum wl_park_outcome)outcome;
 	}
 	return 0;
 }
@@ -421,6 +530,9 @@ int wl_postgres_ledger_open(const char *url, struct wl_ledger *ret_ledger, struc
 		.flow_doc = flow_doc,
 		.finish = finish,
 		.release = release,
+		.wait = wait_look,
+		.subflow = subflow,
+		.park = park,
 		.fence = fence,
 		.expire_overdue = expire_overdue,
 		.shards = shards,

@@ -1,5 +1,6 @@
 #include "supervisor/core/walk.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,13 @@ bool walk_has_action(const struct walk *walk)
 	return walk->action_next < walk->action_count;
 }
 
+static void move(struct walk *walk, int node, enum wl_node_state state)
+{
+	assert(wl_node_move_legal(walk->nodes[node].state, state));
+	walk->nodes[node].state = state;
+	walk->unfinished -= wl_node_state_final(state);
+}
+
 /* ---- the end --------------------------------------------------------------------------------------- */
 
 static void store(struct walk *walk, int node)
@@ -57,6 +65,13 @@ static bool something_waits(const struct walk *walk)
 	return false;
 }
 
+static void finish(struct walk *walk, enum wl_run_state state, int cause)
+{
+	assert(wl_run_move_legal(WL_RUN_RUNNING, state));
+	walk->end_state = state;
+	push(walk, WALK_FINISH, cause);
+}
+
 static void begin_check(struct walk *walk)
 {
 	walk->checking = true;
@@ -72,19 +87,17 @@ static void look_for_end(struct walk *walk)
 	if (walk->mode == WALK_DROPPING) {
 		push(walk, WALK_DROP, -1);
 	} else if (walk->mode == WALK_ENDING) {
-		push(walk, WALK_FINISH, walk->cause);
+		finish(walk, walk->end_state, walk->cause);
 	} else if (walk->unfinished == 0 && walk->check_due && walk->mode == WALK_GOING) {
 		begin_check(walk);
 		return;
 	} else if (walk->unfinished == 0 && !walk->check_due) {
-		walk->end_state = WL_RUN_SUCCEEDED;
-		push(walk, WALK_FINISH, -1);
+		finish(walk, WL_RUN_SUCCEEDED, -1);
 	} else if (walk->mode == WALK_RELEASING || walk->draining) {
 		push(walk, WALK_RELEASE, -1);
 	} else if (!something_waits(walk)) {
 		/* no checked graph gets here; if one ever did, the run must end rather than hang */
-		walk->end_state = WL_RUN_FAILED;
-		push(walk, WALK_FINISH, -1);
+		finish(walk, WL_RUN_FAILED, -1);
 	} else {
 		return;
 	}
@@ -94,9 +107,10 @@ static void look_for_end(struct walk *walk)
 static void cancel_node(struct walk *walk, int node)
 {
 	struct walk_node *at = &walk->nodes[node];
-	at->state = WL_NODE_CANCELLED;
+	move(walk, node, WL_NODE_CANCELLED);
 	at->due_ms = 0;
-	walk->unfinished--;
+	if (walk->quiet)
+		return;
 	if (walk->cause >= 0 && !walk->nodes[walk->cause].stored)
 		at->store_after_cause = true;
 	else
@@ -123,7 +137,8 @@ static void end_early(struct walk *walk, enum wl_run_state state, int cause)
 	for (int i = 0; i < walk->graph->node_count; i++) {
 		struct walk_node *at = &walk->nodes[i];
 		at->ready = false;
-		if (at->state == WL_NODE_RUNNING && !at->active)
+		bool begun = at->state == WL_NODE_RUNNING || at->state == WL_NODE_WAITING;
+		if (begun && !at->active)
 			cancel_node(walk, i);
 	}
 }
@@ -155,7 +170,8 @@ static bool effect_waits(const struct walk *walk, int node)
 static void begin_attempt(struct walk *walk, int node)
 {
 	struct walk_node *at = &walk->nodes[node];
-	at->state = WL_NODE_RUNNING;
+	if (at->state != WL_NODE_RUNNING)
+		move(walk, node, WL_NODE_RUNNING);
 	at->ready = false;
 	at->due_ms = 0;
 	at->attempt++;
@@ -192,8 +208,7 @@ static void settle(struct walk *walk, int node)
 
 static void skip(struct walk *walk, int node)
 {
-	walk->nodes[node].state = WL_NODE_SKIPPED;
-	walk->unfinished--;
+	move(walk, node, WL_NODE_SKIPPED);
 	store(walk, node);
 	decide_edges(walk, node);
 	settle(walk, node);
@@ -212,7 +227,7 @@ static void arrive(struct walk *walk, int node, bool live)
 	if (at->live_in > 0 && (at->open_in == 0 || any)) {
 		at->ready = true;
 		try_start(walk, node);
-	} else if (at->open_in == 0) {
+	} else if (at->open_in == 0 && walk->only < 0) {
 		skip(walk, node);
 	}
 }
@@ -224,14 +239,12 @@ static bool edge_is_live(const struct walk *walk, int node, int edge)
 	bool error_edge = shape->on_error == WL_ON_ERROR_BRANCH && strcmp(handle, "error") == 0;
 	enum wl_node_state state = walk->nodes[node].state;
 	if (state == WL_NODE_SUCCEEDED) {
-		bool chooses = shape->kind == WL_KIND_CONDITION || shape->kind == WL_KIND_SWITCH;
-		return chooses ? walk->handles_taken[edge] : !error_edge;
+		return wl_node_kind_chooses(shape->kind) ? walk->handles_taken[edge] : !error_edge;
 	}
 	if (state == WL_NODE_FAILED && shape->on_error == WL_ON_ERROR_BRANCH)
 		return error_edge;
 	/* a choice that was not made takes no handle */
-	return state == WL_NODE_FAILED && shape->on_error == WL_ON_ERROR_CONTINUE && shape->kind != WL_KIND_CONDITION &&
-	       shape->kind != WL_KIND_SWITCH;
+	return state == WL_NODE_FAILED && shape->on_error == WL_ON_ERROR_CONTINUE && !wl_node_kind_chooses(shape->kind);
 }
 
 static void decide_edges(struct walk *walk, int node)
@@ -279,8 +292,7 @@ uint64_t walk_retry_delay_ms(const struct wl_retry *retry, int attempt, uint32_t
 
 static void conclude(struct walk *walk, int node, enum wl_node_state state, const char *handle)
 {
-	walk->nodes[node].state = state;
-	walk->unfinished--;
+	move(walk, node, state);
 	take_handle(walk, node, handle);
 	store(walk, node);
 	if (fails_the_run(walk, node))
@@ -304,8 +316,8 @@ static void attempt_failed(struct walk *walk, int node, enum walk_result result,
 {
 	if (walk->mode == WALK_ENDING)
 		cancel_node(walk, node);
-	else if (walk->mode == WALK_RELEASING && result == WALK_STOPPED)
-		walk->nodes[node].state = WL_NODE_PENDING; /* counts as not run: the next owner starts it anew */
+	else if ((walk->mode == WALK_RELEASING || walk->draining) && result == WALK_STOPPED)
+		return; /* counts as not run: the next owner starts it anew */
 	else if (result == WALK_ERROR && tried_again(walk, node, now_ms, random))
 		return;
 	else
@@ -319,6 +331,8 @@ void walk_node_ended(struct walk *walk, int node, const struct walk_outcome *out
 		return;
 	at->active = false;
 	walk->active--;
+	walk->open -= at->open;
+	at->open = false;
 	if (walk->mode != WALK_DROPPING) {
 		if (outcome->result == WALK_SUCCEEDED)
 			conclude(walk, node, WL_NODE_SUCCEEDED, outcome->handle);
@@ -326,6 +340,30 @@ void walk_node_ended(struct walk *walk, int node, const struct walk_outcome *out
 			attempt_failed(walk, node, outcome->result, now_ms, random);
 	}
 	look_for_end(walk);
+}
+
+void walk_node_waits(struct walk *walk, int node, uint64_t due_ms)
+{
+	struct walk_node *at = &walk->nodes[node];
+	if (!at->active)
+		return;
+	at->active = false;
+	walk->active--;
+	if (at->state != WL_NODE_WAITING)
+		move(walk, node, WL_NODE_WAITING);
+	at->due_ms = due_ms ? due_ms : 1;
+	if (walk->mode == WALK_ENDING)
+		cancel_node(walk, node);
+	look_for_end(walk);
+}
+
+void walk_node_opened(struct walk *walk, int node)
+{
+	struct walk_node *at = &walk->nodes[node];
+	if (!at->active || at->open)
+		return;
+	at->open = true;
+	walk->open++;
 }
 
 void walk_checked(struct walk *walk, enum walk_result result)
@@ -373,7 +411,7 @@ void walk_store_refused(struct walk *walk, int node)
 	at->storing = false;
 	walk->storing--;
 	if (walk->mode != WALK_DROPPING) {
-		at->state = WL_NODE_FAILED;
+		at->state = WL_NODE_FAILED; /* no move: a result that is not stored has never been */
 		end_early(walk, WL_RUN_FAILED, node);
 		if (walk->cause == node)
 			store_what_waited(walk);
@@ -387,13 +425,33 @@ void walk_cancel(struct walk *walk)
 	look_for_end(walk);
 }
 
+void walk_stop(struct walk *walk, bool record)
+{
+	if (walk->mode == WALK_GOING || walk->mode == WALK_RELEASING)
+		walk->quiet = !record;
+	end_early(walk, WL_RUN_CANCELLED, -1);
+	look_for_end(walk);
+}
+
+static void begin_look(struct walk *walk, int node)
+{
+	walk->nodes[node].due_ms = 0;
+	walk->nodes[node].active = true;
+	walk->active++;
+	push(walk, WALK_LOOK, node);
+}
+
 void walk_tick(struct walk *walk, uint64_t now_ms)
 {
 	if (now_ms >= walk->deadline_ms)
 		end_early(walk, WL_RUN_TIMEOUT, -1);
 	for (int i = 0; i < walk->graph->node_count && walk->mode == WALK_GOING; i++) {
 		struct walk_node *at = &walk->nodes[i];
-		if (at->due_ms && at->due_ms <= now_ms && !effect_waits(walk, i))
+		if (!at->due_ms || at->due_ms > now_ms || effect_waits(walk, i))
+			continue;
+		if (at->state == WL_NODE_WAITING)
+			begin_look(walk, i);
+		else
 			begin_attempt(walk, i);
 	}
 	look_for_end(walk);
@@ -412,12 +470,26 @@ uint64_t walk_due_ms(const struct walk *walk)
 	return due;
 }
 
+bool walk_rests(const struct walk *walk)
+{
+	if (walk->mode != WALK_GOING || !walk->begun || walk->held || walk->storing || walk->active != walk->open)
+		return false;
+	bool waits = walk->open > 0;
+	for (int i = 0; i < walk->graph->node_count; i++) {
+		const struct walk_node *at = &walk->nodes[i];
+		if (at->ready || (at->due_ms && at->state != WL_NODE_WAITING))
+			return false;
+		waits = waits || (at->state == WL_NODE_WAITING && !at->active);
+	}
+	return waits;
+}
+
 bool walk_waits_for_store(const struct walk *walk)
 {
 	for (int i = 0; i < walk->graph->node_count; i++) {
 		const struct walk_node *at = &walk->nodes[i];
-		bool acts = !wl_node_kind_pure(walk->graph->nodes[i].kind);
-		if (acts && (at->ready || (at->storing && !at->decided)))
+		bool ordered = !wl_node_kind_pure(walk->graph->nodes[i].kind);
+		if (ordered && (at->ready || (at->storing && !at->decided)))
 			return true;
 	}
 	return false;
@@ -459,7 +531,7 @@ void walk_drop(struct walk *walk)
 
 int walk_open(struct walk *walk, const struct wl_flow_graph *graph, uint64_t deadline_ms, struct wl_error *err)
 {
-	*walk = (struct walk){ .graph = graph, .deadline_ms = deadline_ms, .cause = -1 };
+	*walk = (struct walk){ .graph = graph, .deadline_ms = deadline_ms, .cause = -1, .only = -1 };
 	walk->action_capacity = graph->node_count * 3 + 4;
 	walk->nodes = calloc((size_t)graph->node_count + 1, sizeof(*walk->nodes));
 	walk->edges = calloc((size_t)graph->edge_count + 1, 1);
@@ -493,10 +565,23 @@ void walk_restore(struct walk *walk, int node, enum wl_node_state state, const c
 	struct walk_node *at = &walk->nodes[node];
 	if (at->state != WL_NODE_PENDING || !wl_node_state_final(state))
 		return;
-	at->state = state;
+	at->state = state; /* no move: that was made by the attempt that stored it */
 	at->stored = true;
 	walk->unfinished--;
 	take_handle(walk, node, handle);
+}
+
+void walk_confine(struct walk *walk, int node)
+{
+	walk->only = node;
+	for (int i = 0; i < walk->graph->node_count; i++) {
+		struct walk_node *at = &walk->nodes[i];
+		if (i == node || !wl_node_kind_runs(walk->graph->nodes[i].kind))
+			continue;
+		if (at->state == WL_NODE_PENDING)
+			move(walk, i, WL_NODE_SKIPPED);
+		at->stored = at->settled = true;
+	}
 }
 
 /* An earlier attempt may have stored the beginning of the run's end; its reason is found again. */
@@ -523,10 +608,12 @@ void walk_begin(struct walk *walk, uint64_t now_ms)
 			decide_edges(walk, i);
 			settle(walk, i);
 		}
-	int start = walk->graph->start;
-	if (walk->mode == WALK_GOING && start >= 0 && walk->nodes[start].state == WL_NODE_PENDING) {
-		walk->nodes[start].ready = true;
-		try_start(walk, start);
+	for (int i = 0; i < walk->graph->node_count && walk->mode == WALK_GOING; i++) {
+		bool first = walk->only < 0 ? walk->graph->nodes[i].in_count == 0 : walk->only == i;
+		if (first && walk->nodes[i].state == WL_NODE_PENDING && !walk->nodes[i].ready) {
+			walk->nodes[i].ready = true;
+			try_start(walk, i);
+		}
 	}
 	look_for_end(walk);
 }

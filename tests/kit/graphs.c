@@ -40,6 +40,7 @@ static void read_node(char *text, struct wl_flow_node *node)
 	*node = (struct wl_flow_node){ .id = strdup(head),
 				       .label = strdup(""),
 				       .kind = (enum wl_node_kind)kind,
+				       .parent = -1,
 				       .data_json = strdup("{}"),
 				       .retry = { .attempts = 1, .backoff = WL_BACKOFF_FIXED } };
 	for (char *option; (option = strtok_r(NULL, "/", &rest));)

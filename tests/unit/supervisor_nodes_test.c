@@ -171,7 +171,7 @@ static void test_context_of_a_moment(void **state)
 	add_piece(&newest, "\"a\":", "1");
 	struct context_piece *then = context_hold(newest);
 	add_piece(&newest, ",\"b\":", "[2]");
-	_wl_free_ char *before = context_text(then, &length);
+	_wl_free_ char *before = context_text(then, NULL, &length);
 	assert_string_equal(before, "{\"inputs\":{},\"nodes\":{\"a\":1}}");
 	assert_int_equal(length, strlen(before));
 	_wl_free_ char *large = malloc(RUN_CONTEXT_MAX);
@@ -180,7 +180,7 @@ static void test_context_of_a_moment(void **state)
 	assert_int_equal(context_add(&newest, "", 0, large, RUN_CONTEXT_MAX - newest->total + 1, &err), -EMSGSIZE);
 	assert_ptr_equal(newest, same);
 	context_drop(newest); /* the one held keeps those before it */
-	_wl_free_ char *still = context_text(then, &length);
+	_wl_free_ char *still = context_text(then, NULL, &length);
 	assert_string_equal(still, before);
 	context_drop(then);
 }

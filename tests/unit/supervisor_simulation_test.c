@@ -1,10 +1,11 @@
 /*
  * Whole supervisors without threads: the real run loop and walk over doubles of ledger, queue and result store, a
  * virtual clock, and a seeded choice of what happens next. Supervisors are killed and stopped past their leases,
- * calls fail with and without effect, runs are cancelled and released. After each schedule:
+ * calls fail with and without effect, runs are cancelled, released and parked, and people decide. After each schedule:
  *   every run has reached exactly one final state · no effect began for an attempt that was fenced, nor before what it
  *   rests on was stored, nor after its result was stored · outputs are those of a run without faults · nothing is held
  */
+#include "lib/base/cleanup.h"
 #include "lib/base/log.h"
 #include "supervisor/run_events.h"
 #include "supervisor/run_loop.h"
@@ -21,7 +22,8 @@
 
 #define RUNS 4
 #define SUPERVISORS 3
-#define NODES 12
+#define RESULTS 48
+#define WAITS 8
 #define LEASE_MS 1000
 #define RENEW_MS 300
 #define SCHEDULES 10000
@@ -29,17 +31,26 @@
 /* ---- the world ------------------------------------------------------------------------------------------- */
 
 struct result_row {
+	char path[64]; /* "" for a free one */
+	int effects;
 	bool there, committed;
 	int epoch;
 	enum wl_node_state state;
 	char *handle, *outputs, *error;
 };
 
+struct wait_row {
+	char path[64];
+	bool approval;
+	uint64_t due;
+	enum wl_wait_outcome decision; /* WL_WAIT_OPEN: none yet */
+};
+
 struct row {
 	char eid[WL_UUID_TEXT];
 	struct flow *flow;
 	const char *expected; /* outputs when nothing is cancelled; NULL: it fails */
-	bool running, final, cancel;
+	bool running, final, cancel, parked;
 	int epoch;
 	enum wl_run_state state;
 	char *outputs;
@@ -48,8 +59,9 @@ struct row {
 	int holder; /* -1: waits in the queue */
 	int lease_epoch;
 	uint64_t lease_until;
-	struct result_row results[NODES];
-	int effects[NODES];
+	struct result_row results[RESULTS];
+	struct wait_row waits[WAITS];
+	int wait_count;
 };
 
 struct supervisor {
@@ -57,7 +69,7 @@ struct supervisor {
 	uint64_t frozen_until;
 	struct run_loop loop;
 	struct lease_table leases;
-	struct mailbox jobs, commits, endings, inbox; /* inbox: what the loop is to be told */
+	struct mailbox jobs, commits, endings, inquiries, inbox; /* inbox: what the loop is to be told */
 };
 
 static struct row rows[RUNS];
@@ -66,6 +78,9 @@ static uint64_t now_ms;
 static unsigned seed;
 static unsigned long schedule;
 static bool calm; /* no more faults: everything has to come to its end */
+
+static struct flow *inner_flow; /* what subflows run */
+static unsigned long parked_count, decided_count;
 
 static unsigned pick(unsigned many)
 {
@@ -81,10 +96,26 @@ static struct row *row_of(const char *eid)
 	return NULL;
 }
 
+/* The place of a node's result; made when it is new. */
+static struct result_row *result_of(struct row *row, const char *path)
+{
+	for (int i = 0; i < RESULTS; i++) {
+		if (!*row->results[i].path)
+			(void)snprintf(row->results[i].path, sizeof(row->results[i].path), "%s", path);
+		if (strcmp(row->results[i].path, path) == 0)
+			return &row->results[i];
+	}
+	fail_msg("schedule %lu: more results than there is room for", schedule);
+	return NULL;
+}
+
 /* ---- flows ------------------------------------------------------------------------------------------------- */
 
 #define NODE(id, kind, data)                                                                                           \
 	"{\"id\":\"" id "\",\"type\":\"" kind "\",\"position\":{\"x\":0,\"y\":0},\"data\":" data "}"
+#define INSIDE(id, kind, data, loop)                                                                                   \
+	"{\"id\":\"" id "\",\"type\":\"" kind "\",\"parentId\":\"" loop "\",\"data\":" data "}"
+#define SUBFLOW "00000000-0000-7000-8000-0000000000bb"
 #define EDGE(id, source, handle, target)                                                                               \
 	"{\"id\":\"" id "\",\"source\":\"" source "\",\"sourceHandle\":" handle ",\"target\":\"" target "\"}"
 #define FLOW(nodes, edges) "{\"nodes\":[" nodes "],\"edges\":[" edges "]}"
@@ -150,6 +181,55 @@ static const struct {
 	{ FLOW_CHECKED(NODE("s", "start", "{}") "," NODE("o", "output", "{\"value\":1}"), EDGE("1", "s", "null", "o"),
 		       "{\"type\":\"string\"}"),
 	  NULL },
+	/* effects inside a loop, and behind it */
+	{ FLOW(NODE("s", "start", "{}") "," NODE("l", "loop", "{\"items\":[1,2,3],\"parallel\":2}") "," INSIDE(
+		       "a", "code", CODE, "l") "," INSIDE("t", "transform", "{\"value\":[1]}",
+							  "l") "," INSIDE("b", "code", CODE,
+									  "l") "," NODE("c", "code",
+											CODE) "," NODE("o", "output",
+												       "{\"value\":3}"),
+	       EDGE("1", "s", "null", "l") "," EDGE("2", "a", "null", "t") "," EDGE("3", "t", "null", "b") "," EDGE(
+		       "4", "l", "null", "c") "," EDGE("5", "c", "null", "o")),
+	  "3" },
+	/* loops inside each other beside an effect, with a wait in the middle */
+	{ FLOW(NODE("s", "start", "{}") "," NODE("l", "loop", "{\"items\":[[1,2],[3]],\"parallel\":2}") "," INSIDE(
+		       "m", "loop", "{\"items\":[1,2]}",
+		       "l") "," INSIDE("a", "code", CODE, "m") "," INSIDE("w", "wait", "{\"seconds\":5}",
+									  "l") "," NODE("b", "code",
+											CODE) "," NODE("o", "output",
+												       "{\"value\":4}"),
+	       EDGE("1", "s", "null", "l") "," EDGE("2", "m", "null", "w") "," EDGE("3", "s", "null", "b") "," EDGE(
+		       "4", "l", "null", "o") "," EDGE("5", "b", "null", "o")),
+	  "4" },
+	/* a wait and an approval side by side, effects before and behind */
+	{ FLOW(NODE("s", "start", "{}") "," NODE("a", "code", CODE) "," NODE("w", "wait", "{\"seconds\":4}") "," NODE(
+		       "p", "approval",
+		       "{\"message\":\"?\",\"expires_s\":20,\"on_error\":"
+		       "\"branch\"}") "," NODE("b", "code", CODE) "," NODE("o", "output", "{\"value\":5}"),
+	       EDGE("1", "s", "null", "a") "," EDGE("2", "a", "null", "w") "," EDGE("3", "a", "null", "p") "," EDGE(
+		       "4", "p", "\"approved\"",
+		       "b") "," EDGE("5", "p", "\"rejected\"",
+				     "b") "," EDGE("6", "p", "\"error\"", "b") "," EDGE("7", "b", "null",
+											"o") "," EDGE("8", "w", "null",
+												      "o")),
+	  "5" },
+	/* a subflow */
+	{ FLOW(NODE("s", "start", "{}") "," NODE("f", "subflow", "{\"flow_id\":\"" SUBFLOW "\"}") "," NODE(
+		       "c", "code", CODE) "," NODE("o", "output", "{\"value\":6}"),
+	       EDGE("1", "s", "null", "f") "," EDGE("2", "f", "null", "c") "," EDGE("3", "c", "null", "o")),
+	  "6" },
+	/* an item that fails while others run, which fails the run; and one whose failure is taken care of */
+	{ FLOW(NODE("s", "start", "{}") "," NODE("l", "loop", "{\"items\":[1,2,3],\"parallel\":3}") "," INSIDE(
+		       "a", "code", CODE, "l") "," INSIDE("b", "code", CODE_FAILS(""), "l") "," NODE("d", "code", CODE),
+	       EDGE("1", "s", "null", "l") "," EDGE("2", "a", "null", "b") "," EDGE("3", "s", "null", "d")),
+	  NULL },
+	{ FLOW(NODE("s", "start", "{}") "," NODE("l", "loop", "{\"items\":[1,2],\"parallel\":2,\"on_error\":\"branch\"}") "," INSIDE(
+		       "a", "code", CODE, "l") "," INSIDE("b", "code", CODE_FAILS(""),
+							  "l") "," NODE("e", "code", CODE) "," NODE("o", "output",
+												    "{\"value\":7}"),
+	       EDGE("1", "s", "null", "l") "," EDGE("2", "a", "null", "b") "," EDGE(
+		       "3", "l", "\"error\"", "e") "," EDGE("4", "e", "null", "o")),
+	  "7" },
 	/* a failure that nobody takes care of, after a retry, beside another effect */
 	{ FLOW(NODE("s", "start", "{}") "," NODE(
 		       "a", "code",
@@ -170,41 +250,42 @@ static char *copy_of(const char *text)
 static enum wl_commit_outcome commit_one(const struct wl_node_result *item)
 {
 	struct row *row = row_of(item->eid);
-	struct result_row *at = &row->results[wl_flow_graph_find(&row->flow->graph, item->node_id)];
+	struct result_row *at = result_of(row, item->node_id);
 	if (at->there && at->committed)
-		return at->epoch == item->epoch ? WL_COMMIT_STORED : WL_COMMIT_KNOWN;
+		return at->epoch == item->epoch && item->committed ? WL_COMMIT_STORED : WL_COMMIT_KNOWN;
 	if (at->there && at->epoch > item->epoch)
 		return WL_COMMIT_FENCED;
-	*at = (struct result_row){ .there = true,
-				   .committed = true,
-				   .epoch = item->epoch,
-				   .state = item->state,
-				   .handle = copy_of(item->handle),
-				   .outputs = copy_of(item->outputs_json),
-				   .error = copy_of(item->error_json) };
+	at->there = true;
+	at->committed = item->committed;
+	at->epoch = item->epoch;
+	at->state = item->state;
+	at->handle = copy_of(item->handle);
+	at->outputs = copy_of(item->outputs_json);
+	at->error = copy_of(item->error_json);
 	return WL_COMMIT_STORED;
 }
 
 static void seal(struct row *row, int epoch)
 {
-	for (int i = 0; i < row->flow->graph.node_count; i++) {
+	const struct wl_flow_graph *graph = &row->flow->parts[0].graph;
+	for (int i = 0; i < graph->node_count; i++)
+		result_of(row, graph->nodes[i].id)->there = true;
+	for (int i = 0; i < RESULTS; i++) {
 		struct result_row *at = &row->results[i];
-		if (!at->there)
-			*at = (struct result_row){ .there = true, .epoch = epoch };
-		else if (!at->committed && at->epoch < epoch)
+		if (at->there && !at->committed && at->epoch < epoch)
 			at->epoch = epoch;
 	}
 }
 
 static void load(const struct row *row, struct run *run)
 {
-	run->restored = calloc(NODES, sizeof(*run->restored));
-	for (int i = 0; i < row->flow->graph.node_count; i++) {
+	run->restored = calloc(RESULTS, sizeof(*run->restored));
+	for (int i = 0; i < RESULTS; i++) {
 		const struct result_row *at = &row->results[i];
 		if (!at->there)
 			continue;
 		struct wl_node_result *result = &run->restored[run->restored_count++];
-		*result = (struct wl_node_result){ .node_id = strdup(row->flow->graph.nodes[i].id),
+		*result = (struct wl_node_result){ .node_id = strdup(at->path),
 						   .epoch = at->epoch,
 						   .committed = at->committed,
 						   .state = at->state,
@@ -212,6 +293,104 @@ static void load(const struct row *row, struct run *run)
 						   .outputs_json = copy_of(at->outputs),
 						   .error_json = copy_of(at->error) };
 	}
+}
+
+static struct wait_row *wait_of(struct row *row, const char *path)
+{
+	for (int i = 0; i < row->wait_count; i++)
+		if (strcmp(row->waits[i].path, path) == 0)
+			return &row->waits[i];
+	return NULL;
+}
+
+/* As control.wait_look(): the first call decides what is waited for. */
+static void look_at_wait(struct row *row, struct wl_wait *item)
+{
+	struct wait_row *at = wait_of(row, item->node);
+	if (!row->running || row->epoch != item->epoch) {
+		item->outcome = WL_WAIT_LOST;
+		return;
+	}
+	if (!at) {
+		assert_true(row->wait_count < WAITS);
+		at = &row->waits[row->wait_count++];
+		*at = (struct wait_row){ .approval = item->approval,
+					 .due = now_ms + (uint64_t)item->delay_ms,
+					 .decision = WL_WAIT_OPEN };
+		(void)snprintf(at->path, sizeof(at->path), "%s", item->node);
+	}
+	if (at->decision != WL_WAIT_OPEN)
+		item->outcome = at->decision;
+	else
+		item->outcome = at->due <= now_ms ? WL_WAIT_OVER : WL_WAIT_OPEN;
+	item->left_ms = at->due > now_ms ? (int64_t)(at->due - now_ms) : 0;
+}
+
+static void answer_inquiry(struct inquiry *inquiry)
+{
+	struct row *row = row_of(inquiry->lease.eid);
+	if (inquiry->kind == INQUIRY_WAIT) {
+		if (!inquiry->wait.node)
+			inquiry->wait.node = strdup(inquiry->path);
+		inquiry->wait.epoch = inquiry->lease.epoch;
+		look_at_wait(row, &inquiry->wait);
+		return;
+	}
+	inquiry->sub.outcome = WL_SUBFLOW_LOST;
+	if (!row->running || row->epoch != inquiry->lease.epoch || inquiry->flow)
+		return;
+	assert_string_equal(inquiry->sub.flow_id, SUBFLOW);
+	inquiry->sub.outcome = WL_SUBFLOW_FOUND;
+	inquiry->flow = inner_flow;
+	atomic_fetch_add(&inner_flow->users, 1);
+}
+
+/* As control.park_batch(). */
+static enum wl_park_outcome park_one(const struct ending *ending)
+{
+	struct row *row = row_of(ending->lease.eid);
+	struct wl_json *nodes = NULL;
+	struct wl_error err;
+	bool ripe = false;
+	if (!row->running || row->epoch != ending->lease.epoch)
+		return WL_PARK_LOST;
+	row->running = false;
+	if (row->cancel) {
+		row->final = true;
+		row->final_count++;
+		row->state = WL_RUN_CANCELLED;
+		return WL_PARK_CANCELLED;
+	}
+	assert_int_equal(wl_json_parse(ending->waits_json, strlen(ending->waits_json), &nodes, &err), 0);
+	assert_true(wl_json_count(nodes) > 0);
+	for (const struct wl_json *one = wl_json_first(nodes); one; one = wl_json_next(one)) {
+		const struct wait_row *at = wait_of(row, wl_json_string(one, ""));
+		assert_non_null(at);
+		ripe = ripe || at->decision != WL_WAIT_OPEN || at->due <= now_ms;
+	}
+	wl_json_free(nodes);
+	row->parked = !ripe;
+	parked_count += !ripe;
+	return ripe ? WL_PARK_RELEASED : WL_PARK_PARKED;
+}
+
+/* As control.wake_due(), which looks at the earliest time of all. */
+static void wake_due(void)
+{
+	for (int i = 0; i < RUNS; i++)
+		for (int w = 0; w < rows[i].wait_count; w++)
+			if (rows[i].waits[w].due <= now_ms)
+				rows[i].parked = false;
+}
+
+static void decide_some(struct row *row)
+{
+	struct wait_row *at = row->wait_count ? &row->waits[pick((unsigned)row->wait_count)] : NULL;
+	if (!at || row->final || !at->approval || at->decision != WL_WAIT_OPEN || at->due <= now_ms)
+		return;
+	at->decision = pick(2) ? WL_WAIT_APPROVED : WL_WAIT_REJECTED;
+	row->parked = false;
+	decided_count++;
 }
 
 static bool finish_one(const struct ending *ending)
@@ -250,6 +429,11 @@ static void sink_event(void *self, struct event_item *event)
 	event_item_free(event);
 }
 
+static void sink_inquire(void *self, struct inquiry *inquiry)
+{
+	mailbox_post(&((struct supervisor *)self)->inquiries, &inquiry->message.mail);
+}
+
 /* Jobs learn it when they are looked at. */
 static void sink_stop(void *self, struct node_job *job)
 {
@@ -259,7 +443,9 @@ static void sink_stop(void *self, struct node_job *job)
 
 static void begin_supervisor(struct supervisor *at)
 {
-	const struct run_loop_sink sink = { at, sink_node, sink_commit, sink_ending, sink_event, sink_stop };
+	const struct run_loop_sink sink = {
+		at, sink_node, sink_commit, sink_ending, sink_event, sink_inquire, sink_stop
+	};
 	struct wl_error err;
 	*at = (struct supervisor){ .alive = true };
 	assert_int_equal(lease_table_open(&at->leases, &err), 0);
@@ -267,6 +453,7 @@ static void begin_supervisor(struct supervisor *at)
 	mailbox_open(&at->jobs);
 	mailbox_open(&at->commits);
 	mailbox_open(&at->endings);
+	mailbox_open(&at->inquiries);
 	mailbox_open(&at->inbox);
 }
 
@@ -287,6 +474,8 @@ static void end_supervisor(struct supervisor *at)
 		commit_item_free(container_of(message, struct commit_item, message));
 	while ((message = take_message(&at->endings)))
 		ending_free(container_of(message, struct ending, message));
+	while ((message = take_message(&at->inquiries)))
+		inquiry_free(container_of(message, struct inquiry, message));
 	while ((message = take_message(&at->inbox)))
 		if (message->kind == MESSAGE_RUN)
 			run_free(container_of(message, struct run, message));
@@ -321,7 +510,7 @@ static void tell_notice(struct supervisor *at, enum notice_kind kind, const char
 
 static void claim_and_start(struct supervisor *at, struct row *row)
 {
-	if (row->final || row->holder >= 0)
+	if (row->final || row->parked || row->holder >= 0)
 		return;
 	row->lease_epoch = (row->lease_epoch > row->epoch ? row->lease_epoch : row->epoch) + 1;
 	row->holder = (int)(at - supervisors);
@@ -351,16 +540,23 @@ static void claim_and_start(struct supervisor *at, struct row *row)
 	tell(at, &run->message);
 }
 
-/* Everything that `node` rests on is stored. */
-static bool grounded(const struct row *row, int node)
+static struct result_row *stored_of(struct row *row, const struct scope *scope, int node)
 {
-	const struct wl_flow_node *shape = &row->flow->graph.nodes[node];
+	_wl_free_ char *path = scope_path(scope, node);
+	return result_of(row, path);
+}
+
+/* Everything that `node` rests on is stored, and so is all that what it is inside of rests on. */
+static bool grounded(struct row *row, const struct scope *scope, int node)
+{
+	const struct wl_flow_graph *graph = &scope->part->graph;
+	const struct wl_flow_node *shape = &graph->nodes[node];
 	for (int i = 0; i < shape->in_count; i++) {
-		int source = row->flow->graph.edges[shape->in_edges[i]].source;
-		if (!row->results[source].committed && row->results[source].state != WL_NODE_SKIPPED)
+		const struct result_row *source = stored_of(row, scope, graph->edges[shape->in_edges[i]].source);
+		if (!source->committed && source->state != WL_NODE_SKIPPED)
 			return false;
 	}
-	return true;
+	return !scope->parent || grounded(row, scope->parent, scope->parent_node);
 }
 
 /* No two attempts give the same: what follows must rest on the one that was stored. */
@@ -382,18 +578,19 @@ static void run_effect(struct supervisor *at, struct node_job *job)
 		tell(at, &job->message);
 		return;
 	}
-	if (now_ms >= atomic_load(&job->run->held->valid_until_ms)) {
+	struct result_row *at_store = stored_of(row, job->scope, job->node);
+	if (now_ms >= atomic_load(job->valid_until_ms)) {
 		/* as the node threads do: not on a lease that is not sure */
 		mailbox_post(&at->jobs, &job->message.mail);
 		return;
 	}
-	if (row->epoch != job->run->held->lease.epoch || !row->running)
+	if (row->epoch != job->scope->run->held->lease.epoch || !row->running)
 		fail_msg("schedule %lu: an effect of a fenced attempt", schedule);
-	if (row->results[job->node].committed)
+	if (at_store->committed)
 		fail_msg("schedule %lu: node %s ran again after its result was stored", schedule, job->call.node->id);
-	if (!grounded(row, job->node))
+	if (!grounded(row, job->scope, job->node))
 		fail_msg("schedule %lu: node %s ran before its cause was stored", schedule, job->call.node->id);
-	row->effects[job->node]++;
+	at_store->effects++;
 	if (strcmp(job->call.plan->source, "fails") == 0)
 		node_fail(&job->outcome, &job->call, NODE_FAILED, "exit", NULL, "it fails");
 	else
@@ -410,7 +607,7 @@ static void run_pure(struct supervisor *at, struct node_job *job)
 	assert_int_equal(wl_json_parse(job->call.context, job->call.context_length, &context, &err), 0);
 	assert_string_equal(wl_json_get_string(wl_json_get(context, "execution"), "id", ""), job->call.eid);
 	for (const struct wl_json *one = wl_json_first(wl_json_get(context, "nodes")); one; one = wl_json_next(one))
-		assert_true(wl_flow_graph_find(&job->run->flow->graph, wl_json_key(one)) >= 0);
+		assert_true(wl_flow_graph_find(&job->scope->part->graph, wl_json_key(one)) >= 0);
 	assert_true(wl_json_is(wl_json_get(context, "nodes"), WL_JSON_OBJECT));
 	wl_json_free(context);
 	node_give(&job->outcome, &job->call, strdup("\"computed\""));
@@ -420,9 +617,9 @@ static void run_pure(struct supervisor *at, struct node_job *job)
 /* The one schema of these flows allows strings. */
 static void run_check(struct supervisor *at, struct node_job *job)
 {
-	const struct row *row = row_of(job->call.eid);
-	for (int i = 0; i < row->flow->graph.node_count; i++)
-		if (row->epoch == job->run->held->lease.epoch && !row->results[i].committed)
+	struct row *row = row_of(job->call.eid);
+	for (int i = 0; i < job->scope->part->graph.node_count; i++)
+		if (row->epoch == job->scope->run->held->lease.epoch && !stored_of(row, job->scope, i)->committed)
 			fail_msg("schedule %lu: outputs were checked before all was stored", schedule);
 	if (atomic_load(&job->stop))
 		job->outcome.result = NODE_STOPPED;
@@ -439,7 +636,7 @@ static void some_job(struct supervisor *at)
 	struct node_job *job = container_of(message, struct node_job, message);
 	if (!job->call.node)
 		run_check(at, job);
-	else if (wl_node_kind_pure(job->call.node->kind))
+	else if (!wl_node_kind_acts(job->call.node->kind))
 		run_pure(at, job);
 	else
 		run_effect(at, job);
@@ -471,6 +668,8 @@ static void some_ending(struct supervisor *at)
 	bool ours = row->holder == (int)(at - supervisors) && row->lease_epoch == ending->lease.epoch;
 	if (fault > 0 && ending->kind == ENDING_FINISH)
 		ending->done = finish_one(ending) || ending->done;
+	if (fault > 0 && ending->kind == ENDING_PARK && park_one(ending) == WL_PARK_CANCELLED)
+		ending->done = true;
 	if (fault > 0 && ending->kind == ENDING_RELEASE && row->running && row->epoch == ending->lease.epoch)
 		row->running = false;
 	if (fault <= 1) {
@@ -480,6 +679,24 @@ static void some_ending(struct supervisor *at)
 	if (ours)
 		row->holder = -1;
 	tell(at, message);
+}
+
+static void some_inquiry(struct supervisor *at)
+{
+	struct message *message = take_message(&at->inquiries);
+	if (!message)
+		return;
+	unsigned fault = calm ? 9 : pick(10);
+	if (fault > 0)
+		answer_inquiry(container_of(message, struct inquiry, message));
+	if (fault > 1) {
+		tell(at, message);
+		return;
+	}
+	/* the server was away, or its answer got lost: the clerk tries again */
+	struct inquiry *inquiry = container_of(message, struct inquiry, message);
+	flow_release(wl_steal(inquiry->flow));
+	mailbox_post(&at->inquiries, &message->mail);
 }
 
 static void renew(struct supervisor *at)
@@ -536,6 +753,12 @@ static void some_fault(void)
 	case 3:
 		if (pick(6) == 0 && !row->final) {
 			row->cancel = true;
+			if (row->parked) {
+				row->parked = false;
+				row->final = true;
+				row->final_count++;
+				row->state = WL_RUN_CANCELLED;
+			}
 			if (row->holder >= 0 && awake(&supervisors[row->holder]))
 				tell_notice(&supervisors[row->holder], NOTICE_CANCEL, row->eid, 0);
 		}
@@ -559,10 +782,14 @@ static void one_step(void)
 		some_fault();
 	if (pick(4) == 0)
 		reap();
+	if (pick(8) == 0)
+		wake_due();
+	if (pick(60) == 0)
+		decide_some(&rows[pick(RUNS)]);
 	if (!awake(at))
 		return;
 	run_loop_tick(&at->loop, now_ms, (int64_t)now_ms);
-	switch (pick(5)) {
+	switch (pick(6)) {
 	case 0:
 		claim_and_start(at, &rows[pick(RUNS)]);
 		break;
@@ -574,6 +801,9 @@ static void one_step(void)
 		break;
 	case 3:
 		some_ending(at);
+		break;
+	case 4:
+		some_inquiry(at);
 		break;
 	default:
 		renew(at);
@@ -608,21 +838,38 @@ static void begin_world(struct flow *const *made)
 }
 
 /* The list that a join gave holds the very outputs that are stored of the nodes before it. */
-static void judge_join(const struct row *row, int node)
+static void judge_join(struct row *row, int node)
 {
-	const struct wl_flow_node *shape = &row->flow->graph.nodes[node];
+	const struct wl_flow_graph *graph = &row->flow->parts[0].graph;
+	const struct wl_flow_node *shape = &graph->nodes[node];
 	char list[256] = "[";
 	for (int i = 0; i < shape->in_count; i++) {
-		int source = row->flow->graph.edges[shape->in_edges[i]].source;
+		int source = graph->edges[shape->in_edges[i]].source;
 		size_t used = strlen(list);
-		(void)snprintf(list + used, sizeof(list) - used, "%s%s", i ? "," : "", row->results[source].outputs);
+		(void)snprintf(list + used, sizeof(list) - used, "%s%s", i ? "," : "",
+			       result_of(row, graph->nodes[source].id)->outputs);
 	}
 	strcat(list, "]");
-	if (strcmp(row->results[node].outputs, list) != 0)
+	if (strcmp(result_of(row, shape->id)->outputs, list) != 0)
 		fail_msg("schedule %lu: node %s was made of other results than the stored ones", schedule, shape->id);
 }
 
-static void judge(const struct row *row)
+/* So does the list that a loop gave of what its last nodes did, for a loop whose last node is named. */
+static void judge_loop(struct row *row, const char *loop, const char *last, int items)
+{
+	char list[256] = "[", path[64];
+	for (int i = 0; i < items; i++) {
+		size_t used = strlen(list);
+		(void)snprintf(path, sizeof(path), "%s[%d].%s", loop, i, last);
+		assert_true(result_of(row, path)->committed);
+		(void)snprintf(list + used, sizeof(list) - used, "%s%s", i ? "," : "", result_of(row, path)->outputs);
+	}
+	strcat(list, "]");
+	if (strcmp(result_of(row, loop)->outputs, list) != 0)
+		fail_msg("schedule %lu: loop %s was made of other results than the stored ones", schedule, loop);
+}
+
+static void judge(struct row *row)
 {
 	assert_int_equal(row->final_count, 1);
 	if (row->cancel && row->state == WL_RUN_CANCELLED)
@@ -633,10 +880,17 @@ static void judge(const struct row *row)
 	}
 	assert_int_equal(row->state, WL_RUN_SUCCEEDED);
 	assert_string_equal(row->outputs, row->expected);
-	for (int i = 0; i < row->flow->graph.node_count; i++) {
-		assert_true(row->results[i].committed);
-		if (row->flow->graph.nodes[i].kind == WL_KIND_JOIN)
+	const struct wl_flow_graph *graph = &row->flow->parts[0].graph;
+	for (int i = 0; i < graph->node_count; i++) {
+		assert_true(result_of(row, graph->nodes[i].id)->committed);
+		if (graph->nodes[i].kind == WL_KIND_JOIN)
 			judge_join(row, i);
+	}
+	if (strcmp(row->expected, "3") == 0)
+		judge_loop(row, "l", "b", 3);
+	if (strcmp(row->expected, "4") == 0) {
+		judge_loop(row, "l[0].m", "a", 2);
+		judge_loop(row, "l[1].m", "a", 2);
 	}
 }
 
@@ -646,7 +900,7 @@ static void end_world(void)
 		end_supervisor(&supervisors[i]);
 	for (int i = 0; i < RUNS; i++) {
 		free(rows[i].outputs);
-		for (int n = 0; n < NODES; n++) {
+		for (int n = 0; n < RESULTS; n++) {
 			free(rows[i].results[n].handle);
 			free(rows[i].results[n].outputs);
 			free(rows[i].results[n].error);
@@ -663,10 +917,14 @@ static void test_schedules(void **state)
 	for (size_t i = 0; i < sizeof(flows) / sizeof(flows[0]); i++)
 		if (flow_make(flows[i].document, strlen(flows[i].document), &made[i], &err) < 0)
 			fail_msg("flow %zu: %s", i, err.text);
+	static const char inside[] =
+		FLOW(NODE("s", "start", "{}") "," NODE("x", "code", CODE) "," NODE("o", "output", "{\"value\":1}"),
+		     EDGE("1", "s", "null", "x") "," EDGE("2", "x", "null", "o"));
+	assert_int_equal(flow_make(inside, sizeof(inside) - 1, &inner_flow, &err), 0);
 	for (schedule = 0; schedule < SCHEDULES; schedule++) {
 		seed = (unsigned)schedule;
 		begin_world(made);
-		for (int i = 0; i < 400; i++)
+		for (int i = 0; i < 600; i++)
 			one_step();
 		calm = true;
 		for (int i = 0; i < 20000 && !all_over(); i++)
@@ -676,14 +934,17 @@ static void test_schedules(void **state)
 		for (int i = 0; i < RUNS; i++) {
 			judge(&rows[i]);
 			attempts += (unsigned long)rows[i].epoch;
-			for (int n = 0; n < NODES; n++)
-				effects += (unsigned long)rows[i].effects[n];
+			for (int n = 0; n < RESULTS; n++)
+				effects += (unsigned long)rows[i].results[n].effects;
 		}
 		end_world();
 	}
 	/* the faults have been at work: more attempts than runs */
 	assert_true(attempts > (unsigned long)SCHEDULES * RUNS * 3 / 2);
 	assert_true(effects > (unsigned long)SCHEDULES * RUNS);
+	assert_true(parked_count > SCHEDULES / 10);
+	assert_true(decided_count > SCHEDULES / 20);
+	flow_release(inner_flow);
 	for (size_t i = 0; i < sizeof(flows) / sizeof(flows[0]); i++)
 		flow_release(made[i]);
 }

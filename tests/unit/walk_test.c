@@ -22,6 +22,7 @@ struct play {
 };
 
 /* Events: begin [MS] · ok N [handle] · err N · bad N (not to be tried again) · stopped N · stored N · refused N ·
+ * waits N MS · opened N · only N · end quiet or loud (from outside) · rests and restless (what is to be true) ·
  * cancel · tick MS · check (outputs are to be) · checked HOW · hold · unhold · drain · interrupt · drop · restored N
  * state [handle] */
 static const struct play plays[] = {
@@ -398,6 +399,170 @@ static const struct play plays[] = {
 	    { "ok s", "store s" },
 	    { "interrupt", "" },
 	    { "stored s", "release" } } },
+	{ "a wait holds nothing up, and the run can rest meanwhile",
+	  "s:start w:wait a:code o:output",
+	  "s>w s>a w>o",
+	  { { "begin", "start s" },
+	    { "ok s", "store s" },
+	    { "stored s", "start w, start a" },
+	    { "waits w 5000", "" },
+	    { "restless", "" },
+	    { "ok a", "store a" },
+	    { "restless", "" },
+	    { "stored a", "" },
+	    { "rests", "" },
+	    { "tick 4999", "" },
+	    { "tick 5000", "look w" },
+	    { "restless", "" },
+	    { "waits w 6000", "" },
+	    { "rests", "" },
+	    { "tick 6000", "look w" },
+	    { "ok w", "store w" },
+	    { "stored w", "start o" },
+	    { "ok o", "store o" },
+	    { "stored o", "finish succeeded" } } },
+	{ "a wait starts only when all it rests on is stored, and follows the lease",
+	  "s:start t:transform w:wait",
+	  "s>t t>w",
+	  { { "begin", "start s" },
+	    { "ok s", "store s, start t" },
+	    { "ok t", "store t" },
+	    { "stored t", "" },
+	    { "hold", "" },
+	    { "stored s", "" },
+	    { "unhold", "start w" },
+	    { "waits w 100", "" },
+	    { "hold", "" },
+	    { "restless", "" },
+	    { "tick 200", "" },
+	    { "unhold", "" },
+	    { "tick 200", "look w" } } },
+	{ "an approval takes one handle",
+	  "s:start p:approval y:output n:output",
+	  "s>p p.approved>y p.rejected>n",
+	  { { "begin", "start s" },
+	    { "ok s", "store s" },
+	    { "stored s", "start p" },
+	    { "waits p 9000", "" },
+	    { "rests", "" },
+	    { "tick 9000", "look p" },
+	    { "ok p rejected", "store p" },
+	    { "stored p", "store y, start n" } } },
+	{ "an approval that was not given takes no handle but the error's",
+	  "s:start p:approval/branch y:output e:output",
+	  "s>p p.approved>y p.error>e",
+	  { { "begin", "start s" },
+	    { "ok s", "store s" },
+	    { "stored s", "start p" },
+	    { "waits p 9000", "" },
+	    { "tick 9000", "look p" },
+	    { "bad p", "store p" },
+	    { "stored p", "store y, start e" } } },
+	{ "cancel ends a wait at once",
+	  "s:start w:wait",
+	  "s>w",
+	  { { "begin", "start s" },
+	    { "ok s", "store s" },
+	    { "stored s", "start w" },
+	    { "waits w 9000", "" },
+	    { "cancel", "store w" },
+	    { "stored w", "finish cancelled" } } },
+	{ "cancel while it is looked whether a wait is over",
+	  "s:start w:wait",
+	  "s>w",
+	  { { "begin", "start s" },
+	    { "ok s", "store s" },
+	    { "stored s", "start w" },
+	    { "waits w 10", "" },
+	    { "tick 10", "look w" },
+	    { "cancel", "stop w" },
+	    { "waits w 20", "store w" },
+	    { "stored w", "finish cancelled" } } },
+	{ "the deadline ends a wait",
+	  "s:start w:wait",
+	  "s>w",
+	  { { "begin", "start s" },
+	    { "ok s", "store s" },
+	    { "stored s", "start w" },
+	    { "waits w 900000", "" },
+	    { "tick 100000", "store w" },
+	    { "stored w", "finish timeout" } } },
+	{ "a drain gives a run that waits back",
+	  "s:start w:wait",
+	  "s>w",
+	  { { "begin", "start s" },
+	    { "ok s", "store s" },
+	    { "stored s", "start w" },
+	    { "waits w 9000", "" },
+	    { "drain", "release" } } },
+	{ "a loop is under way while walks of its own are; they alone decide about its rest",
+	  "s:start l:loop t:transform",
+	  "s>l l>t",
+	  { { "begin", "start s" },
+	    { "ok s", "store s" },
+	    { "restless", "" },
+	    { "stored s", "start l" },
+	    { "restless", "" },
+	    { "opened l", "" },
+	    { "rests", "" },
+	    { "ok l", "store l" },
+	    { "restless", "" },
+	    { "stored l", "start t" } } },
+	{ "a drain gives the run back once the walks of a loop have ended without an answer",
+	  "s:start l:loop",
+	  "s>l",
+	  { { "begin", "start s" },
+	    { "ok s", "store s" },
+	    { "stored s", "start l" },
+	    { "opened l", "" },
+	    { "drain", "" },
+	    { "stopped l", "release" } } },
+	{ "inside a loop all nodes without incoming edges begin, those with effects as well",
+	  "a:transform b:code j:join",
+	  "a>j b>j",
+	  { { "begin", "start a, start b" },
+	    { "ok a", "store a" },
+	    { "ok b", "store b" },
+	    { "stored b", "start j" },
+	    { "ok j", "store j" },
+	    { "stored a", "" },
+	    { "stored j", "finish succeeded" } } },
+	{ "a walk that is ended from outside stores what is cut off when the reason is stored",
+	  "a:code b:wait",
+	  "",
+	  { { "begin", "start a, start b" },
+	    { "waits b 100", "" },
+	    { "end loud", "stop a, store b" },
+	    { "stopped a", "store a" },
+	    { "stored b", "" },
+	    { "stored a", "finish cancelled" } } },
+	{ "and stores nothing of it when the reason is not",
+	  "a:code b:wait c:code",
+	  "",
+	  { { "begin", "start a, start b, start c" },
+	    { "waits b 100", "" },
+	    { "end quiet", "stop a, stop c" },
+	    { "stopped a", "" },
+	    { "end loud", "" },
+	    { "ok c", "store c" },
+	    { "stored c", "finish cancelled" } } },
+	{ "one node alone runs, whatever its edges say",
+	  "s:start c:condition x:code o:output",
+	  "s>c c.true>x x>o",
+	  { { "restored s succeeded", "" },
+	    { "restored c succeeded false", "" },
+	    { "only x", "" },
+	    { "begin", "start x" },
+	    { "ok x", "store x" },
+	    { "stored x", "finish succeeded" } } },
+	{ "one node alone fails the run as ever",
+	  "s:start t:transform x:code o:output",
+	  "s>t t>x x>o",
+	  { { "restored s succeeded", "" },
+	    { "only x", "" },
+	    { "begin", "start x" },
+	    { "err x", "store x" },
+	    { "stored x", "finish failed x" } } },
 	{ "notes are not run and keep nothing waiting",
 	  "s:start n:note t:transform",
 	  "s>t",
@@ -410,7 +575,7 @@ static const struct play plays[] = {
 
 static void print_action(const struct wl_flow_graph *graph, const struct walk_action *action, char *out, size_t size)
 {
-	static const char *const verbs[] = { "start", "stop", "store", "check", "finish", "release", "drop" };
+	static const char *const verbs[] = { "start", "stop", "look", "store", "check", "finish", "release", "drop" };
 	size_t used = strlen(out);
 	used += (size_t)snprintf(out + used, size - used, "%s%s", used ? ", " : "", verbs[action->kind]);
 	if (action->kind == WALK_FINISH)
@@ -452,6 +617,8 @@ static void event_without_node(struct walk *walk, const char *verb, uint64_t now
 		walk_interrupt(walk);
 	else if (strcmp(verb, "drop") == 0)
 		walk_drop(walk);
+	else if (strcmp(verb, "rests") == 0 || strcmp(verb, "restless") == 0)
+		assert_true(walk_rests(walk) == (strcmp(verb, "rests") == 0));
 	else
 		fail_msg("unknown event %s", verb);
 }
@@ -471,6 +638,14 @@ static void event(struct walk *walk, const char *text, uint64_t *now)
 		walk_checked(walk, result_of(name));
 	else if (strcmp(verb, "refused") == 0)
 		walk_store_refused(walk, node);
+	else if (strcmp(verb, "waits") == 0)
+		walk_node_waits(walk, node, strtoull(third, NULL, 10));
+	else if (strcmp(verb, "opened") == 0)
+		walk_node_opened(walk, node);
+	else if (strcmp(verb, "only") == 0)
+		walk_confine(walk, node);
+	else if (strcmp(verb, "end") == 0)
+		walk_stop(walk, strcmp(name, "loud") == 0);
 	else if (node >= 0)
 		end_node(walk, node, verb, third[0] ? third : NULL, *now);
 	else

@@ -13,6 +13,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "webapp/server/accept_lanes.h"
+#include "webapp/server/api_call.h"
 #include "webapp/server/flow_check.h"
 #include "webapp/server/metrics.h"
 #include "webapp/server/queue_effects.h"
@@ -63,6 +64,7 @@ struct execution {
 	struct web_request *request;
 	char version[12]; /* "", "draft" or a number */
 	int attempts;
+	bool checks_options; /* only_node or reuse: they name things that must be there */
 	/* on a thread */
 	char *schema;
 	int rc;
@@ -74,6 +76,7 @@ static void free_execution(struct execution *execution)
 {
 	free(execution->accept.inputs);
 	free(execution->accept.labels);
+	free(execution->accept.options);
 	free(execution->schema);
 	free(execution->faults_json);
 	web_request_release(execution->request);
@@ -113,7 +116,9 @@ static void answer_outcome(struct web_request *request, const struct web_accept 
 		{ "no_flow", 404, "there is no such flow" },
 		{ "no_version", 404, "the flow has no such version" },
 		{ "archived", 409, "an archived flow does not run" },
-		{ "no_draft", 403, "the flow has no published version, and running a draft takes the role editor" },
+		{ "no_draft", 403,
+		  "the flow has no published version, and running a draft takes the role editor and the access edit" },
+		{ "no_access", 403, "this takes more access to the flow than you have" },
 		{ "key_reused", 422, "this Idempotency-Key was used with another body" },
 		{ "quota", 429, "the tenant has used its executions of today" },
 		{ "backlog", 429, "as many executions of the tenant wait as may; try again when some have started" },
@@ -163,7 +168,7 @@ static void accepted(struct web_accept *accept)
 	case WEB_ACCEPT_ANSWERED:
 		answer_outcome(request, accept);
 		if (strcmp(accept->outcome, "accepted") == 0)
-			web_queue_enqueue(accept->tenant, accept->eid, accept->shard, accept->gen, accept->seq);
+			web_queue_enqueue(accept->tenant, accept->eid, accept->shard, accept->gen, accept->seq, 0);
 		break;
 	}
 	free_execution(execution);
@@ -202,14 +207,9 @@ static void answer_input_faults(struct execution *execution)
 	web_answer_faults(execution->request, 422, faults, "the inputs do not fit the flow's input_schema");
 }
 
-static void inputs_checked(struct web_task *task)
+static void answer_inputs_refused(struct execution *execution)
 {
-	struct execution *execution = task->context;
 	int rc = execution->rc;
-	if (rc == 0) {
-		web_accept_submit(&execution->accept);
-		return;
-	}
 	if (rc == -EINVAL)
 		answer_input_faults(execution);
 	else if (rc == -ENOEXEC || rc == -ETIMEDOUT || rc == -E2BIG)
@@ -218,6 +218,41 @@ static void inputs_checked(struct web_task *task)
 	else
 		web_answer_unavailable(execution->request, 1, "inputs cannot be checked now: %s", execution->err.text);
 	free_execution(execution);
+}
+
+static void refusal_allowed(struct pg_job *job)
+{
+	struct execution *execution = job->context;
+	if (web_job_failed(execution->request, job))
+		free_execution(execution);
+	else
+		answer_inputs_refused(execution);
+}
+
+/* Faults tell of the flow's schema, and what is remembered of a flow does not know who may see it: ask first. */
+static void ask_before_refusal(struct execution *execution)
+{
+	const struct web_accept *accept = &execution->accept;
+	struct pg_job *job = pg_job_new(accept->tenant, refusal_allowed, execution);
+	if (!job) {
+		web_answer_unavailable(execution->request, 1, "no memory");
+		free_execution(execution);
+		return;
+	}
+	pg_job_step(job, SQL_NEED_FLOW);
+	web_api_value_actor(job, execution->request);
+	pg_job_value(job, accept->flow);
+	pg_job_value(job, "run");
+	pg_submit(web.postgres, job);
+}
+
+static void inputs_checked(struct web_task *task)
+{
+	struct execution *execution = task->context;
+	if (execution->rc == 0)
+		web_accept_submit(&execution->accept);
+	else
+		ask_before_refusal(execution);
 }
 
 /* The document is known: check the inputs when its schema asks for it, then accept. */
@@ -288,6 +323,31 @@ static void find_document(struct execution *execution)
 /* ---- the request ---------------------------------------------------------------------------------------------------
  */
 
+/* The options that the execution keeps; none when nothing is asked, which is what most runs are. */
+static bool read_options(struct execution *execution, const struct wl_json *config)
+{
+	const struct wl_json *reuse = wl_json_get(config, "reuse");
+	const char *only = wl_json_get_string(config, "only_node", NULL);
+	bool pinned = wl_json_get_bool(config, "pinned", strcmp(execution->version, "draft") == 0);
+	if (!pinned && !only && !reuse)
+		return true;
+	_wl_json_ struct wl_json *options = wl_json_object();
+	int rc = options ? 0 : -ENOMEM;
+	if (rc == 0 && pinned)
+		rc = wl_json_set_bool(options, "pinned", true);
+	if (rc == 0 && only)
+		rc = wl_json_set_string(options, "only", only);
+	if (rc == 0 && reuse) {
+		struct wl_json *copy = wl_json_copy(reuse);
+		rc = wl_json_set(options, "reuse", copy);
+		if (rc == 0 && !wl_json_get(reuse, "rerun"))
+			rc = wl_json_set(copy, "rerun", wl_json_array());
+	}
+	execution->accept.options = rc == 0 ? wl_json_print(options) : NULL;
+	execution->checks_options = only || reuse;
+	return execution->accept.options != NULL;
+}
+
 static bool read_config(struct execution *execution, const struct wl_json *config)
 {
 	const struct wl_json *version = wl_json_get(config, "version"), *labels = wl_json_get(config, "labels");
@@ -298,7 +358,7 @@ static bool read_config(struct execution *execution, const struct wl_json *confi
 	execution->accept.version = execution->version[0] ? execution->version : NULL;
 	execution->accept.timeout_ms = (int64_t)wl_json_get_number(config, "timeout_s", TIMEOUT_S) * 1000;
 	execution->accept.labels = labels ? wl_json_print(labels) : NULL;
-	return !labels || execution->accept.labels;
+	return (!labels || execution->accept.labels) && read_options(execution, config);
 }
 
 /* What makes two requests with one key the same: the flow and the body. */
@@ -324,6 +384,7 @@ static struct execution *new_execution(struct web_request *request)
 	accept->flow = web_parameter_text(&request->parameters, "id", "");
 	accept->may_draft = request->identity.role >= WEB_ROLE_EDITOR;
 	accept->user = request->identity.user;
+	accept->role = web_role_name(request->identity.role);
 	accept->idempotency_key = web_parameter_text(&request->parameters, "Idempotency-Key", NULL);
 	accept->done = accepted;
 	accept->context = execution;
@@ -338,6 +399,28 @@ static struct execution *new_execution(struct web_request *request)
 	return execution;
 }
 
+static void options_checked(struct pg_job *job)
+{
+	struct execution *execution = job->context;
+	if (web_job_failed(execution->request, job))
+		free_execution(execution);
+	else
+		find_document(execution);
+}
+
+static void check_options(struct execution *execution)
+{
+	struct pg_job *job = pg_job_new(execution->accept.tenant, options_checked, execution);
+	if (!job) {
+		web_answer_unavailable(execution->request, 1, "no memory");
+		free_execution(execution);
+		return;
+	}
+	pg_job_step(job, SQL_RUN_OPTIONS);
+	web_api_values(job, execution->request, NULL);
+	pg_submit(web.postgres, job);
+}
+
 void web_flows_execute(struct web_request *request)
 {
 	struct execution *execution = new_execution(request);
@@ -345,8 +428,9 @@ void web_flows_execute(struct web_request *request)
 		web_answer_unavailable(request, 1, "no memory");
 		return;
 	}
-	if (strcmp(execution->version, "draft") == 0 && !execution->accept.may_draft) {
-		web_answer_problem(request, 403, "running a draft takes the role editor");
+	bool only = wl_json_get(wl_json_get(request->json, "config"), "only_node") != NULL;
+	if ((only || strcmp(execution->version, "draft") == 0) && !execution->accept.may_draft) {
+		web_answer_problem(request, 403, "running %s takes the role editor", only ? "one node" : "a draft");
 		free_execution(execution);
 		return;
 	}
@@ -355,5 +439,8 @@ void web_flows_execute(struct web_request *request)
 		free_execution(execution);
 		return;
 	}
-	find_document(execution);
+	if (execution->checks_options)
+		check_options(execution);
+	else
+		find_document(execution);
 }

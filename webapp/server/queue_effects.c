@@ -17,14 +17,17 @@ static void enqueued(redisAsyncContext *link, void *data, void *context)
 		web_metrics_enqueue_failed();
 }
 
-void web_queue_enqueue(int tenant, const char *eid, int shard, int64_t gen, int64_t seq)
+void web_queue_enqueue(int tenant, const char *eid, int shard, int64_t gen, int64_t seq, int epoch)
 {
-	char key[8], gen_text[24], tenant_text[16], seq_text[24];
+	char key[8], gen_text[24], tenant_text[16], seq_text[24], epoch_text[16];
 	(void)snprintf(key, sizeof(key), "{%02d}", shard);
 	(void)snprintf(gen_text, sizeof(gen_text), "%lld", (long long)gen);
 	(void)snprintf(tenant_text, sizeof(tenant_text), "%d", tenant);
 	(void)snprintf(seq_text, sizeof(seq_text), "%lld", (long long)seq);
-	const char *arguments[] = { "FCALL", "wl1_enqueue", "1", key, gen_text, tenant_text, eid, seq_text, "0" };
+	(void)snprintf(epoch_text, sizeof(epoch_text), "%d", epoch);
+	const char *arguments[] = {
+		"FCALL", "wl1_enqueue", "1", key, gen_text, tenant_text, eid, seq_text, epoch_text
+	};
 	if (web_redis_command(web.redis, enqueued, NULL, (int)WL_COUNT_OF(arguments), arguments, NULL) < 0)
 		web_metrics_enqueue_failed();
 }

@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-/* Put an accepted execution into its tenant's queue. */
-void web_queue_enqueue(int tenant, const char *eid, int shard, int64_t gen, int64_t seq);
+/* Put a waiting execution into its tenant's queue. `epoch`: of its last attempt, 0 before the first. */
+void web_queue_enqueue(int tenant, const char *eid, int shard, int64_t gen, int64_t seq, int epoch);
 
 /* Take out what waits, or pass the word to the supervisor of what runs. */
 void web_queue_cancel(int shard, const char *eid);
