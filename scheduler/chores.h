@@ -29,8 +29,14 @@ enum chore_group {
 
 /* X(name, group, period_ms): chore_<name>() in scheduler/chore_<name>.c */
 #define SCHEDULER_CHORES(X)                                                                                            \
+	X(schedules, CLOCK, 200)                                                                                       \
+	X(wake, CLOCK, 500)                                                                                            \
 	X(audit, HOUSE, 1000)                                                                                          \
-	X(objects, OBJECTS, 2000)
+	X(objects, OBJECTS, 2000)                                                                                      \
+	X(purge, HOUSE, 1000)                                                                                          \
+	X(recount, HOUSE, 300000)                                                                                      \
+	X(retention, HOUSE, 600000)                                                                                    \
+	X(mail, SENDING, 1000)
 
 /* What the chores of one group have. */
 struct chore_desk {
@@ -60,8 +66,8 @@ int chores_start(struct scheduler *scheduler, struct wl_error *err);
 void chores_end(void);
 
 /*
- * Put executions that a function accepted into the queue: an array of {"eid","tenant","shard","gen","seq"}. Best
- * effort: the sweeper finds what got lost.
+ * Put executions that a function accepted into the queue: an array of {"eid","tenant","shard","gen","seq","epoch"?}.
+ * Best effort: the sweeper finds what got lost.
  */
 void chore_enqueue(struct chore_desk *desk, const struct wl_json *accepted);
 

@@ -292,3 +292,11 @@ bool wl_cron_next(const struct wl_cron *cron, const struct wl_zone *zone, int64_
 	}
 	return false;
 }
+
+int wl_cron_upcoming(const struct wl_cron *cron, const struct wl_zone *zone, int64_t after, int most, int64_t *fires)
+{
+	int count = 0;
+	while (count < most && wl_cron_next(cron, zone, after, &fires[count]))
+		after = fires[count++];
+	return count;
+}

@@ -39,4 +39,7 @@ int wl_cron_parse(const char *text, struct wl_cron *ret_cron, struct wl_error *e
  */
 bool wl_cron_next(const struct wl_cron *cron, const struct wl_zone *zone, int64_t after, int64_t *ret_fire);
 
+/* The next fires after `after`, `most` at most, into `fires`; how many. */
+int wl_cron_upcoming(const struct wl_cron *cron, const struct wl_zone *zone, int64_t after, int most, int64_t *fires);
+
 #endif

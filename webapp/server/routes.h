@@ -56,6 +56,9 @@ struct web_request;
 	X(outgoing_webhooks_create)                                                                                    \
 	X(outgoing_webhooks_update)                                                                                    \
 	X(outgoing_webhooks_rotate)                                                                                    \
+	X(schedules_create)                                                                                            \
+	X(schedules_update)                                                                                            \
+	X(schedules_preview)                                                                                           \
 	X(openapi_get)                                                                                                 \
 	X(healthz)                                                                                                     \
 	X(readyz)                                                                                                      \

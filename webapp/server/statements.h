@@ -45,6 +45,7 @@
 
 /* X(NAME, sql) */
 #define WEB_STATEMENTS(X)                                                                                              \
+	X(SCHEDULE_BASIS, "select api.schedule_basis($1::json, $2::json)")                                             \
 	X(PING, "select 1")                                                                                            \
 	X(TENANT, "select set_config('role', $1, true), set_config('search_path', $1, true)")                          \
 	X(HOOK_FIND, "select tenant, suspended, enabled, tenant_key, secret, old_secret, inputs, outcome, doc_hash, "  \
