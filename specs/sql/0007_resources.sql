@@ -244,7 +244,7 @@ BEGIN
 		ELSE '[]' END;
 END $$;
 
-CREATE FUNCTION api.llm_provider_faults(p_id uuid, p_body json) RETURNS jsonb
+CREATE FUNCTION api.llm_provider_faults(p_id uuid, p_body json, p_given json) RETURNS jsonb
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	v_type   text := p_body->>'provider_type';
@@ -258,6 +258,9 @@ BEGIN
 		v_faults := v_faults || coalesce((SELECT jsonb_agg(jsonb_build_object('path', 'config.' || k, 'message',
 			'the demo provider reaches nothing')) FROM json_object_keys(v_config) k
 			WHERE k IN ('base_url', 'allow_private')), '[]');
+		IF p_given IS NOT NULL AND json_typeof(p_given) = 'array' THEN
+			v_faults := v_faults || api.fault('api_credentials', 'the demo provider needs no key');
+		END IF;
 	END IF;
 	IF json_array_length(v_config->'models') > 0 AND v_config->>'default_model' NOT IN
 	   (SELECT json_array_elements_text(v_config->'models')) THEN
@@ -314,7 +317,7 @@ BEGIN
 	v_faults := v_faults || CASE p_kind
 		WHEN 'crew' THEN api.crew_faults(p_body)
 		WHEN 'tool' THEN api.tool_faults(p_body, p_given)
-		WHEN 'llm_provider' THEN api.llm_provider_faults(p_id, p_body)
+		WHEN 'llm_provider' THEN api.llm_provider_faults(p_id, p_body, p_given)
 		ELSE '[]' END;
 	IF v_faults <> '[]' THEN
 		PERFORM api.refuse_many('WL422', format('the %s has faults', (api.resource_kind(p_kind)).label), v_faults);
@@ -627,7 +630,7 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $
 DECLARE
 	v_tool json;
 BEGIN
-	EXECUTE format('SELECT json_build_object(''name'', name, ''state'', state, ''version'', version,
+	EXECUTE format('SELECT json_build_object(''id'', id, ''name'', name, ''state'', state, ''version'', version,
 		''input_schema'', body->''input_schema'', ''output_schema'', body->''output_schema'',
 		''execution_config'', body->''execution_config'', ''credentials'', credentials,
 		''sealed_key'', CASE WHEN credentials IS NOT NULL THEN control.tenant_key_of($2) END)

@@ -59,6 +59,8 @@ struct web_request;
 	X(schedules_create)                                                                                            \
 	X(schedules_update)                                                                                            \
 	X(schedules_preview)                                                                                           \
+	X(tools_import)                                                                                                \
+	X(tools_import_preview)                                                                                        \
 	X(openapi_get)                                                                                                 \
 	X(healthz)                                                                                                     \
 	X(readyz)                                                                                                      \

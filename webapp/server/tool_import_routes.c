@@ -1,0 +1,244 @@
+/*
+ * Tools from an OpenAPI document. Reading it, and checking what comes out of it as if somebody had written it by hand,
+ * is done on a thread; storing all the tools or none is one call.
+ */
+#include "lib/base/cleanup.h"
+#include "lib/base/clock.h"
+#include "lib/codec/openapi_document.h"
+#include "webapp/server/api_call.h"
+#include "webapp/server/resource_seal.h"
+#include "webapp/server/routes.h"
+#include "webapp/server/server.h"
+#include "webapp/server/tool_check.h"
+#include "webapp/server/tool_config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHECK_MS 20000 /* for the schemas of all tools together */
+#define PLACE_ROOM 256
+
+struct import {
+	struct web_task task;
+	struct web_request *request;
+	bool preview;
+	struct wl_json *result; /* see wl_openapi_read() */
+	int rc;
+	struct wl_error err;
+	struct wl_flow_faults faults;
+};
+
+static void free_import(void *context)
+{
+	struct import *import = context;
+	wl_json_free(import->result);
+	web_request_release(import->request);
+	free(import);
+}
+
+/* ---- on a thread ------------------------------------------------------------------------------------------------ */
+
+/* paths./pets.get */
+static void place_of(const struct wl_json *tool, char place[PLACE_ROOM])
+{
+	char method[16];
+	(void)snprintf(method, sizeof(method), "%s", wl_json_get_string(tool, "method", ""));
+	for (char *at = method; *at; at++)
+		*at = (char)tolower((unsigned char)*at);
+	(void)snprintf(place, PLACE_ROOM, "paths.%.220s.%s", wl_json_get_string(tool, "path", ""), method);
+}
+
+/* Check one tool as tools_create would; what is wrong is told at its operation's place. */
+static int check_tool(const struct web_checker *checker, const struct wl_json *tool, struct wl_flow_faults *faults,
+		      struct wl_error *err)
+{
+	char place[PLACE_ROOM];
+	_wl_free_ struct wl_flow_faults *found = calloc(1, sizeof(*found));
+	if (!found)
+		return wl_fail(err, ENOMEM, "no memory");
+	int rc = web_tool_check(checker, tool, found, err);
+	place_of(tool, place);
+	for (int i = 0; i < found->count; i++)
+		wl_flow_fault_add(faults, place, "%s: %s", found->items[i].path, found->items[i].text);
+	return rc;
+}
+
+static int check_tools(struct import *import)
+{
+	const struct web_checker checker = { web.expressions, (int)web.settings.eval_ms };
+	const struct wl_json *tools = wl_json_get(import->result, "tools");
+	uint64_t until_ms = wl_clock_boot_ms() + CHECK_MS;
+	for (const struct wl_json *tool = wl_json_first(tools); tool; tool = wl_json_next(tool)) {
+		if (wl_clock_boot_ms() > until_ms) {
+			wl_flow_fault_add(&import->faults, "document",
+					  "takes too long to check: 'operations' chooses some of its operations");
+			return 0;
+		}
+		int rc = check_tool(&checker, tool, &import->faults, &import->err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int read_document(struct import *import)
+{
+	const struct wl_json *body = import->request->json, *document = wl_json_get(body, "document");
+	const struct wl_openapi_choice choice = { wl_json_get_string(body, "server", NULL),
+						  wl_json_get_string(body, "name_prefix", NULL),
+						  wl_json_get(body, "operations") };
+	const char *text = wl_json_string(document, NULL);
+	_wl_json_ struct wl_json *parsed = NULL;
+	if (text) {
+		int rc = wl_openapi_parse(text, strlen(text), &parsed, &import->err);
+		if (rc == -EINVAL || rc == -E2BIG)
+			wl_flow_fault_add(&import->faults, "document", "%s", import->err.text);
+		if (rc < 0)
+			return rc == -E2BIG ? -EINVAL : rc;
+	}
+	return wl_openapi_read(text ? parsed : document, &choice, &import->result, &import->faults, &import->err);
+}
+
+static void read_and_check(struct web_task *task)
+{
+	struct import *import = task->context;
+	import->rc = read_document(import);
+	if (import->rc == 0)
+		import->rc = check_tools(import);
+}
+
+/* ---- storing ---------------------------------------------------------------------------------------------------- */
+
+/* Whether credentials with these members are what the tool's auth sends. */
+static bool takes_credentials(const struct wl_json *tool, const struct wl_json *credentials)
+{
+	const struct wl_json *auth = wl_json_get(wl_json_get(tool, "execution_config"), "auth");
+	const char *type = wl_json_get_string(auth, "type", "none");
+	if (strcmp(type, "none") == 0)
+		return false;
+	return (strcmp(type, "basic") == 0) == (wl_json_get(credentials, "token") == NULL);
+}
+
+/* {"one": the tool, "id", and its credentials when there are any for it}. NULL: see err. */
+static struct wl_json *entry_of(const struct import *import, const struct wl_json *tool, const char *sealed_key,
+				int *ret_sealed, struct wl_error *err)
+{
+	char id[WL_UUID_TEXT];
+	const struct wl_json *credentials = wl_json_get(import->request->json, "credentials");
+	_wl_json_ struct wl_json *entry = wl_json_object();
+	struct wl_json *one = wl_json_copy(tool);
+	int rc = wl_json_set_string(one, "state", wl_json_get_string(import->request->json, "state", "active"));
+	rc = wl_json_set(entry, "one", one) < 0 ? -ENOMEM : rc;
+	rc = rc ? rc : wl_json_set_string(entry, "id", wl_uuid7(wl_clock_wall_ms(), id));
+	if (rc < 0) {
+		(void)wl_fail(err, ENOMEM, "no memory");
+		return NULL;
+	}
+	if (sealed_key && takes_credentials(tool, credentials)) {
+		if (web_put_sealed(entry, sealed_key, "tool", id, credentials, err) < 0)
+			return NULL;
+		++*ret_sealed;
+	}
+	return wl_steal(entry);
+}
+
+static struct wl_json *call_of(const struct import *import, const char *sealed_key, int *ret_sealed,
+			       struct wl_error *err)
+{
+	_wl_json_ struct wl_json *extra = wl_json_object();
+	struct wl_json *list = wl_json_array();
+	int rc = wl_json_set(extra, "tools", list);
+	rc = rc ? rc : wl_json_set(extra, "body", wl_json_object());
+	rc = rc ? rc : wl_json_set(extra, "warnings", wl_json_copy(wl_json_get(import->result, "warnings")));
+	const struct wl_json *tools = wl_json_get(import->result, "tools");
+	for (const struct wl_json *one = wl_json_first(tools); one && rc == 0; one = wl_json_next(one)) {
+		struct wl_json *entry = entry_of(import, one, sealed_key, ret_sealed, err);
+		if (!entry)
+			return NULL;
+		rc = wl_json_append(list, entry);
+	}
+	if (rc == 0)
+		return wl_steal(extra);
+	(void)wl_fail(err, ENOMEM, "no memory");
+	return NULL;
+}
+
+static void store(struct web_request *request, const char *sealed_key, void *context)
+{
+	struct import *import = context;
+	struct wl_error err = { 0 };
+	int sealed = 0;
+	struct wl_json *extra = call_of(import, sealed_key, &sealed, &err);
+	if (!extra) {
+		web_answer_unavailable(request, 1, "%s", err.text);
+	} else if (sealed_key && !sealed) {
+		wl_flow_fault_add(&import->faults, "credentials", "fit none of the operations");
+		web_answer_faults(request, 422, &import->faults, "nobody takes the credentials");
+		wl_json_free(extra);
+	} else {
+		web_api_call(request, extra, NULL);
+	}
+	free_import(import);
+}
+
+/* ---- the operations --------------------------------------------------------------------------------------------- */
+
+static void answer_preview(struct import *import)
+{
+	if (wl_json_write(&import->request->answer, import->result) < 0)
+		web_answer_unavailable(import->request, 1, "no memory");
+	else
+		web_answer_json(import->request, 200);
+	free_import(import);
+}
+
+static void checked(struct web_task *task)
+{
+	struct import *import = task->context;
+	struct web_request *request = import->request;
+	bool secret = wl_json_is(wl_json_get(request->json, "credentials"), WL_JSON_OBJECT);
+	if (import->faults.count || import->rc < 0) {
+		if (import->faults.count)
+			web_answer_faults(request, 422, &import->faults, "the OpenAPI document cannot be imported");
+		else
+			web_answer_unavailable(request, 1, "%s", import->err.text);
+		free_import(import);
+	} else if (import->preview) {
+		answer_preview(import);
+	} else if (secret) {
+		web_tenant_key(request, store, free_import, import);
+	} else {
+		store(request, NULL, import);
+	}
+}
+
+static void start_import(struct web_request *request, bool preview)
+{
+	struct import *import = calloc(1, sizeof(*import));
+	if (!import) {
+		web_answer_unavailable(request, 1, "no memory");
+		return;
+	}
+	import->request = web_request_hold(request);
+	import->preview = preview;
+	import->task.run = read_and_check;
+	import->task.ended = checked;
+	import->task.context = import;
+	if (web_thread_pool_run(web.threads, &import->task) == 0)
+		return;
+	web_answer_unavailable(request, 1, "too much is being checked");
+	free_import(import);
+}
+
+void web_tools_import(struct web_request *request)
+{
+	start_import(request, false);
+}
+
+void web_tools_import_preview(struct web_request *request)
+{
+	start_import(request, true);
+}

@@ -1,0 +1,210 @@
+/*
+ * Checking a tool and trying it. A trial is an execution like any other: of a flow that is made for it and has the tool
+ * as its only node.
+ */
+#include "lib/base/cleanup.h"
+#include "lib/base/clock.h"
+#include "lib/codec/flow_document.h"
+#include "lib/secrets/digest.h"
+#include "webapp/server/resource_trial.h"
+#include "webapp/server/routes.h"
+#include "webapp/server/server.h"
+#include "webapp/server/tool_check.h"
+#include "webapp/server/tool_config.h"
+#include "webapp/server/wait_end.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define REACH_MS 5000
+#define ORIGIN_ROOM 4200
+#define TEST_S 60
+#define TEST_MARGIN_S 10 /* of the run beyond its one node */
+#define HOSTS_MOST 100
+
+/* ---- tools_validate --------------------------------------------------------------------------------------------- */
+
+struct checks {
+	struct wl_buffer *answer;
+	bool valid;
+	int count;
+};
+
+static void add_check(struct checks *checks, const char *name, bool ok, const char *message)
+{
+	wl_buffer_appendf(checks->answer, "%s{\"name\":\"%s\",\"ok\":%s,\"message\":", checks->count ? "," : "", name,
+			  ok ? "true" : "false");
+	wl_buffer_append_json_string(checks->answer, message, strlen(message));
+	wl_buffer_append_char(checks->answer, '}');
+	checks->valid = checks->valid && ok;
+	checks->count++;
+}
+
+/* The first fault, with its path when that says more than the check's name. */
+static void add_faults(struct checks *checks, const char *name, const struct wl_flow_faults *faults)
+{
+	char message[sizeof(faults->items[0].path) + sizeof(faults->items[0].text) + 4];
+	const struct wl_flow_fault *first = &faults->items[0];
+	if (faults->count == 0)
+		(void)snprintf(message, sizeof(message), "as it should be");
+	else if (strcmp(first->path, name) == 0)
+		(void)snprintf(message, sizeof(message), "%s", first->text);
+	else
+		(void)snprintf(message, sizeof(message), "%s: %s", first->path, first->text);
+	add_check(checks, name, faults->count == 0, message);
+}
+
+static int check_schema(struct checks *checks, const struct wl_json *body, const char *name, struct wl_error *err)
+{
+	const struct web_checker checker = { web.expressions, (int)web.settings.eval_ms };
+	_wl_free_ struct wl_flow_faults *faults = calloc(1, sizeof(*faults));
+	if (!faults)
+		return wl_fail(err, ENOMEM, "no memory");
+	int rc = web_schema_check(&checker, wl_json_get(body, name), name, faults, err);
+	if (rc < 0)
+		return rc;
+	add_faults(checks, name, faults);
+	return 0;
+}
+
+static int check_config(struct checks *checks, const struct wl_json *config, struct wl_error *err)
+{
+	_wl_free_ struct wl_flow_faults *faults = calloc(1, sizeof(*faults));
+	if (!faults)
+		return wl_fail(err, ENOMEM, "no memory");
+	(void)web_tool_config_check(config, "execution_config", faults);
+	add_faults(checks, "execution_config", faults);
+	return 0;
+}
+
+static void check_credentials(struct checks *checks, const struct web_trial *trial, const struct wl_json *config)
+{
+	const char *auth = wl_json_get_string(wl_json_get(config, "auth"), "type", "none");
+	_wl_json_ struct wl_json *credentials = NULL;
+	struct wl_error err = { 0 };
+	bool basic = strcmp(auth, "basic") == 0;
+	if (web_trial_credentials(trial, &credentials, &err) < 0)
+		add_check(checks, "credentials", false, "the stored credentials cannot be opened: give them again");
+	else if (strcmp(auth, "none") == 0)
+		add_check(checks, "credentials", true, "none are needed");
+	else if (!credentials)
+		add_check(checks, "credentials", false, "none are stored, and auth needs them");
+	else if (!wl_json_get(credentials, basic ? "username" : "token"))
+		add_check(checks, "credentials", false, "what is stored does not fit auth");
+	else
+		add_check(checks, "credentials", true, "stored, and they open");
+}
+
+/* Whether the server can be talked to at all: any answer to HEAD / will do, and nothing of the tenant's is sent. */
+static void check_server(struct checks *checks, const struct wl_json *config)
+{
+	char origin[ORIGIN_ROOM], message[WL_ERROR_TEXT];
+	const struct wl_json *egress = wl_json_get(config, "egress"), *list = wl_json_get(egress, "hosts");
+	const char *hosts[HOSTS_MOST];
+	size_t count = 0;
+	struct wl_error err = { 0 };
+	for (const struct wl_json *one = wl_json_first(list); one && count < HOSTS_MOST; one = wl_json_next(one))
+		hosts[count++] = wl_json_string(one, "");
+	if (!web_tool_origin(wl_json_get_string(config, "url", ""), origin, sizeof(origin))) {
+		add_check(checks, "server", false, "there is no address");
+		return;
+	}
+	const struct wl_http_request request = { .method = "HEAD",
+						 .url = origin,
+						 .timeout_ms = REACH_MS,
+						 .cancel_fd = -1,
+						 .allow_private = wl_json_get_bool(egress, "allow_private", false),
+						 .hosts = count ? hosts : NULL,
+						 .host_count = count };
+	_wl_http_response_ struct wl_http_response response = { 0 };
+	int rc = web_trial_send(&request, &response, &err);
+	if (rc < 0)
+		(void)snprintf(message, sizeof(message), "%s", err.text);
+	else
+		(void)snprintf(message, sizeof(message), "answers after %llu ms",
+			       (unsigned long long)(response.total_us / 1000));
+	add_check(checks, "server", rc == 0, message);
+}
+
+static int validate(struct web_trial *trial, struct wl_buffer *answer, struct wl_error *err)
+{
+	const struct wl_json *body = web_trial_body(trial), *config = wl_json_get(body, "execution_config");
+	struct checks checks = { .answer = answer, .valid = true };
+	wl_buffer_append_text(answer, "{\"checks\":[");
+	int rc = check_schema(&checks, body, "input_schema", err);
+	rc = rc ? rc : check_schema(&checks, body, "output_schema", err);
+	rc = rc ? rc : check_config(&checks, config, err);
+	if (rc < 0)
+		return rc;
+	check_credentials(&checks, trial, config);
+	if (strcmp(wl_json_get_string(config, "kind", ""), "code") != 0)
+		check_server(&checks, config);
+	wl_buffer_appendf(answer, "],\"valid\":%s}", checks.valid ? "true" : "false");
+	return 0;
+}
+
+void web_tools_validate(struct web_request *request)
+{
+	web_trial_start(request, "tool", validate);
+}
+
+/* ---- tools_test ------------------------------------------------------------------------------------------------- */
+
+/* start -> tool -> output, as a document. NULL without memory. */
+static struct wl_json *trial_document(const char *tool_id, double timeout_s)
+{
+	char text[1024];
+	struct wl_json *document = NULL;
+	int length = snprintf(
+		text, sizeof(text),
+		"{\"nodes\":[{\"id\":\"start\",\"type\":\"start\",\"position\":{\"x\":0,\"y\":0},\"data\":{}},"
+		"{\"id\":\"tool\",\"type\":\"tool\",\"position\":{\"x\":240,\"y\":0},\"data\":{\"tool_id\":\"%s\","
+		"\"input\":\"{{ .inputs.input }}\",\"timeout_s\":%.0f}},"
+		"{\"id\":\"output\",\"type\":\"output\",\"position\":{\"x\":480,\"y\":0},"
+		"\"data\":{\"value\":\"{{ .nodes.tool }}\"}}],"
+		"\"edges\":[{\"id\":\"e1\",\"source\":\"start\",\"target\":\"tool\"},"
+		"{\"id\":\"e2\",\"source\":\"tool\",\"target\":\"output\"}]}",
+		tool_id, timeout_s);
+	return wl_json_parse(text, (size_t)length, &document, NULL) < 0 ? NULL : document;
+}
+
+static struct wl_json *trial_call(const char *tool_id, const char *eid, double timeout_s)
+{
+	unsigned char hash[WL_SHA256_BYTES];
+	char hex[WL_SHA256_HEX];
+	_wl_json_ struct wl_json *extra = wl_json_object(), *document = trial_document(tool_id, timeout_s);
+	_wl_free_ char *canonical = document ? wl_flow_document_canonical(document) : NULL;
+	if (!extra || !canonical)
+		return NULL;
+	wl_sha256(canonical, strlen(canonical), hash);
+	int rc = wl_json_set_string(extra, "hash", wl_hex(hash, sizeof(hash), hex));
+	rc = rc ? rc : wl_json_set_raw(extra, "document", canonical);
+	rc = rc ? rc : wl_json_set_string(extra, "eid", eid);
+	rc = rc ? rc : wl_json_set_number(extra, "timeout_ms", (timeout_s + TEST_MARGIN_S) * 1000);
+	return rc ? NULL : wl_steal(extra);
+}
+
+static void accepted(struct web_request *request, const struct web_api_answer *answer)
+{
+	const char *prefer = web_parameter_text(&request->parameters, "Prefer", NULL);
+	_wl_json_ struct wl_json *body = NULL;
+	if (wl_json_parse(answer->body, strlen(answer->body), &body, NULL) < 0)
+		web_answer_unavailable(request, 1, "no memory");
+	else
+		web_wait_end(request, wl_json_get_string(body, "execution_id", ""),
+			     prefer ? web_prefer_wait(prefer) : WEB_WAIT_MOST_S, NULL);
+}
+
+void web_tools_test(struct web_request *request)
+{
+	char eid[WL_UUID_TEXT], id[WL_UUID_TEXT];
+	(void)snprintf(id, sizeof(id), "%s", web_parameter_text(&request->parameters, "id", ""));
+	struct wl_json *extra = trial_call(id, wl_uuid7(wl_clock_wall_ms(), eid),
+					   wl_json_get_number(request->json, "timeout_s", TEST_S));
+	if (extra)
+		web_api_call(request, extra, accepted);
+	else
+		web_answer_unavailable(request, 1, "no memory");
+}
