@@ -211,7 +211,7 @@ LANGUAGE sql AS $$
 	VALUES (p_tenant, p_to, p_subject, p_body, p_link, p_expires)
 $$;
 
--- Mails to send now, {"limit"} at most: [{"id","to","subject","body","link","tries","age_s"}]. Each comes again after a
+-- Mails to send now, {"limit"} at most: [{"id","to","subject","body","link","tries"}]. Each comes again after a
 -- while unless mail_done() names it; several schedulers share them out. Those whose link has expired are dropped.
 CREATE FUNCTION control.mail_take(p_request json) RETURNS json
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
@@ -224,7 +224,7 @@ BEGIN
 		LIMIT (p_request->>'limit')::int FOR UPDATE SKIP LOCKED),
 	taken AS (
 		UPDATE control.mail_outbox m SET tries = m.tries + 1,
-		       due = clock_timestamp() + least(interval '2 minutes' * 2 ^ least(m.tries, 12), interval '4 hours')
+		       due = clock_timestamp() + least(interval '10 s' * 2 ^ least(m.tries, 12), interval '4 hours')
 		FROM due WHERE m.id = due.id RETURNING m.*)
 	SELECT json_agg(json_build_object('id', t.id, 'to', t.recipient, 'subject', t.subject, 'body', t.body, 'link', t.link,
 	                                  'tries', t.tries) ORDER BY t.id) INTO v_taken FROM taken t;
@@ -235,14 +235,6 @@ END $$;
 CREATE FUNCTION control.mail_done(p_request json) RETURNS json
 LANGUAGE sql SECURITY DEFINER SET search_path = control, pg_temp AS $$
 	DELETE FROM control.mail_outbox WHERE id IN (SELECT x::bigint FROM json_array_elements_text(p_request->'ids') x);
-	SELECT NULL::json;
-$$;
-
--- Could not be sent now: {"id","wait_s"}.
-CREATE FUNCTION control.mail_later(p_request json) RETURNS json
-LANGUAGE sql SECURITY DEFINER SET search_path = control, pg_temp AS $$
-	UPDATE control.mail_outbox SET due = clock_timestamp() + make_interval(secs => (p_request->>'wait_s')::int)
-	WHERE id = (p_request->>'id')::bigint;
 	SELECT NULL::json;
 $$;
 
@@ -1199,15 +1191,9 @@ BEGIN
 	RETURN CASE WHEN v_made THEN 'made' ELSE 'changed' END;
 END $$;
 
--- The name of a tenant's plan; the plans are 0009's.
+-- The name of a tenant's plan; replaced where plans are (0009).
 CREATE FUNCTION control.tenant_plan_name(p_tenant int) RETURNS text
-LANGUAGE plpgsql STABLE AS $$
-DECLARE
-	v_plan text;
-BEGIN
-	EXECUTE 'SELECT plan FROM control.tenant_plan WHERE tenant = $1' INTO v_plan USING p_tenant;
-	RETURN coalesce(v_plan, 'default');
-END $$;
+LANGUAGE sql STABLE AS $$ SELECT 'default'::text $$;
 
 CREATE FUNCTION control.operator_tenant_json(p_row control.tenant) RETURNS json
 LANGUAGE sql STABLE AS $$
@@ -1501,5 +1487,5 @@ GRANT EXECUTE ON FUNCTION control.tenant_key_of(int), control.login_candidates(t
 	control.key_check(bytea, text, text), control.logins_ended(uuid[]), control.invitation_check(text),
 	control.password_reset_check(text), control.password_of(uuid), control.operator_candidate(text),
 	control.operator_logged_in(uuid, text, text), control.operator_check(uuid, uuid), control.mail_take(json),
-	control.mail_done(json), control.mail_later(json), control.purge_take(json), control.purge_events_done(json),
+	control.mail_done(json), control.purge_take(json), control.purge_events_done(json),
 	control.purge_rows(json), control.purge_stores_done(json), control.people_janitor(json) TO windlass_app;

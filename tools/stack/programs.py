@@ -17,7 +17,7 @@ from services import LANGUAGE, ask_socket, redis_members, remove_socket, secret
 NEEDS = {
     "windlass-eval": ("EVAL_SOCKET",),
     "windlass-warden": ("WARDEN_SOCKET", "RUNTIME_DIR"),
-    "windlass-scheduler": ("POSTGRES_URL", "REDIS_URL", "MONGODB_URL", "MASTER_KEY", "OBJECTS_DIR", "S3_URL"),
+    "windlass-scheduler": ("POSTGRES_URL", "REDIS_URL", "MONGODB_URL", "MASTER_KEY", "OBJECTS_DIR", "S3_URL", "SMTP_URL"),
     "windlass-supervisor": ("POSTGRES_URL", "REDIS_URL", "MONGODB_URL", "WARDEN_SOCKET", "EVAL_SOCKET",
                             "MASTER_KEY", "OBJECTS_DIR", "S3_URL"),
     "windlass-web": ("POSTGRES_URL", "REDIS_URL", "MONGODB_URL", "EVAL_SOCKET", "TOKEN_KEY", "MASTER_KEY", "OBJECTS_DIR", "S3_URL"),
@@ -98,6 +98,7 @@ class Programs:
             "RUNTIME_DIR": str(self.place.root / "build" / "runtime"),
             "OBJECTS_DIR": self.passed_on.get("WINDLASS_OBJECTS_DIR") or str(self.place.home / "objects"),
             "S3_URL": self.passed_on.get("WINDLASS_S3_URL"),
+            "SMTP_URL": self.passed_on.get("WINDLASS_SMTP_URL", ""),
             "TOKEN_KEY": self.passed_on.get("WINDLASS_TOKEN_KEY") or secret(self.place, "token.key", 64),
             "MASTER_KEY": self.passed_on.get("WINDLASS_MASTER_KEY") or secret(self.place, "master.key", 32),
         }

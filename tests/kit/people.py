@@ -1,0 +1,70 @@
+"""People, keys and operators as tests need them."""
+
+import os
+import subprocess
+
+from kit.client import PASSWORD, checked
+from kit.stack import ROOT
+
+OPERATOR_PASSWORD = "an operator's password"
+
+
+def invited(admin, email, role="viewer"):
+    """An invitation: its answer's body."""
+    return checked(admin.post("invitations", json={"email": email, "role": role}), 201).json()
+
+
+def accept(stack, token, password=PASSWORD):
+    return stack.api().post("auth/invitations/accept", json={"token": token, "password": password})
+
+
+def member(stack, admin, role="viewer", email=None):
+    """Somebody of the admin's tenant who came by an invitation."""
+    email = email or f"{role}-{os.urandom(4).hex()}@{admin.slug}.test"
+    body = checked(accept(stack, invited(admin, email, role)["token"]), 201).json()
+    api = stack.api()
+    api.tenant, api.user_id, api.email, api.slug = body["tenant"]["id"], body["user"]["id"], email, admin.slug
+    return api.take_tokens(body)
+
+
+def with_key(stack, api, role="viewer", **more):
+    """A client that acts by a new API key of somebody; `key_id` is the key's."""
+    body = checked(api.post("api-keys", json={"name": "a key", "role": role, **more}), 201).json()
+    client = stack.api()
+    client.access, client.key_id, client.tenant = body["key"], body["api_key"]["id"], api.tenant
+    return client
+
+
+def make_operator(stack, email, password=OPERATOR_PASSWORD, **env):
+    """What `make operator` does: the finished process."""
+    return subprocess.run(["/usr/bin/python3", str(ROOT / "tools" / "stack" / "make_operator.py"), email],
+                          env={**os.environ, "WINDLASS_HOME": str(stack.home), "WINDLASS_PASSWORD": password, **env},
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+
+
+def operator(stack):
+    """A client of an operator; made once a stack."""
+    email = "operator@platform.test"
+    if not stack.sql("SELECT FROM control.operator WHERE email = %s", email):
+        done = make_operator(stack, email)
+        assert done.returncode == 0, done.stderr
+    client = stack.api()
+    body = checked(client.post("operator/login", json={"email": email, "password": OPERATOR_PASSWORD}), 200).json()
+    client.access = body["access_token"]
+    return client
+
+
+def audited(stack, tenant, action):
+    """The entries of a tenant's audit log with that action, wherever they are by now."""
+    import json
+
+    import pymongo
+    waiting = [{"action": action, "resource_id": row[0], "metadata": row[1], "user_id": row[2].get("user")} for row in
+               stack.sql("SELECT resource_id, metadata, actor FROM control.audit_outbox WHERE tenant = %s AND action = %s",
+                         tenant, action)]
+    with pymongo.MongoClient(stack.urls["mongodb"], serverSelectionTimeoutMS=5000) as client:
+        shipped = []
+        for document in client.get_default_database("windlass")["audit_log"].find({"t": tenant}):
+            text = next((value for value in document.values() if isinstance(value, str) and value.startswith("{")), "{}")
+            shipped.append(json.loads(text))
+    return waiting + [entry for entry in shipped if entry.get("action") == action]
