@@ -150,6 +150,7 @@ static int begin_refusal(struct out_files *out, struct wl_error *err)
 	uint64_t why = out->frame.value;
 	if (why == 0 || why >= sizeof(faults) / sizeof(faults[0]))
 		return stray(err);
+	out->complete = true;
 	end_with(out, faults[why]);
 	return 0;
 }
@@ -165,7 +166,7 @@ static int begin_frame(struct out_files *out, struct wl_error *err)
 	case INIT_OUT_END:
 		if (out->frame.name_length != 0)
 			return stray(err);
-		out->ended = true;
+		out->ended = out->complete = true;
 		out->passed_over = out->frame.value;
 		return 0;
 	default:

@@ -20,7 +20,8 @@ struct out_files {
 	size_t name_have;
 	uint64_t content_left;
 	/* what came of it */
-	bool ended; /* END or REFUSED has come: nothing may follow */
+	bool ended;    /* END or REFUSED has come, or a fault was found: nothing more is taken */
+	bool complete; /* END or REFUSED has come: the sender has nothing more to say */
 	struct sandbox_out_file *files;
 	size_t count, room;
 	uint64_t bytes, passed_over;

@@ -358,7 +358,13 @@ static int pull_files(struct run *run, struct wl_error *err)
 		close_slot(&run->files);
 		return 0;
 	}
-	return out_files_take(&run->out_files, chunk, (size_t)got, err);
+	if (out_files_take(&run->out_files, chunk, (size_t)got, err) < 0)
+		return -err->code;
+	/* its end of file comes only with the end of init, which takes a while; but one that still sends is heard out
+	 */
+	if (run->out_files.complete)
+		close_slot(&run->files);
+	return 0;
 }
 
 static void cancel(struct run *run)
