@@ -131,6 +131,8 @@ static int plain_scalar(const struct reader *reader, const char *text, yaml_mark
 		return fail_at(reader, mark, EINVAL, "JSON has no infinite numbers");
 	} else if ((json = decimal(text)) || (json = based(text))) {
 		;
+	} else if (is_float(text) && wl_json_parse(text, strlen(text), &json, NULL) == 0) {
+		; /* JSON's form: as many digits as it has */
 	} else if (is_float(text)) {
 		double number = strtod(text, NULL);
 		if (!isfinite(number))

@@ -118,7 +118,7 @@ static void size_depth_and_aliases_are_bounded(void **state)
 	size_t length = WL_YAML_MAX + 1;
 	_wl_free_ char *large = malloc(length);
 	memset(large, 'a', length);
-	refuses(large, length, E2BIG, "at most 4 MiB");
+	refuses(large, length, E2BIG, "at most 10 MiB");
 }
 
 int main(void)

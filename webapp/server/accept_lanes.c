@@ -81,9 +81,12 @@ static void write_item(struct wl_buffer *items, const struct web_accept *accept,
 	web_member_text(items, "eid", accept->eid);
 	web_member_text(items, "flow", accept->flow);
 	web_member_text(items, "user_id", accept->user);
+	web_member_text(items, "role", accept->role);
 	web_member_text(items, "version", accept->version);
 	web_member_raw(items, "inputs", accept->inputs ? accept->inputs : "{}");
 	web_member_raw(items, "labels", accept->labels ? accept->labels : "{}");
+	if (accept->options)
+		web_member_raw(items, "options", accept->options);
 	if (accept->idempotency_key) {
 		web_member_text(items, "idem", accept->idempotency_key);
 		web_member_text(items, "req_hash", accept->request_hash);

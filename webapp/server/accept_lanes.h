@@ -24,8 +24,9 @@ struct web_accept {
 	char *version; /* "draft", a number, or NULL */
 	bool may_draft;
 	char *inputs, *labels; /* JSON objects; NULL: empty */
+	char *options;	       /* JSON object as executions keep it; NULL: none */
 	int64_t timeout_ms;
-	const char *user;
+	const char *user, *role;     /* who asks; a private flow may not be his to run */
 	const char *idempotency_key; /* or NULL */
 	char request_hash[WL_SHA256_HEX];
 	char document_hash[WL_SHA256_HEX]; /* the document that the inputs were checked for; "": not known */

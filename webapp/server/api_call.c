@@ -76,7 +76,7 @@ static void do_enqueue(const struct wl_json *list)
 	for (const struct wl_json *one = wl_json_first(list); one; one = wl_json_next(one))
 		web_queue_enqueue((int)wl_json_get_number(one, "tenant", 0), wl_json_get_string(one, "eid", ""),
 				  (int)wl_json_get_number(one, "shard", 0), (int64_t)wl_json_get_number(one, "gen", 0),
-				  (int64_t)wl_json_get_number(one, "seq", 0));
+				  (int64_t)wl_json_get_number(one, "seq", 0), (int)wl_json_get_number(one, "epoch", 0));
 }
 
 static void do_cancel(const struct wl_json *list)
@@ -131,25 +131,37 @@ static void called(struct pg_job *job)
 	free(call);
 }
 
-void web_api_call(struct web_request *request, struct wl_json *extra, web_api_taken *taken)
+void web_api_value_actor(struct pg_job *job, const struct web_request *request)
+{
+	_wl_json_ struct wl_json *actor = web_api_actor(request);
+	_wl_free_ char *text = actor ? wl_json_print(actor) : NULL;
+	job->failed |= !text;
+	pg_job_value(job, text);
+}
+
+void web_api_values(struct pg_job *job, const struct web_request *request, struct wl_json *extra)
 {
 	_wl_json_ struct wl_json *made = make_request(request, extra);
-	_wl_json_ struct wl_json *actor = web_api_actor(request);
-	_wl_free_ char *request_text = made ? wl_json_print(made) : NULL;
-	_wl_free_ char *actor_text = actor ? wl_json_print(actor) : NULL;
+	_wl_free_ char *text = made ? wl_json_print(made) : NULL;
+	web_api_value_actor(job, request);
+	job->failed |= !text;
+	pg_job_value(job, text);
+}
+
+void web_api_call(struct web_request *request, struct wl_json *extra, web_api_taken *taken)
+{
 	struct call *call = calloc(1, sizeof(*call));
-	struct pg_job *job =
-		call && request_text && actor_text ? pg_job_new(request->identity.tenant, called, call) : NULL;
+	struct pg_job *job = call ? pg_job_new(request->identity.tenant, called, call) : NULL;
 	if (!job) {
 		free(call);
+		wl_json_free(extra);
 		web_answer_unavailable(request, 1, "no memory");
 		return;
 	}
 	call->request = web_request_hold(request);
 	call->taken = taken;
 	pg_job_step(job, web_statement_of_route(request->route_index));
-	pg_job_value(job, actor_text);
-	pg_job_value(job, request_text);
+	web_api_values(job, request, extra);
 	pg_submit(web.postgres, job);
 }
 

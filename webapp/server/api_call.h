@@ -29,6 +29,14 @@ typedef void web_api_taken(struct web_request *request, const struct web_api_ans
  */
 void web_api_call(struct web_request *request, struct wl_json *extra, web_api_taken *taken);
 
+/*
+ * Put the two arguments of such a function behind the job's last step: for handlers that call one in a step of their
+ * own. `extra` as above. Without memory the job fails as PG_AWAY.
+ */
+void web_api_values(struct pg_job *job, const struct web_request *request, struct wl_json *extra);
+/* The same with the actor alone. */
+void web_api_value_actor(struct pg_job *job, const struct web_request *request);
+
 /* The handler of operations that are nothing but the call. */
 void web_api_operation(struct web_request *request);
 

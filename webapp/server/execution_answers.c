@@ -18,7 +18,9 @@ void web_execution_begin(struct wl_buffer *body, const struct pg_job *job, int s
 			web_member_text(body, names[column], pg_text(job, step, row, column));
 	}
 	web_member_raw(body, "labels", pg_text(job, step, row, 9));
-	web_member_raw(body, "error", pg_text(job, step, row, 10));
+	web_member_text(body, "source", pg_text(job, step, row, 10));
+	web_member_text(body, "source_id", pg_text(job, step, row, 11));
+	web_member_raw(body, "error", pg_text(job, step, row, 12));
 }
 
 static void put_time(struct wl_buffer *body, const char *name, int64_t wall_ms)
@@ -61,13 +63,16 @@ static void put_logs(struct wl_buffer *body, const struct wl_node_result *result
 	}
 }
 
-void web_execution_nodes(struct wl_buffer *body, const struct wl_node_result *results, int count)
+void web_execution_nodes(struct wl_buffer *body, struct wl_node_result *results, int count, bool running)
 {
 	bool any = false;
 	wl_buffer_append_text(body, ",\"nodes\":[");
 	for (int i = 0; i < count; i++) {
-		if (!results[i].committed)
+		bool waits = !results[i].committed && results[i].state == WL_NODE_WAITING;
+		if (!results[i].committed && !waits)
 			continue;
+		if (waits && !running) /* the run ended while it was parked */
+			results[i].state = WL_NODE_CANCELLED;
 		wl_buffer_append_text(body, any ? "," : "");
 		put_node(body, &results[i]);
 		any = true;

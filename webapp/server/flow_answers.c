@@ -30,18 +30,6 @@ void web_flow_write(struct wl_buffer *body, const struct pg_job *job, int step, 
 	put_document(body, document);
 }
 
-void web_version_write(struct wl_buffer *body, const struct pg_job *job, int step, int row, int column,
-		       const char *document)
-{
-	wl_buffer_append_char(body, '{');
-	web_member_raw(body, "version", pg_text(job, step, row, column));
-	web_member_text(body, "name", pg_text(job, step, row, column + 1));
-	web_member_text(body, "note", pg_text(job, step, row, column + 2));
-	web_member_text(body, "created_by", pg_text(job, step, row, column + 3));
-	web_member_text(body, "created_at", pg_text(job, step, row, column + 4));
-	put_document(body, document);
-}
-
 void web_page_write(struct wl_buffer *body, int64_t total, int64_t page, int64_t limit)
 {
 	wl_buffer_appendf(body, ",\"total\":%lld,\"page_info\":{\"page\":%lld,\"limit\":%lld,\"pages\":%lld}",

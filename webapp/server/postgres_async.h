@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define PG_STEPS 4
-#define PG_VALUES 6
+#define PG_VALUES 8
 
 enum pg_outcome {
 	PG_DONE,    /* committed: the server has acknowledged it */

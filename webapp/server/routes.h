@@ -46,6 +46,8 @@ struct web_request;
 	X(tools_update)                                                                                                \
 	X(tools_validate)                                                                                              \
 	X(tools_test)                                                                                                  \
+	X(tools_import)                                                                                                \
+	X(tools_import_preview)                                                                                        \
 	X(llm_providers_create)                                                                                        \
 	X(llm_providers_update)                                                                                        \
 	X(llm_providers_validate)                                                                                      \
@@ -59,8 +61,6 @@ struct web_request;
 	X(schedules_create)                                                                                            \
 	X(schedules_update)                                                                                            \
 	X(schedules_preview)                                                                                           \
-	X(tools_import)                                                                                                \
-	X(tools_import_preview)                                                                                        \
 	X(openapi_get)                                                                                                 \
 	X(healthz)                                                                                                     \
 	X(readyz)                                                                                                      \

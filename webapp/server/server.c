@@ -10,12 +10,13 @@
 #include "lib/store/mongo_node_results.h"
 #include "lib/store/postgres_session.h"
 #include "webapp/server/api_call.h"
-#include "webapp/server/event_channel.h"
 #include "webapp/server/artifact_content.h"
+#include "webapp/server/event_channel.h"
 #include "webapp/server/event_watch.h"
 #include "webapp/server/login_limit.h"
 #include "webapp/server/metrics.h"
 #include "webapp/server/scheduler_figures.h"
+#include "webapp/server/template_routes.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -364,6 +365,7 @@ int web_server_prepare(int argc, char **argv, struct web_listen *ret_listen, boo
 		wl_log(WL_LOG_ERROR, "%s", err.text);
 		return 1;
 	}
+	web_templates_load(web.settings.templates_dir);
 	*ret_listen = (struct web_listen){ web.settings.bind,
 					   web.settings.port,
 					   web.settings.web_workers,
