@@ -122,6 +122,7 @@ DECLARE
 	v_state   text;
 	v_running uuid[] := '{}';
 	v_done    record;
+	v_outcome text; -- of accept
 	v_refused text;
 	v_effects jsonb := '{"enqueue": [], "cancel": []}';
 BEGIN
@@ -140,8 +141,9 @@ BEGIN
 			'eid', p_fire->>'eid', 'flow', p_schedule.flow_id, 'version', p_schedule.version, 'may_draft', true,
 			'inputs', p_schedule.inputs, 'labels', p_schedule.labels, 'timeout_ms', p_schedule.timeout_s * 1000::bigint,
 			'user_id', p_schedule.created_by, 'source', 'schedule', 'source_id', p_schedule.id)));
-		IF v_done.outcome <> 'accepted' THEN
-			v_refused := control.fire_refusal(v_done.outcome, v_done.quota);
+		v_outcome := v_done.outcome;
+		IF v_outcome <> 'accepted' THEN
+			v_refused := control.fire_refusal(v_outcome, v_done.quota);
 		END IF;
 	END IF;
 	IF v_refused IS NULL THEN
@@ -150,7 +152,7 @@ BEGIN
 			'cancel', control.schedule_cancel(p_schedule.tenant, v_running));
 		PERFORM control.fire_put(p_schedule, v_at, 'started', v_done.eid, CASE WHEN cardinality(v_running) > 0
 			THEN 'the run before it was cancelled' ELSE p_fire->>'detail' END);
-	ELSIF v_refused IS DISTINCT FROM p_schedule.refusal OR v_done.outcome IN ('quota', 'backlog') THEN
+	ELSIF v_refused IS DISTINCT FROM p_schedule.refusal OR v_outcome IN ('quota', 'backlog') THEN
 		PERFORM control.fire_put(p_schedule, v_at, 'refused', NULL, v_refused);
 	END IF;
 	RETURN v_effects;
@@ -207,7 +209,7 @@ BEGIN
 		BEGIN
 			v_one := control.schedule_take_turn(v_turn);
 		EXCEPTION
-			WHEN transaction_rollback OR insufficient_resources OR operator_intervention OR object_not_in_prerequisite_state THEN
+			WHEN transaction_rollback OR insufficient_resources OR operator_intervention OR lock_not_available THEN
 				RAISE; -- passes by itself
 			WHEN OTHERS THEN
 				RAISE WARNING 'schedule % cannot fire: %', v_turn.id, SQLERRM;
