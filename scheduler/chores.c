@@ -132,6 +132,8 @@ void chores_end(void)
 	for (int i = 0; i < started; i++)
 		(void)pthread_join(threads[i], NULL);
 	for (int i = 0; i < CHORE_GROUP_COUNT; i++) {
+		if (desks[i].group == CHORES_HOOKS && desks[i].postgres.url)
+			chore_webhooks_end(&desks[i]);
 		if (desks[i].postgres.url)
 			wl_postgres_session_release(&desks[i].postgres);
 		if (desks[i].queue.close)

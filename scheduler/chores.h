@@ -12,13 +12,14 @@
 #include "lib/store/postgres_session.h"
 #include "scheduler/scheduler.h"
 
-/* X(NAME, name): clock must not be late; house may be; objects waits for the object store, sending for servers of
- * others */
+/* X(NAME, name): clock must not be late; house may be; objects waits for the object store, sending and hooks for
+ * servers of others */
 #define SCHEDULER_CHORE_GROUPS(X)                                                                                      \
 	X(CLOCK, "clock")                                                                                              \
 	X(HOUSE, "house")                                                                                              \
 	X(OBJECTS, "objects")                                                                                          \
-	X(SENDING, "sending")
+	X(SENDING, "sending")                                                                                          \
+	X(HOOKS, "hooks")
 
 enum chore_group {
 #define X(NAME, name) CHORES_##NAME,
@@ -36,7 +37,9 @@ enum chore_group {
 	X(purge, HOUSE, 1000)                                                                                          \
 	X(recount, HOUSE, 300000)                                                                                      \
 	X(retention, HOUSE, 600000)                                                                                    \
-	X(mail, SENDING, 1000)
+	X(mail, SENDING, 1000)                                                                                         \
+	X(webhooks, HOOKS, 100)                                                                                        \
+	X(hooks_tidy, HOUSE, 60000)
 
 /* What the chores of one group have. */
 struct chore_desk {
@@ -64,6 +67,8 @@ int chore_audit_log(struct chore_desk *desk, struct wl_audit_log **ret_log, stru
 int chores_start(struct scheduler *scheduler, struct wl_error *err);
 /* Wait for the threads after scheduler_stop(), and free what they had. */
 void chores_end(void);
+/* Of the chore webhooks: end its threads and tell what they did. */
+void chore_webhooks_end(struct chore_desk *desk);
 
 /*
  * Put executions that a function accepted into the queue: an array of {"eid","tenant","shard","gen","seq","epoch"?}.
