@@ -24,14 +24,28 @@ struct names {
 	size_t count;
 };
 
+static size_t skip_blanks(const char *text, size_t length, size_t at)
+{
+	while (at < length && text[at] && strchr(" \t\r\n", text[at]))
+		at++;
+	return at;
+}
+
+/* A brace and a quoted key. YAML has such objects too, but what begins so is meant as JSON, which has better faults. */
+static bool begins_as_json(const char *text, size_t length)
+{
+	size_t at = skip_blanks(text, length, 0);
+	if (at >= length || text[at] != '{')
+		return false;
+	at = skip_blanks(text, length, at + 1);
+	return at < length && text[at] == '"';
+}
+
 int wl_openapi_parse(const char *text, size_t length, struct wl_json **ret_document, struct wl_error *err)
 {
-	size_t blank = 0;
 	if (length > WL_OPENAPI_MAX)
 		return wl_fail(err, E2BIG, "an OpenAPI document has at most %u MiB", WL_OPENAPI_MAX >> 20);
-	while (blank < length && strchr(" \t\r\n", text[blank]) && text[blank])
-		blank++;
-	if (blank < length && text[blank] == '{')
+	if (begins_as_json(text, length))
 		return wl_json_parse(text, length, ret_document, err);
 	return wl_yaml_parse(text, length, ret_document, err);
 }

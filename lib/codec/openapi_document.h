@@ -23,8 +23,8 @@ struct wl_openapi_choice {
 	const struct wl_json *operations; /* texts: operationIds or "METHOD /path"; NULL: all */
 };
 
-/* A document's text, JSON when it begins with a brace and YAML otherwise. 0 and *ret_document; -EINVAL with line and
- * column; -E2BIG over a bound; -ENOMEM. */
+/* A document's text, JSON when it begins with a brace and a quoted key, else YAML. 0 and *ret_document; -EINVAL with
+ * line and column; -E2BIG over a bound; -ENOMEM. */
 int wl_openapi_parse(const char *text, size_t length, struct wl_json **ret_document, struct wl_error *err);
 
 /*

@@ -46,10 +46,13 @@ void openapi_append(struct openapi_reader *reader, struct wl_json *array, struct
 struct wl_json *openapi_new(struct openapi_reader *reader, enum wl_json_type type); /* object or array */
 
 /*
- * What an object stands for: itself, or what its $ref leads to. *place becomes the target's (its pointer lives in the
- * document). NULL with a fault when it leads nowhere, to another document, or in a circle. *ret_target, when not NULL,
- * is set to what was referred to, NULL when there was no reference.
+ * What an object with $ref refers to: one step. *place becomes the target's (its pointer lives in the document). NULL
+ * with a fault when it leads nowhere or to another document.
  */
+const struct wl_json *openapi_follow(struct openapi_reader *reader, const struct wl_json *object,
+				     struct openapi_place *place);
+
+/* What an object stands for: itself, or where its $ref leads in the end. As above; a circle is a fault, too. */
 const struct wl_json *openapi_resolve(struct openapi_reader *reader, const struct wl_json *object,
 				      struct openapi_place *place);
 

@@ -199,32 +199,34 @@ static const struct wl_json *follow(struct openapi_reader *reader, const char *p
 	return value;
 }
 
+const struct wl_json *openapi_follow(struct openapi_reader *reader, const struct wl_json *object,
+				     struct openapi_place *place)
+{
+	const struct openapi_place at = { place, "$ref", NULL, 0 };
+	const char *text = wl_json_get_string(object, "$ref", NULL);
+	const struct wl_json *target = NULL;
+	if (!text)
+		openapi_fault(reader, &at, "must be a text");
+	else if (*text == '#' && text[1] != '/')
+		openapi_fault(reader, &at, "'%.100s' is no pointer into this document", text);
+	else if (*text != '#')
+		openapi_fault(reader, &at, "'%.100s' is another document, which is not read", text);
+	else if ((target = follow(reader, text + 2)) == NULL)
+		openapi_fault(reader, &at, "'%.150s' names nothing in this document", text);
+	else
+		*place = (struct openapi_place){ NULL, NULL, text + 2, 0 };
+	return target;
+}
+
 const struct wl_json *openapi_resolve(struct openapi_reader *reader, const struct wl_json *object,
 				      struct openapi_place *place)
 {
 	for (int hops = 0; hops < HOPS_MOST; hops++) {
-		const struct wl_json *reference = wl_json_get(object, "$ref");
-		const struct openapi_place at = { place, "$ref", NULL, 0 };
-		if (!reference)
+		if (!wl_json_get(object, "$ref"))
 			return object;
-		const char *text = wl_json_string(reference, NULL);
-		if (!text) {
-			openapi_fault(reader, &at, "must be a text");
+		object = openapi_follow(reader, object, place);
+		if (!object)
 			return NULL;
-		}
-		if (strncmp(text, "#/", 2) != 0) {
-			openapi_fault(reader, &at,
-				      *text == '#' ? "'%.100s' is no pointer into this document"
-						   : "'%.100s' is another document, which is not read",
-				      text);
-			return NULL;
-		}
-		object = follow(reader, text + 2);
-		if (!object) {
-			openapi_fault(reader, &at, "'%.150s' names nothing in this document", text);
-			return NULL;
-		}
-		*place = (struct openapi_place){ NULL, NULL, text + 2, 0 };
 	}
 	openapi_fault(reader, place, "refers to itself, or through too many others");
 	return NULL;

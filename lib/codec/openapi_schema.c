@@ -475,7 +475,7 @@ static struct wl_json *convert_reference(struct openapi_reader *reader, const st
 {
 	struct openapi_place at = *place;
 	char text[200];
-	const struct wl_json *target = openapi_resolve(reader, schema, &at);
+	const struct wl_json *target = openapi_follow(reader, schema, &at);
 	if (!target)
 		return openapi_new(reader, WL_JSON_OBJECT);
 	if (being_put_in(frame, target)) {

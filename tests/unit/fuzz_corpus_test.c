@@ -61,6 +61,11 @@
 #undef FUZZ_ASSERT
 #define LLVMFuzzerTestOneInput fuzz_cron
 #include "tests/fuzz/cron_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_openapi_document
+#include "tests/fuzz/openapi_document_fuzz.c"
 
 static int run_folder(const char *name, int (*target)(const uint8_t *, size_t))
 {
@@ -102,6 +107,7 @@ static void the_corpus_holds(void **state)
 	assert_true(run_folder("artifact_range", fuzz_artifact_range) > 0);
 	assert_true(run_folder("zone", fuzz_zone) > 0);
 	assert_true(run_folder("cron", fuzz_cron) > 0);
+	assert_true(run_folder("openapi_document", fuzz_openapi_document) > 0);
 }
 
 int main(void)
