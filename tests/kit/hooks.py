@@ -61,6 +61,10 @@ class Hook:
     def deliveries(self, **params):
         return checked(self.admin.get(f"webhooks/{self.id}/deliveries", params=params), 200).json()["deliveries"]
 
+    def await_deliveries(self, count):
+        """The newest first, once there are that many: what was refused is logged beside its answer."""
+        return wait_until(lambda: self.deliveries() if len(self.deliveries()) >= count else None, f"{count} deliveries")
+
 
 def published(admin, flow, name="a flow"):
     """Store and publish a flow; its id."""
