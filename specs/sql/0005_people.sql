@@ -1317,8 +1317,8 @@ DECLARE
 	v_all json[] := '{}';
 BEGIN
 	FOR v_row IN SELECT * FROM control.dispatch d WHERE d.shard = (p_tenant % 16)::smallint AND d.tenant = p_tenant
-	             AND (NOT d.cancel OR d.state = 'Q') ORDER BY d.eid LIMIT 500 FOR UPDATE LOOP
-		IF v_row.state = 'Q' THEN
+	             AND (NOT d.cancel OR d.state <> 'R') ORDER BY d.eid LIMIT 500 FOR UPDATE LOOP
+		IF v_row.state <> 'R' THEN
 			DELETE FROM control.dispatch WHERE eid = v_row.eid;
 			PERFORM control.terminal(p_tenant, v_row.eid, 'cancelled', v_row.epoch, v_row.started_at, NULL, NULL);
 		ELSE

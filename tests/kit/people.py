@@ -45,7 +45,7 @@ def make_operator(stack, email, password=OPERATOR_PASSWORD, **env):
 def operator(stack):
     """A client of an operator; made once a stack."""
     email = "operator@platform.test"
-    if not stack.sql("SELECT FROM control.operator WHERE email = %s", email):
+    if not stack.sql("SELECT 1 FROM control.operator WHERE email = %s", email):
         done = make_operator(stack, email)
         assert done.returncode == 0, done.stderr
     client = stack.api()

@@ -1,0 +1,249 @@
+"""A tenant from its registration to its end: settings, suspension, deletion, and that a purge leaves nothing anywhere."""
+
+import threading
+
+import pymongo
+import pytest
+
+from kit.client import PASSWORD, checked, fault_paths, parse_events, problem
+from kit.flows import Flow, noop
+from kit.people import accept, audited, invited, member, operator, with_key
+from kit.stack import SHORT_LEASES, Stack
+from kit.waiting import wait_until
+
+SOON = 10       # seconds: five are promised, the machine may be loaded
+GRACE_S = 3
+
+
+@pytest.fixture(scope="module")
+def brief():
+    """A stack that purges a deleted tenant almost at once, with two schedulers to share the work."""
+    with Stack("brief", env={**SHORT_LEASES, "WINDLASS_PURGE_GRACE_S": str(GRACE_S)}, schedulers=2) as running:
+        yield running
+
+
+# ---- registration ------------------------------------------------------------------------------------------------------
+
+def test_registration_makes_all_of_a_tenant_or_nothing(stack, admin):
+    row = stack.sql("""SELECT t.state, to_regnamespace('t_' || t.id) IS NOT NULL, to_regrole('t_' || t.id) IS NOT NULL,
+                              k.sealed, q.tenant IS NOT NULL
+                       FROM control.tenant t JOIN control.tenant_key k ON k.tenant = t.id
+                       JOIN control.quota q ON q.tenant = t.id WHERE t.id = %s""", admin.tenant)[0]
+    assert row[:3] == ("active", True, True) and len(row[3]) > 40 and row[4]
+    other = stack.sql("SELECT sealed FROM control.tenant_key WHERE tenant = %s", stack.tenant().tenant)[0][0]
+    assert other != row[3]
+    assert len(audited(stack, admin.tenant, "tenant.create")) == 1
+
+
+def test_parallel_registrations_of_a_slug_make_one_tenant(stack):
+    slug, gate, statuses = f"race-{threading.get_native_id()}", threading.Barrier(8), []
+
+    def register(number):
+        body = {"email": f"a{number}@{slug}.test", "password": PASSWORD, "tenant_name": "race", "tenant_slug": slug}
+        client = stack.api()
+        gate.wait()
+        statuses.append(client.post("auth/register", json=body).status_code)
+
+    threads = [threading.Thread(target=register, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(statuses) == [201] + [409] * 7
+    made = stack.sql("SELECT id FROM control.tenant WHERE slug = %s", slug)
+    assert len(made) == 1
+    assert stack.sql("SELECT count(*) FROM control.app_user WHERE email LIKE %s", f"a%@{slug}.test")[0][0] == 1
+    stray = stack.sql("""SELECT nspname FROM pg_namespace WHERE nspname ~ '^t_[0-9]+$'
+                         AND substr(nspname, 3)::int NOT IN (SELECT id FROM control.tenant)""")
+    assert stray == []
+
+
+# ---- settings ----------------------------------------------------------------------------------------------------------
+
+def test_settings_are_an_admins_to_change_and_billing_is_an_admins_to_see(stack, admin):
+    before = checked(admin.get("tenants/current"), 200)
+    assert before.json()["tenant"]["billing_info"] == {} and before.headers["ETag"] == '"1"'
+    body = {"name": "Engines & Co", "settings": {"default_timezone": "Europe/Zurich"}, "billing_info": {"vat": "CHE-1"}}
+    after = checked(admin.put("tenants/current", json=body, headers={"If-Match": '"1"'}), 200)
+    assert after.headers["ETag"] == '"2"' and after.json()["tenant"]["name"] == "Engines & Co"
+    problem(admin.put("tenants/current", json={"name": "late"}, headers={"If-Match": '"1"'}), 412)
+    assert checked(admin.put("tenants/current", json={"settings": {}}), 200).json()["tenant"]["billing_info"] == {"vat": "CHE-1"}
+    viewer = member(stack, admin)
+    seen = checked(viewer.get("tenants/current"), 200).json()["tenant"]
+    assert seen["name"] == "Engines & Co" and "billing_info" not in seen
+    problem(viewer.put("tenants/current", json={"name": "mine"}), 403)
+    assert audited(stack, admin.tenant, "tenant.update")
+
+
+@pytest.mark.parametrize("body, path", [
+    ({"settings": {"much": "x" * 70000}}, "settings"), ({"billing_info": []}, "billing_info"), ({"name": ""}, "name"),
+    ({"slug": "other"}, "slug"), ({"state": "active"}, "state"),
+])
+def test_settings_that_are_refused(stack, admin, body, path):
+    assert path in fault_paths(admin.put("tenants/current", json=body), 400)
+    assert stack.sql("SELECT rev FROM control.tenant WHERE id = %s", admin.tenant)[0][0] == 1
+
+
+# ---- suspension --------------------------------------------------------------------------------------------------------
+
+def long_flow():
+    return Flow().add("w", "wait", seconds=600)
+
+
+def test_a_suspended_tenant_is_refused_on_every_way_in(stack, admin):
+    boss, viewer = operator(stack), member(stack, admin)
+    key, token = with_key(stack, viewer), invited(admin, f"late@{admin.slug}.test")["token"]
+    checked(stack.api().post("auth/password-reset", json={"email": viewer.email}), 202)
+    eid = admin.start(long_flow())
+    closed = threading.Event()
+
+    def watch():
+        headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {admin.access}"}
+        with admin.http.stream("GET", f"/api/v1/executions/{eid}/stream", headers=headers, timeout=60) as answer:
+            watching.set()
+            for event in parse_events(answer.iter_lines()):
+                if event.type == "close":
+                    closed.set()
+
+    watching = threading.Event()
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    assert watching.wait(10)
+    for client in (admin, viewer, key):
+        checked(client.get("auth/me"), 200)
+    checked(boss.put(f"operator/tenants/{admin.tenant}", json={"state": "suspended"}), 200)
+    for client in (admin, viewer, key):
+        wait_until(lambda one=client: one.get("auth/me").status_code == 403, "the refusal", SOON)
+        assert "suspended" in problem(client.get("flows"), 403)["detail"]
+    assert closed.wait(SOON), "the event stream ends"
+    watcher.join(10)
+    body = {"email": admin.email, "password": PASSWORD}
+    assert "tenant is suspended" in problem(stack.api().post("auth/login", json=body), 403)["detail"]
+    problem(admin.post("auth/refresh", json={"refresh_token": admin.refresh_token}), 403)
+    problem(accept(stack, token), 403)
+    problem(stack.api().post("auth/invitations/preview", json={"token": token}), 403)
+    checked(boss.put(f"operator/tenants/{admin.tenant}", json={"state": "active"}), 200)
+    wait_until(lambda: admin.get("auth/me").status_code == 200, "the tenant to work again", SOON)
+    admin.refresh()
+    checked(accept(stack, token), 201)
+    assert admin.execution(eid)["execution"]["status"] == "running"     # what ran went on meanwhile
+    checked(admin.cancel(eid), 202)
+    actions = [audited(stack, admin.tenant, name) for name in ("tenant.suspend", "tenant.restore")]
+    assert [len(entries) for entries in actions] == [1, 1]
+
+
+def test_what_waits_in_a_suspended_tenant_is_not_started_until_it_is_back(stack, admin):
+    boss, flow = operator(stack), admin.create(noop())
+    checked(boss.put(f"operator/tenants/{admin.tenant}", json={"state": "suspended"}), 200)
+    wait_until(lambda: (stack.redis().hget(f"{{{admin.tenant % 16:02}}}:cfg", admin.tenant) or "").split()[1:2] == ["0"],
+               "the cap of 0 in the queue", 15)
+    # accepted by a server that has not heard of it yet
+    with stack.postgres() as connection, connection.transaction():
+        connection.execute(f"SET LOCAL ROLE t_{admin.tenant}")
+        connection.execute(f"SET LOCAL search_path = t_{admin.tenant}")
+        eid = connection.execute("""SELECT eid FROM control.accept_batch(json_build_array(json_build_object('ord', 0,
+            'eid', gen_random_uuid(), 'flow', %s::text, 'may_draft', true, 'timeout_ms', 600000, 'user_id', %s::text)))""",
+                                 (flow, admin.user_id)).fetchone()[0]
+    x = f"{{{admin.tenant % 16:02}}}:x:{eid}"
+    wait_until(lambda: stack.redis().exists(x), "the sweeper to queue it", 20)
+    assert stack.sql("SELECT state FROM control.dispatch WHERE eid = %s", eid)[0][0] in ("Q", b"Q")
+    checked(boss.put(f"operator/tenants/{admin.tenant}", json={"state": "active"}), 200)
+    wait_until(lambda: admin.get("auth/me").status_code == 200, "the tenant to work again", SOON)
+    assert admin.wait(str(eid), 30)["execution"]["status"] == "succeeded"
+
+
+# ---- deletion ----------------------------------------------------------------------------------------------------------
+
+def test_deletion_takes_the_slug_and_a_person(stack, admin):
+    assert fault_paths(admin.delete("tenants/current"), 400) == ["confirm"]
+    problem(admin.delete("tenants/current", params={"confirm": "another"}), 409)
+    problem(with_key(stack, admin, "admin").delete("tenants/current", params={"confirm": admin.slug}), 403)
+    problem(member(stack, admin, "editor").delete("tenants/current", params={"confirm": admin.slug}), 403)
+    assert stack.sql("SELECT state FROM control.tenant WHERE id = %s", admin.tenant)[0][0] == "active"
+
+
+def test_a_deleted_tenant_is_shut_out_and_can_be_had_back(stack, admin):
+    viewer = member(stack, admin)
+    key = with_key(stack, viewer)
+    running = admin.start(long_flow())
+    admin.wait_node(running, "w", "waiting")
+    answer = checked(admin.delete("tenants/current", params={"confirm": admin.slug}), 202).json()["tenant"]
+    assert answer["state"] == "deleted" and answer["purge_at"]
+    for client in (admin, viewer, key):
+        wait_until(lambda one=client: one.get("auth/me").status_code == 403, "the refusal", SOON)
+    assert "deleted" in problem(admin.get("flows"), 403)["detail"]
+    problem(stack.api().post("auth/login", json={"email": admin.email, "password": PASSWORD}), 403)
+    problem(viewer.post("auth/refresh", json={"refresh_token": viewer.refresh_token}), 403)
+    wait_until(lambda: not stack.sql("SELECT 1 FROM control.dispatch WHERE tenant = %s", admin.tenant),
+               "the tenant's work to be cancelled", 30)
+    taken = {"email": "x@y.test", "password": PASSWORD, "tenant_name": "x", "tenant_slug": admin.slug}
+    problem(stack.api().post("auth/register", json=taken), 409)         # the name is kept until it is purged
+    boss = operator(stack)
+    problem(boss.delete(f"operator/tenants/{admin.tenant}"), 409)
+    problem(boss.put(f"operator/tenants/{admin.tenant}", json={"state": "suspended"}), 409)
+    back = checked(boss.put(f"operator/tenants/{admin.tenant}", json={"state": "active"}), 200).json()["tenant"]
+    assert back["state"] == "active" and back["purge_at"] is None
+    again = stack.api().login(admin.email)
+    assert again.execution(running)["execution"]["status"] == "cancelled"
+    problem(viewer.post("auth/refresh", json={"refresh_token": viewer.refresh_token}), 401)     # logins stay ended
+    wait_until(lambda: key.get("auth/me").status_code == 200, "the API key to work again", SOON)
+    assert stack.sql("SELECT 1 FROM control.tenant_purge WHERE tenant = %s", admin.tenant) == []
+
+
+def traces(stack, tenant, eids):
+    """Where anything of a tenant is left, store by store."""
+    found = []
+    if stack.sql("SELECT to_regnamespace(%s) IS NOT NULL OR to_regrole(%s) IS NOT NULL", f"t_{tenant}", f"t_{tenant}")[0][0]:
+        found.append("schema or role")
+    tables = stack.sql("""SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+                          WHERE c.relnamespace = 'control'::regnamespace AND c.relkind IN ('r', 'p')
+                          AND a.attname = 'tenant' AND c.relname <> 'tenant_purge'""")
+    found += [name for name, in tables if stack.sql(f"SELECT 1 FROM control.{name} WHERE tenant = %s LIMIT 1", tenant)]
+    found += ["tenant"] * len(stack.sql("SELECT 1 FROM control.tenant WHERE id = %s", tenant))
+    with pymongo.MongoClient(stack.urls["mongodb"], serverSelectionTimeoutMS=5000) as client:
+        database = client.get_default_database("windlass")
+        for name in database.list_collection_names():
+            if database[name].find_one({"t": tenant}) or any(database[name].find_one({"e": eid}) for eid in eids):
+                found.append(f"collection {name}")
+    redis, shard = stack.redis(), f"{{{tenant % 16:02}}}"
+    keys = set(redis.scan_iter("*"))
+    found += sorted(key for key in keys if any(eid in key for eid in eids)
+                    or key in (f"{shard}:q:{tenant}", f"{shard}:run:{tenant}"))
+    found += [name for name in ("cfg", "vt") if redis.hexists(f"{shard}:{name}", tenant)]
+    objects = stack.home / "objects"
+    if objects.exists():
+        found += [str(path) for path in objects.rglob("*") if path.is_file() and str(tenant) in path.parts]
+    return found
+
+
+def test_a_purged_tenant_leaves_nothing_anywhere(brief):
+    admin, bystander = brief.tenant(), brief.tenant()
+    viewer = member(brief, admin)
+    with_key(brief, viewer)
+    invited(admin, f"open@{admin.slug}.test")
+    checked(brief.api().post("auth/password-reset", json={"email": viewer.email}), 202)
+    flow = admin.create(noop())
+    eids = [admin.start(flow) for _ in range(5)]
+    writes = Flow().add("files", "code", language="bash", source="echo hello > /work/out/hello.txt; echo '{}'")
+    eids.append(admin.start(writes))
+    for eid in eids:
+        admin.wait(eid)
+    eids.append(admin.start(long_flow()))
+    admin.wait_node(eids[-1], "w", "waiting")
+    spared = bystander.run(noop())["execution"]["id"]
+    before = traces(brief, admin.tenant, eids)
+    assert {"schema or role", "collection node_results", "app_user", "tenant_key", "cfg"} <= set(before), before
+    assert any("/objects/" in trace for trace in before), before
+    checked(admin.delete("tenants/current", params={"confirm": admin.slug}), 202)
+    brief.kill("scheduler-1")           # another one, or its successor, goes on where it was
+    wait_until(lambda: brief.sql("SELECT 1 FROM control.tenant_purge WHERE tenant = %s AND finished_at IS NOT NULL",
+                                 admin.tenant), "the end of the purge", 120)
+    left = traces(brief, admin.tenant, eids)
+    assert not left, left
+    problem(admin.get("auth/me"), 401)
+    problem(operator(brief).get(f"operator/tenants/{admin.tenant}"), 404)
+    problem(operator(brief).put(f"operator/tenants/{admin.tenant}", json={"state": "active"}), 404)
+    again = brief.api().register(admin.slug)                            # the name is free, the number is not used again
+    assert again.tenant != admin.tenant
+    assert bystander.execution(spared)["nodes"]
+    assert again.run(noop())["execution"]["status"] == "succeeded"
