@@ -38,7 +38,11 @@ static bool fill_in(struct openapi_reader *reader, const struct wl_json *server,
 		if (*text != '{')
 			continue;
 		size_t length = strcspn(text + 1, "}");
-		if (text[1 + length] != '}' || !put_variable(reader, server, text + 1, length, place, address))
+		if (text[1 + length] != '}') {
+			openapi_fault(reader, place, "has a brace that is not closed");
+			return false;
+		}
+		if (!put_variable(reader, server, text + 1, length, place, address))
 			return false;
 		text += length + 2;
 	}

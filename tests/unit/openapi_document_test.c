@@ -279,6 +279,7 @@ static void servers_of_no_use_are_faults(void **state)
 		{ "servers: [{url: 'ftp://a.example'}]\n", "servers[0].url", "neither" },
 		{ "servers: [{url: 'https://a.example?x=1'}]\n", "servers[0].url", "query" },
 		{ "servers: [{url: 'https://{x}.example'}]\n", "servers[0].url", "{x}" },
+		{ "servers: [{url: 'https://{x.example'}]\n", "servers[0].url", "not closed" },
 		{ "servers: [{description: d}]\n", "servers[0].url", "missing" },
 		{ "servers: 5\n", "servers", "list" },
 	};
