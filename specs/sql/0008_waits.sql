@@ -120,6 +120,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp SET enable_
 #variable_conflict use_column
 DECLARE
 	v_pick record;
+	v_user uuid;
+	v_role text;
 BEGIN
 	IF NOT EXISTS (SELECT FROM control.dispatch d WHERE d.eid = p_eid AND d.tenant = p_tenant AND d.state = 'R'
 	               AND d.epoch = p_epoch) THEN
@@ -131,9 +133,13 @@ BEGIN
 	IF FOUND THEN
 		RETURN;
 	END IF;
-	SELECT * INTO v_pick FROM control.flow_pick(p_tenant, p_flow, p_version::text, false);
+	-- with the rights of whom the run belongs to: what is private to somebody else is not there
+	EXECUTE format('SELECT user_id FROM t_%s.executions WHERE id = $1', p_tenant) INTO v_user USING p_eid;
+	SELECT u.role INTO v_role FROM control.app_user u WHERE u.id = v_user AND u.tenant = p_tenant;
+	SELECT * INTO v_pick
+	FROM control.flow_pick(p_tenant, p_flow, p_version::text, false, v_user, coalesce(v_role, 'viewer'), false);
 	IF v_pick.outcome <> 'accepted' THEN
-		RETURN QUERY SELECT CASE WHEN v_pick.outcome IN ('no_flow', 'archived') THEN 'no_flow' ELSE 'no_version' END,
+		RETURN QUERY SELECT CASE WHEN v_pick.outcome IN ('no_version', 'no_draft') THEN 'no_version' ELSE 'no_flow' END,
 		                    NULL::bytea, NULL::int;
 		RETURN;
 	END IF;
@@ -165,7 +171,7 @@ BEGIN
 			PERFORM control.terminal(v_row.tenant, v_row.eid, 'cancelled', v_row.epoch, v_row.started_at, NULL, NULL);
 			RETURN QUERY SELECT v_item.eid, 'cancelled'::text;
 		ELSE
-			SELECT min(w.due), bool_or(w.due <= clock_timestamp() OR a.status <> 'pending') INTO v_due, v_ripe
+			SELECT min(w.due), bool_or(w.due <= clock_timestamp() OR coalesce(a.status <> 'pending', false)) INTO v_due, v_ripe
 			FROM json_array_elements_text(v_item.nodes) n
 			JOIN control.wait w ON w.eid = v_item.eid AND w.node = n
 			LEFT JOIN control.approval a ON a.id = w.approval;

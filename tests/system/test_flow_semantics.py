@@ -1,12 +1,11 @@
 """Loops, subflows, waits, approvals, pinned outputs and partial runs, on the real stack."""
 
 import datetime
-import time
 
 import pytest
 
 from kit.client import checked, fault_paths, problem
-from kit.flows import Flow, effects as visits, ex, noop, of
+from kit.flows import Flow, ex, noop, of
 from kit.waiting import wait_until
 
 
@@ -20,6 +19,11 @@ def failed(answer, code):
     error = answer["execution"]["error"]
     assert error["code"] == code and error["message"], error
     return error
+
+
+def by_node(answer):
+    answer["node"] = {node["node_id"]: node for node in answer["nodes"]}
+    return answer
 
 
 def statuses(answer):
@@ -71,8 +75,8 @@ def test_effects_inside_a_loop_run_once_for_each_item_and_side_by_side_as_asked(
     flow = each([0, 1, 2, 3], parallel=4).inside("each", "visit", "http", method="POST", url=url)
     answer = admin.run(flow)
     assert [one["status"] for one in ok(answer)] == [200] * 4
-    keys = {visit.key for visit in effects.visits(answer["execution"]["id"])} if hasattr(effects, "visits") else None
-    assert keys is None or len(keys) == 4
+    visits = effects.visited(answer["execution"]["id"])
+    assert len(visits) == 4 and len({key for *_, key in visits}) == 4, "each item has an Idempotency-Key of its own"
 
 
 def test_loops_stand_inside_each_other(admin):
@@ -215,3 +219,263 @@ def test_subflows_run_inside_of_each_other_at_most_eight_deep(admin):
         ids.append(published(admin, Flow().add("sub", "subflow", flow_id=ids[-1]).output(ex(of("sub"))), f"depth {depth}"))
     assert ok(admin.wait(admin.start(ids[8]))) == "bottom"
     failed(admin.wait(admin.start(ids[9])), "subflow_depth")
+
+
+# ---- waits -------------------------------------------------------------------------------------
+def parked(stack, eid):
+    """Until the run holds nothing any more."""
+    wait_until(lambda: stack.sql("SELECT state FROM control.dispatch WHERE eid = %s", eid) == [("W",)], f"{eid} to be parked")
+    wait_until(lambda: not stack.redis().keys(f"*:x:{eid}"), f"the queue to forget {eid}")
+
+
+def waiting(seconds, **data):
+    return Flow().add("w", "wait", seconds=seconds, **data).output("{{ .nodes.w }} and on")
+
+
+@pytest.mark.parametrize("fields", [
+    {"seconds": 0}, {"seconds": 0.2}, {"seconds": "{{ .inputs.s }}"}, {"until": "2001-02-03T04:05:06Z"},
+    {"until": "{{ .inputs.past }}"}])
+def test_short_waits_are_over_soon(admin, fields):
+    answer = admin.run(Flow().add("w", "wait", **fields).output(ex(of("w"))), {"s": 0.1, "past": "2020-01-01T00:00:00.5+01:30"})
+    assert ok(answer) is None
+    assert statuses(answer)["w"] == "succeeded"
+
+
+@pytest.mark.parametrize("fields", [
+    {"seconds": "{{ .inputs.text }}"}, {"seconds": "{{ .inputs.minus }}"}, {"seconds": "{{ .inputs.long }}"},
+    {"until": "{{ .inputs.text }}"}, {"until": "2026-02-30T00:00:00Z"}, {"until": "2026-01-01T00:00:00"},
+    {"until": "2026-01-01T25:00:00Z"}, {"until": "2026-01-01T00:00:00+25:00"}])
+def test_terms_that_are_none(admin, fields):
+    answer = admin.run(Flow().add("w", "wait", **fields).output(1), {"text": "soon", "minus": -1, "long": 1e12})
+    assert failed(answer, "input_invalid")["node_id"] == "w"
+
+
+@pytest.mark.parametrize("data, path", [({}, "nodes[1].data"), ({"seconds": 1, "until": "2026-01-01T00:00:00Z"}, "nodes[1].data"),
+                                        ({"seconds": -1}, "nodes[1].data.seconds"), ({"seconds": "5"}, "nodes[1].data.seconds"),
+                                        ({"seconds": 1, "retry": {}}, "nodes[1].data.retry")])
+def test_bad_waits_are_refused(admin, data, path):
+    assert path in fault_paths(admin.post("flows", json={"name": "bad", **Flow().add("w", "wait", **data).output(1).document()}))
+
+
+def test_a_run_that_waits_holds_no_place(admin, stack):
+    stack.quota(admin.tenant, max_concurrent=1)
+    eid = admin.start(waiting(6))
+    parked(stack, eid)
+    seen = admin.execution(eid)
+    assert seen["execution"]["status"] == "running"
+    assert [(n["node_id"], n["status"]) for n in seen["nodes"] if n["node_id"] == "w"] == [("w", "waiting")]
+    assert eid in [e["id"] for e in checked(admin.get("executions?status=running"), 200).json()["executions"]]
+    assert ok(admin.run(noop(), {"a": 1})) == {"a": 1}
+    assert admin.status(eid) == "running"
+    before = datetime.datetime.now(datetime.timezone.utc)
+    answer = by_node(admin.wait(eid, 30))
+    assert ok(answer) == "null and on"
+    node = answer["node"]["w"]
+    start, end = (datetime.datetime.fromisoformat(node[name]) for name in ("start_time", "end_time"))
+    assert 6 <= (end - start).total_seconds() < 12 and start < before
+    assert stack.sql("SELECT count(*) FROM control.wait WHERE eid = %s", eid) == [(0,)]
+    assert stack.sql("SELECT count(*) FROM control.parked WHERE eid = %s", eid) == [(0,)]
+
+
+def test_waking_is_no_lost_delivery(admin, stack):
+    flow = Flow()
+    for n in range(5):
+        flow.add(f"w{n}", "wait", seconds=2.5)
+    eid = admin.start(flow.output(ex(".execution.attempt")))
+    assert ok(admin.wait(eid, 60)) == 1
+
+
+def test_cancel_of_a_parked_run_ends_it_at_once(admin, stack):
+    eid = admin.start(waiting(3600))
+    parked(stack, eid)
+    checked(admin.cancel(eid), 200, 202)
+    assert admin.status(eid) == "cancelled"
+    assert [n["status"] for n in admin.execution(eid)["nodes"] if n["node_id"] == "w"] == ["cancelled"]
+    assert stack.sql("SELECT count(*) FROM control.parked WHERE eid = %s", eid) == [(0,)]
+
+
+def test_the_deadline_ends_a_parked_run(admin, stack):
+    eid = admin.start(waiting(3600), timeout_s=4)
+    parked(stack, eid)
+    answer = admin.wait(eid, 30)
+    assert answer["execution"]["status"] == "timeout"
+
+
+def test_waits_in_a_loop_park_the_run_once_all_items_wait(admin, stack):
+    flow = each([3, 4, 5], parallel=3).inside("each", "w", "wait", seconds=ex(".item"))
+    flow.inside("each", "t", "transform", after="w", value=ex(".item"))
+    eid = admin.start(flow)
+    parked(stack, eid)
+    assert {n["node_id"] for n in admin.execution(eid)["nodes"] if n["status"] == "waiting"} == {f"each[{n}].w" for n in range(3)}
+    assert ok(admin.wait(eid, 60)) == [3, 4, 5]
+
+
+def test_a_run_with_something_else_under_way_is_not_parked(admin, stack, effects):
+    flow = (Flow().add("w", "wait", seconds=3)
+            .add("slow", "http", method="POST", url=effects.effect_url("slow", 0, 6), after="start")
+            .add("both", "join", after=["w", "slow"]).output("done"))
+    eid = admin.start(flow)
+    admin.wait_node(eid, "w", "succeeded", 5.5)
+    assert stack.sql("SELECT state FROM control.dispatch WHERE eid = %s", eid) == [("R",)]
+    assert ok(admin.wait(eid)) == "done"
+
+
+# ---- approvals ---------------------------------------------------------------------------------
+def asking(**data):
+    return (Flow().add("ask", "approval", message="Pay {{ .inputs.sum }}?", **data)
+            .output({"yes": ex(of("ask"))}, after=("ask", "approved"), node_id="yes")
+            .output({"no": ex(of("ask"))}, after=("ask", "rejected"), node_id="no"))
+
+
+def approvals(api, **filters):
+    return checked(api.get("approvals", params=filters), 200).json()["approvals"]
+
+
+def open_approval(admin, stack, flow, inputs=None, **config):
+    """Start a flow; its execution and its one approval, once the run is parked."""
+    eid = admin.start(flow, inputs or {"sum": 5}, **config)
+    parked(stack, eid)
+    (approval,) = approvals(admin, execution_id=eid)
+    return eid, approval
+
+
+def decide(api, approval, decision, **body):
+    return api.post(f"approvals/{approval['id']}/decide", json={"decision": decision, **body})
+
+
+def test_an_approval_is_given(admin, stack):
+    eid, approval = open_approval(admin, stack, asking())
+    assert approval["message"] == "Pay 5?" and approval["status"] == "pending" and approval["node_id"] == "ask"
+    assert approval["roles"] == ["admin", "editor"] and approval["execution_id"] == eid
+    decided = checked(decide(admin, approval, "approve", comment="fine"), 200).json()["approval"]
+    assert decided["status"] == "approved" and decided["decided_by"] == admin.user_id and decided["comment"] == "fine"
+    answer = by_node(admin.wait(eid))
+    assert ok(answer) == {"yes": {"yes": {"approved": True, "by": admin.user_id, "comment": "fine"}}}
+    assert answer["node"]["ask"]["handle"] == "approved" and answer["node"]["no"]["status"] == "skipped"
+    assert checked(admin.get(f"approvals/{approval['id']}"), 200).json()["approval"] == decided
+    problem(decide(admin, approval, "reject"), 409)
+
+
+def test_an_approval_is_refused(admin, stack):
+    eid, approval = open_approval(admin, stack, asking())
+    checked(decide(admin, approval, "reject"), 200)
+    assert ok(admin.wait(eid)) == {"no": {"no": {"approved": False, "by": admin.user_id, "comment": None}}}
+
+
+def test_who_may_decide(admin, stack):
+    eid, approval = open_approval(admin, stack, asking(roles=["executor"]))
+    editor, executor, viewer = (stack.user(admin, role) for role in ("editor", "executor", "viewer"))
+    problem(decide(editor, approval, "approve"), 403)
+    problem(decide(viewer, approval, "approve"), 403)
+    problem(decide(stack.tenant(), approval, "approve"), 404)
+    problem(stack.tenant().get(f"approvals/{approval['id']}"), 404)
+    assert approvals(stack.tenant()) == []
+    checked(decide(executor, approval, "approve"), 200)
+    assert ok(admin.wait(eid))["yes"]["yes"]["by"] == executor.user_id
+    # an admin always may
+    eid, approval = open_approval(admin, stack, asking(roles=["executor"]))
+    checked(decide(admin, approval, "approve"), 200)
+    ok(admin.wait(eid))
+
+
+def test_an_approval_expires(admin, stack):
+    eid, approval = open_approval(admin, stack, asking(expires_s=3))
+    answer = admin.wait(eid)
+    assert failed(answer, "approval_expired")["node_id"] == "ask"
+    problem(decide(admin, approval, "approve"), 410)
+    assert checked(admin.get(f"approvals/{approval['id']}"), 200).json()["approval"]["status"] == "expired"
+
+
+def test_what_goes_on_after_an_expired_approval_is_its_on_error(admin):
+    flow = asking(expires_s=1, on_error="branch").output(ex(of("ask", ".code")), after=("ask", "error"), node_id="late")
+    assert ok(admin.run(flow, {"sum": 1})) == {"late": "approval_expired"}
+
+
+def test_the_end_of_a_run_ends_its_approvals(admin, stack):
+    eid, approval = open_approval(admin, stack, asking())
+    checked(admin.cancel(eid), 200, 202)
+    problem(decide(admin, approval, "approve"), 410)
+    assert approvals(admin, execution_id=eid)[0]["status"] == "cancelled"
+
+
+def test_an_approval_of_a_run_that_is_under_way(admin, stack, effects):
+    flow = (asking().add("slow", "http", method="POST", url=effects.effect_url("slow", 0, 8), after="start")
+            .output(1, node_id="end"))
+    eid = admin.start(flow, {"sum": 1})
+    wait_until(lambda: approvals(admin, execution_id=eid), "the approval")
+    checked(decide(admin, approvals(admin, execution_id=eid)[0], "approve"), 200)
+    admin.wait_node(eid, "yes", "succeeded", 6)
+    ok(admin.wait(eid))
+
+
+def test_the_list_of_approvals_has_pages(admin, stack):
+    flow = Flow()
+    for n in range(5):
+        flow.add(f"ask{n}", "approval", after="start", message=f"number {n}")
+        flow.output(n, after=(f"ask{n}", "approved"), node_id=f"out{n}")
+    eid = admin.start(flow)
+    parked(stack, eid)
+    seen, cursor = [], None
+    while cursor is not None or not seen:
+        page = checked(admin.get("approvals", params={"limit": 2, **({"cursor": cursor} if cursor else {})}), 200).json()
+        seen += [a["node_id"] for a in page["approvals"]]
+        cursor = page["page_info"]["next_cursor"]
+    assert sorted(seen) == [f"ask{n}" for n in range(5)] and len(seen) == 5
+    problem(admin.get("approvals?cursor=nonsense"), 400)
+    for approval in approvals(admin, status="pending"):
+        checked(decide(admin, approval, "approve"), 200)
+    assert ok(admin.wait(eid)) == {f"out{n}": n for n in range(5)}
+    assert approvals(admin, status="pending") == [] and len(approvals(admin, status="approved")) == 5
+
+
+# ---- pinned outputs, results of another run, one node alone ------------------------------------
+def test_pinned_outputs_are_given_in_place_of_running(admin):
+    flow = (Flow().code("dear", "raise SystemExit(1)", pinned={"x": 7})
+            .add("big", "condition", pinned=False, **{"if": True})
+            .transform("yes", "yes", after=("big", "true")).transform("no", ex(of("dear", ".x")), after=("big", "false"))
+            .output({"yes": ex(of("yes")), "no": ex(of("no"))}, after=["yes", "no"]))
+    answer = admin.run(flow, version="draft", pinned=True)
+    assert ok(answer) == {"yes": None, "no": 7}
+    assert answer["node"]["dear"]["receipt"] == {"pinned": True}
+    failed(admin.run(flow, version="draft", pinned=False), "exit")
+
+
+def test_results_of_another_run_are_taken_over(admin, effects):
+    flow = (Flow().add("first", "http", method="POST", url=effects.effect_url("first"))
+            .add("check", "http", method="GET", url=effects.url + "/flaky/{{ .inputs.key }}/1")
+            .add("last", "http", method="POST", url=effects.effect_url("last")).output(ex(of("check", ".status"))))
+    flow_id = admin.create(flow)
+    inputs = {"key": f"reuse-{admin.slug}"}
+    first = by_node(admin.wait(admin.start(flow_id, inputs)))
+    failed(first, "http_status")
+    eid = admin.start(flow_id, inputs, reuse={"execution_id": first["execution"]["id"], "rerun": ["check"]})
+    again = by_node(admin.wait(eid))
+    assert ok(again) == 200
+    assert again["node"]["first"]["receipt"] == {"reused_from": first["execution"]["id"]}
+    assert again["node"]["first"]["outputs"] == first["node"]["first"]["outputs"]
+    assert len(again["node"]) == 5
+    # what lies behind a node that runs runs as well
+    eid = admin.start(flow_id, inputs, reuse={"execution_id": eid, "rerun": ["first"]})
+    third = by_node(admin.wait(eid))
+    ok(third)
+    assert third["node"]["start"]["receipt"] and not (third["node"]["last"]["receipt"] or {}).get("reused_from")
+
+
+def test_one_node_runs_alone(admin):
+    flow = (Flow().transform("a", ex(".inputs.n + 1")).transform("b", ex(of("a") + " * 10")).transform("c", ex("error(\"never\")"))
+            .output(1))
+    flow_id = admin.create(flow)
+    whole = admin.wait(admin.start(flow_id, {"n": 1}))
+    failed(whole, "expression")
+    eid = admin.start(flow_id, {"n": 1}, only_node="b", reuse={"execution_id": whole["execution"]["id"], "rerun": []})
+    alone = by_node(admin.wait(eid))
+    assert ok(alone) == 20 and "c" not in alone["node"] and "out" not in alone["node"]
+    # the first one needs nothing but the inputs
+    assert ok(admin.wait(admin.start(flow_id, {"n": 4}, only_node="a"))) == 5
+    error = failed(admin.wait(admin.start(flow_id, {"n": 1}, only_node="b")), "no_upstream")
+    assert "'b'" in error["message"] and "of a" in error["message"]
+
+
+def test_one_node_runs_alone_on_pinned_outputs(admin):
+    flow = Flow().code("a", "raise SystemExit(1)", pinned=[1, 2]).transform("b", ex(of("a") + " | add")).output(1)
+    assert ok(admin.wait(admin.start(flow, only_node="b", version="draft"))) == 3
