@@ -98,9 +98,9 @@ class Stack(runner.Stack):
             self.quota(api.tenant, max_executions_per_day=1000000, max_flows=10000)
         return api
 
-    def user(self, admin, role):
+    def user(self, admin, role, name=None):
         """A user of `admin`'s tenant with that role (there is no API for people yet)."""
-        email = f"{role}@{admin.slug}.test"
+        email = f"{name or role}@{admin.slug}.test"
         self.sql("""INSERT INTO control.app_user (id, tenant, email, password_hash, role)
                     SELECT gen_random_uuid(), tenant, %s, password_hash, %s FROM control.app_user WHERE id = %s""",
                  email, role, admin.user_id)

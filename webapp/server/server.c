@@ -164,7 +164,20 @@ struct pg_job *web_job(struct web_request *request, int tenant, void (*done)(str
 	return job;
 }
 
-/* "errors" and the waiting time of a refusal, from the DETAIL of its exception. */
+/* What a quota that is used up tells. One that no clock resets is worth another try in an hour. */
+static void put_quota(struct web_request *request, const struct wl_json *detail)
+{
+	double resets_s = wl_json_get_number(detail, "resets_s", 3600), limit = wl_json_get_number(detail, "limit", -1);
+	double left = limit - wl_json_get_number(detail, "used", limit);
+	web_answer_header(request, "retry-after", "%.0f", resets_s);
+	if (limit < 0)
+		return;
+	web_answer_header(request, "ratelimit-limit", "%.0f", limit);
+	web_answer_header(request, "ratelimit-remaining", "%.0f", left > 0 ? left : 0);
+	web_answer_header(request, "ratelimit-reset", "%.0f", resets_s);
+}
+
+/* "errors" and the quota of a refusal, from the DETAIL of its exception. */
 static void answer_refusal(struct web_request *request, int status, const struct pg_job *job)
 {
 	_wl_json_ struct wl_json *detail = NULL;
@@ -172,8 +185,8 @@ static void answer_refusal(struct web_request *request, int status, const struct
 		detail = NULL;
 	const struct wl_json *errors = wl_json_get(detail, "errors");
 	_wl_free_ char *errors_text = errors ? wl_json_print(errors) : NULL;
-	if (wl_json_get(detail, "resets_s"))
-		web_answer_header(request, "retry-after", "%.0f", wl_json_get_number(detail, "resets_s", 1));
+	if (status == 429)
+		put_quota(request, detail);
 	if (errors_text)
 		web_answer_errors(request, status, job->message, errors_text);
 	else
@@ -431,6 +444,11 @@ void web_server_drain(void)
 void web_server_end_streams(void)
 {
 	web_event_watch_end();
+}
+
+bool web_server_sending(void)
+{
+	return web_artifacts_sending();
 }
 
 long web_server_drain_ms(void)
