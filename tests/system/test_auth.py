@@ -2,10 +2,13 @@
 
 import base64
 import json
+import time
 
+import httpx
 import pytest
 
 from kit.client import PASSWORD, checked, fault_paths, problem
+from kit.people import audited
 from kit.waiting import wait_until
 
 
@@ -125,3 +128,66 @@ def test_a_token_of_another_key_or_algorithm_is_401(stack, admin):
                   f"{packed({'alg': 'none', 'typ': 'JWT'})}.{body}.",
                   f"{head}.{packed({**claims, 'exp': claims['exp'] + 100000})}.{mark}"):
         problem(stack.api().get("flows", headers={"Authorization": f"Bearer {token}"}), 401)
+
+
+# ---- guessing --------------------------------------------------------------------------------------------------------
+
+FREE = 10       # wrong passwords before the first wait
+
+
+def from_address(stack, number):
+    """A client at an address of its own: all of 127.0.0.0/8 is this host."""
+    client = stack.api()
+    client.http = httpx.Client(base_url=stack.urls["web"], trust_env=False, timeout=30,
+                               transport=httpx.HTTPTransport(local_address=f"127.0.0.{number}"))
+    return client
+
+
+def guess(client, email, password="a wrong password"):
+    return client.post("auth/login", json={"email": email, "password": password})
+
+
+def test_guessing_slows_down_where_it_comes_from_and_nowhere_else(stack, admin):
+    guesser, owner = (from_address(stack, number) for number in (40, 41))
+    for number in range(FREE):
+        problem(guess(guesser, admin.email, f"guess number {number}"), 401)
+    answer = guess(guesser, admin.email)
+    problem(answer, 429)
+    assert 0 < int(answer.headers["Retry-After"]) <= 2
+    problem(guess(guesser, admin.email.upper(), PASSWORD), 429)        # also with the right one, however it is written
+    checked(guess(owner, admin.email, PASSWORD), 200)                   # somebody else is not kept out
+    problem(guess(guesser, f"other-{admin.email}"), 401)                # nor are others slowed down there
+    wait_until(lambda: guess(guesser, admin.email, PASSWORD).status_code == 200, "the wait to be over", 10)
+    assert stack.sql("SELECT count(*) FROM control.password_failure WHERE email = %s", admin.email.lower())[0][0] == 0
+    failed = audited(stack, admin.tenant, "auth.login_failed")
+    assert len(failed) == FREE and all(entry["resource_id"] == admin.user_id for entry in failed)
+
+
+def test_where_one_has_logged_in_before_the_right_password_always_counts(stack, admin):
+    client = from_address(stack, 42)
+    checked(guess(client, admin.email, PASSWORD), 200)
+    for number in range(FREE + 1):
+        problem(guess(client, admin.email, f"guess number {number}"), 401 if number < FREE else 429)
+    checked(guess(client, admin.email, PASSWORD), 200)
+
+
+def test_addresses_without_an_account_slow_down_alike(stack):
+    client, email = from_address(stack, 43), f"nobody-{time.monotonic_ns()}@x.test"
+    for number in range(FREE):
+        problem(guess(client, email, f"guess number {number}"), 401)
+    problem(guess(client, email), 429)
+
+
+def test_logins_are_in_the_audit_log(stack, admin):
+    other = stack.api().login(admin.email)
+    checked(other.post("auth/logout", json={"refresh_token": other.refresh_token}), 204)
+    assert len(audited(stack, admin.tenant, "auth.login")) == 1
+    assert len(audited(stack, admin.tenant, "auth.logout")) == 1
+
+
+def test_an_account_of_a_tenant_that_is_gone_does_not_stand_in_the_way(stack, admin):
+    other = stack.api().register()
+    stack.sql("UPDATE control.app_user SET email = %s WHERE id = %s", admin.email, other.user_id)
+    problem(guess(stack.api(), admin.email, PASSWORD), 409)
+    stack.sql("UPDATE control.tenant SET state = 'suspended' WHERE id = %s", other.tenant)
+    assert stack.api().login(admin.email).tenant == admin.tenant
