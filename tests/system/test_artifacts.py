@@ -5,17 +5,19 @@ import hashlib
 import json
 import os
 import re
+import signal
 import socket
 import time
 import uuid
 from urllib.parse import unquote
 
+import httpx
 import pytest
 
 from kit.client import checked, problem
 from kit.flows import Flow, ex, of
 from kit.s3 import S3Server
-from kit.stack import Stack
+from kit.stack import SHORT_LEASES, Stack
 from kit.waiting import wait_until
 
 WRITE = """
@@ -62,7 +64,7 @@ def s3():
 
 @pytest.fixture(scope="module")
 def s3_stack(s3):
-    with Stack("artifacts-s3", env={"WINDLASS_S3_URL": s3.url}) as running:
+    with Stack("artifacts-s3", env={**SHORT_LEASES, "WINDLASS_S3_URL": s3.url}) as running:
         yield running
 
 
@@ -414,6 +416,48 @@ def test_a_bucket_that_is_away_and_back(s3_stack, s3):
     assert [found["name"] for found in listed(admin)] == ["b"] and content(admin, listed(admin)[0]).content == b"2"
     wait_until(lambda: len([key for key in s3.keys() if key.startswith(f"{admin.tenant}/")]) == 1,
                "the removal of what was deleted meanwhile", 150)
+
+
+def test_a_supervisor_that_dies_while_it_stores_leaves_one_of_each(s3_stack, s3):
+    """The bucket stands still, so some files are stored and none is registered when the supervisor is killed."""
+    place, admin = Place(s3_stack, s3), s3_stack.tenant()
+    flow = admin.create(code("import os, time\nfor i in range(20): open(f'/work/out/{i}', 'wb').write(os.urandom(1000))\nprint(1)"))
+    s3.process.send_signal(signal.SIGSTOP)
+    try:
+        eid = admin.start(flow)
+        wait_until(lambda: s3_stack.sql("SELECT count(*) FROM control.object_trash WHERE key LIKE %s", f"%/{eid}/%") == [(20,)],
+                   "the beginning of the upload", 30)
+        old = s3_stack.pid("supervisor-1")
+        s3_stack.kill("supervisor-1", signal.SIGKILL)
+        s3_stack.await_dead(old)
+    finally:
+        s3.process.send_signal(signal.SIGCONT)
+    assert admin.wait(eid, 60)["execution"]["status"] == "succeeded"
+    found = listed(admin, limit=100)
+    assert sorted(artifact["name"] for artifact in found) == sorted(map(str, range(20)))
+    assert place.used(admin.tenant) == place.recount(admin.tenant) == 20000
+    left = s3_stack.sql("SELECT key FROM control.object_trash WHERE tenant = %s", admin.tenant)
+    assert set(place.keys(admin.tenant)) <= {key for key, in left} | {f"{admin.tenant}/{eid}/{artifact['id']}" for artifact in found}
+    s3_stack.sql("UPDATE control.object_trash SET due = now() WHERE tenant = %s", admin.tenant)
+    wait_until(lambda: len(place.keys(admin.tenant)) == 20, "the removal of what the first attempt had stored", 30)
+    for artifact in found:
+        assert hashlib.sha256(content(admin, artifact).content).hexdigest() == artifact["sha256"]
+
+
+def test_a_server_that_is_told_to_stop_finishes_its_downloads(s3_stack):
+    admin = s3_stack.tenant()
+    artifact = run_source(admin, BIG)["node"]["c"]["receipt"]["artifacts"][0]
+    host, port = s3_stack.urls["web"].removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as sock:
+        sock.sendall(f"GET /api/v1/artifacts/{artifact['id']}/content HTTP/1.1\r\nHost: {host}\r\n"
+                     f"Authorization: Bearer {admin.access}\r\n\r\n".encode())
+        text = sock.recv(1)
+        old = s3_stack.pid("web")
+        s3_stack.kill("web", signal.SIGTERM)
+        text += b"".join(iter(lambda: sock.recv(1 << 20), b""))
+    assert text.partition(b"\r\n\r\n")[2] == BIG_BYTES
+    s3_stack.await_dead(old)
+    wait_until(lambda: admin.get("artifacts").status_code == 200, "the server again", 30, forgive=(httpx.TransportError,))
 
 
 def test_the_buckets_secret_is_nowhere_to_be_read(s3_stack):

@@ -64,6 +64,11 @@ int web_artifacts_open(const struct wl_settings *settings, struct wl_error *err)
 	return object_store_open(settings->objects_dir, settings->s3_url, &store, err);
 }
 
+bool web_artifacts_sending(void)
+{
+	return downloads != NULL;
+}
+
 /* ---- the table --------------------------------------------------------------------------------------------------- */
 
 static bool too_many(int tenant)

@@ -81,6 +81,8 @@ void web_server_handle(struct web_request *request);
 /* In a worker: SIGTERM came; still serving. And: no longer accepting, streams must end. */
 void web_server_drain(void);
 void web_server_end_streams(void);
+/* In a worker: answers are being sent piece by piece. */
+bool web_server_sending(void);
 long web_server_drain_ms(void);
 /* The parent is about to leave. */
 void web_server_leave(void);

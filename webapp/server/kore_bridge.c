@@ -482,7 +482,7 @@ static void turn(uint64_t wait_ms)
 static bool busy(void)
 {
 	const struct connection *connection;
-	if (http_request_count > 0)
+	if (http_request_count > 0 || web_server_sending())
 		return true;
 	TAILQ_FOREACH(connection, &connections, list)
 	if (connection->proto == CONN_PROTO_HTTP && !TAILQ_EMPTY(&connection->send_queue))
