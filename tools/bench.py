@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Measures a whole Windlass and prints one line a figure: `name: value unit`.
 
-    bench.py [section ...]     sections: memory throughput start latency steps crud sandbox; none: all
+    bench.py [section ...]     sections: memory throughput start latency steps crud tenants sandbox; none: all
 
 Starts a stack of its own under build/test/bench, with durable settings (fsync on), one scheduler and one
 supervisor; every server and the load generator share this machine. BENCH_SECONDS (default 8) is the length
 of one measurement. What a figure means stands in docs/guides/testing.md.
 """
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -21,7 +22,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from kit.client import checked  # noqa: E402
+from kit.client import PASSWORD, Api, checked  # noqa: E402
 from kit.flows import Flow, chain, ex, five_nodes, noop, of  # noqa: E402
 from kit.invariants import quiesce  # noqa: E402
 from kit.stack import Stack  # noqa: E402
@@ -31,6 +32,7 @@ OURS = ("web", "scheduler-1", "supervisor-1", "warden", "eval")
 SERVERS = ("postgres", "redis", "docserver")
 TICK = os.sysconf("SC_CLK_TCK")
 CONCURRENCY = 64
+TENANTS = int(os.environ.get("BENCH_TENANTS", "1000"))
 
 
 def say(name, value, unit):
@@ -97,7 +99,9 @@ def driver():
 
 
 def load_argv(api, **options):
-    argv = [driver(), "--port", api.url.rsplit(":", 1)[1], "--header", f"Authorization: Bearer {api.access}"]
+    argv = [driver(), "--port", api.url.rsplit(":", 1)[1]]
+    if "mix" not in options:   # whose lines have their own
+        argv += ["--header", f"Authorization: Bearer {api.access}"]
     for name, value in options.items():
         argv += [f"--{name.replace('_', '-')}", str(value)]
     return argv
@@ -124,7 +128,7 @@ def percentile(values, part):
 def roomy(stack):
     """An admin whose quotas are no bound."""
     admin = stack.tenant()
-    stack.sql("""UPDATE control.quota SET max_executions_per_day = 2000000000, max_queued = 100000000,
+    stack.sql("""UPDATE control.quota SET max_executions_per_day = 2000000000, max_flows = 1000000, max_queued = 100000000,
                  max_concurrent = 100000 WHERE tenant = %s""", admin.tenant)
     stack.await_shares(admin.tenant)
     return admin
@@ -282,12 +286,107 @@ def crud(stack):
     say("change a flow, 1 connection", result["rate"], "req/s")
 
 
+FLOWS_EACH = 100
+MIX = (["list"] * 4) + (["get"] * 4) + ["create", "update"]
+
+
+def with_flows(stack, admins):
+    """Give each tenant its flows, all of one document; {tenant: ids}."""
+    found = {}
+    for admin in admins:
+        first = admin.create(noop())
+        stack.sql(f"""INSERT INTO t_{admin.tenant}.flows (id, name, description, draft_hash, created_by)
+            SELECT gen_random_uuid(), 'flow ' || n, 'one of many', f.draft_hash, f.created_by
+            FROM t_{admin.tenant}.flows f, generate_series(2, {FLOWS_EACH}) n WHERE f.id = %s""", first)
+        found[admin.tenant] = [str(row[0]) for row in stack.sql(f"SELECT id FROM t_{admin.tenant}.flows")]
+    return found
+
+
+def mix_file(stack, admins, flows):
+    """Requests of all tenants in turn: 40 % list, 40 % get, 10 % create, 10 % update."""
+    made = json.dumps({"name": "made %n", **noop().document()})
+    lines, rounds = [], max(1, 20000 // len(admins) // len(MIX))
+    for number in range(rounds):
+        for what in MIX:
+            for admin in admins:
+                flow_id = flows[admin.tenant][(number * 7) % len(flows[admin.tenant])]
+                lines.append("\t".join({
+                    "list": ("GET", "/api/v1/flows", admin.access, ""),
+                    "get": ("GET", f"/api/v1/flows/{flow_id}", admin.access, ""),
+                    "create": ("POST", "/api/v1/flows", admin.access, made),
+                    "update": ("PUT", f"/api/v1/flows/{flow_id}", admin.access, '{"description": "changed %n"}')}[what]))
+    path = stack.home / "mix"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def mixed_load(stack, label, admins, flows):
+    """The CRUD mix flat out, then at 200 requests a second; CPU per request of those it goes through."""
+    path = mix_file(stack, admins, flows)
+    argv = {"mix": path, "connections": 16}
+    load(admins[0], **argv, seconds=SECONDS / 2)
+    before = cpu_seconds(stack)
+    result = load(admins[0], **argv, seconds=SECONDS)
+    after = cpu_seconds(stack)
+    say(f"CRUD mix, {label}, 16 connections", result["rate"], "req/s")
+    for name in ("web", "postgres"):
+        say(f"CRUD mix, {label}, CPU of {name} per request", (after[name] - before[name]) * 1000 / result["ok"], "ms")
+    slow = load(admins[0], **argv, rate=200, seconds=SECONDS)
+    say(f"CRUD mix, {label}, at 200 req/s, p95", slow["p95"] / 1000, "ms")
+    say(f"CRUD mix, {label}, at 200 req/s, p99", slow["p99"] / 1000, "ms")
+    say(f"CRUD mix, {label}, RSS of web", memory_mb(stack, "web")[0], "MB")
+
+
+def accept_rate(stack, label, admins):
+    """How many executions are accepted a second, with the rest of the stack at work behind."""
+    lines = [f"POST\t/api/v1/flows/{admin.create(noop())}/execute\t{admin.access}\t{{\"inputs\": {{\"n\": %n}}}}" for admin in admins]
+    path = stack.home / "accepts"
+    path.write_text("\n".join(lines) + "\n")
+    result = load(admins[0], mix=path, connections=16, seconds=SECONDS)
+    say(f"accepts, {label}, 16 connections", result["rate"], "req/s")
+    say(f"accepts, {label}, 16 connections, p95", result["p95"] / 1000, "ms")
+    quiesce(stack, 300)
+
+
+def registered(stack, lender):
+    """A new tenant that shares its connections with another: a thousand pools would be a thousand sockets."""
+    api = Api(stack.urls["web"])
+    api.close()
+    api.http = lender.http
+    return api.register()
+
+
+def tenants(stack):
+    """What a thousand tenants cost against one."""
+    alone = roomy(stack)
+    body = json.dumps({"email": alone.email, "password": PASSWORD, "tenant_slug": alone.slug})
+    result = load(alone, path="/api/v1/auth/login", method="POST", body=body, connections=4, seconds=SECONDS / 2)
+    say("logins, 4 connections", result["rate"], "req/s")
+    say("logins, 4 connections, p95", result["p95"] / 1000, "ms")
+    mixed_load(stack, "1 tenant", [alone], with_flows(stack, [alone]))
+    accept_rate(stack, "1 tenant", [alone])
+    begun = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        many = list(pool.map(lambda _: registered(stack, alone), range(TENANTS - 1)))
+    say("registrations, 4 at once", len(many) / (time.monotonic() - begun), "req/s")
+    stack.sql("""UPDATE control.quota SET max_executions_per_day = 2000000000, max_flows = 1000000, max_queued = 100000000,
+                 max_concurrent = 100000""")
+    everybody = [alone, *many]
+    flows = with_flows(stack, many)
+    flows[alone.tenant] = [str(row[0]) for row in stack.sql(f"SELECT id FROM t_{alone.tenant}.flows LIMIT {FLOWS_EACH}")]
+    for admin in everybody:
+        admin.refresh()
+    mixed_load(stack, f"{TENANTS} tenants", everybody, flows)
+    accept_rate(stack, "100 tenants", everybody[:100])
+
+
 def sandbox():
     """The warden alone, by its own driver, without a stack beside it."""
     subprocess.run(["make", "--no-print-directory", "-s", "-C", str(ROOT), "bench-sandbox"], check=True)
 
 
-SECTIONS = {"memory": memory, "throughput": throughput, "start": start, "latency": latency, "steps": steps, "crud": crud}
+SECTIONS = {"memory": memory, "throughput": throughput, "start": start, "latency": latency, "steps": steps, "crud": crud,
+            "tenants": tenants}
 
 
 def main(names):
@@ -302,7 +401,7 @@ def main(names):
     environment("start")
     with_stack = [name for name in names if name in SECTIONS]
     if with_stack:
-        with Stack("bench") as stack:
+        with Stack("bench", env={"WINDLASS_LOGINS_PER_MINUTE": "0", "WINDLASS_ADDRESS_LOGINS_PER_MINUTE": "0"}) as stack:
             for name in with_stack:
                 SECTIONS[name](stack)
     if "sandbox" in names:

@@ -2,13 +2,14 @@
  * An HTTP/1.1 load generator that leaves the processors to what it measures: one thread, epoll, keep-alive.
  *
  *   http_load --port N --path P [--method M] [--body TEXT] [--header LINE]... [--connections N]
- *             [--seconds S | --count N] [--rate R] [--ids FILE --id-key NAME] [--follow PATH]
+ *             [--seconds S | --count N] [--rate R] [--ids FILE --id-key NAME] [--follow PATH] [--mix FILE]
  *
  * "%n" in path, body or a header becomes a number of its own for each request. Without --rate each connection
  * sends its next request when the last one is answered. With --rate requests are due at fixed times, and latency
  * counts from the due time, so that a stall of the server is seen by every request it delays (coordinated
  * omission). --ids appends the id in each 2xx answer to a file, flushed, so that no accepted id is forgotten.
- * --follow sends requests one by one and measures until the event stream at PATH (%i: the id) shows `event: end`.
+ * --mix FILE takes its requests from lines METHOD<tab>PATH<tab>TOKEN<tab>BODY, one after the other and again from
+ * the first; --path, --method and --body do not count then. --follow sends requests one by one and measures until the event stream at PATH (%i: the id) shows `event: end`.
  *
  * The result is one line of JSON on standard output; latencies are in microseconds.
  */
@@ -37,11 +38,18 @@ enum {
 };
 
 struct options {
-	const char *host, *path, *method, *body, *ids_file, *id_key, *follow;
+	const char *host, *path, *method, *body, *ids_file, *id_key, *follow, *token;
 	const char *headers[MAX_HEADERS];
 	int header_count, port, connections;
 	double seconds, rate;
 	long count;
+	struct mixed *mix;
+	long mixed;
+};
+
+/* A line of --mix. */
+struct mixed {
+	char *method, *path, *token, *body;
 };
 
 enum state { CLOSED, CONNECTING, IDLE, SENDING, READING };
@@ -103,7 +111,58 @@ static size_t expand(char *out, size_t room, const char *text, long number)
 	return length;
 }
 
+/* Take the text up to the next tab or the end of the line; returns where the next one begins. */
+static char *field(char *at, char **ret_text)
+{
+	*ret_text = at;
+	at += strcspn(at, "\t\n");
+	if (*at)
+		*at++ = '\0';
+	return at;
+}
+
+static void mix_read(struct options *options, const char *path)
+{
+	FILE *file = fopen(path, "r");
+	char *line = NULL;
+	size_t room = 0;
+	long capacity = 0;
+	while (file && getline(&line, &room, file) > 0) {
+		if (options->mixed == capacity) {
+			capacity = capacity ? capacity * 2 : 1024;
+			options->mix = realloc(options->mix, (size_t)capacity * sizeof(*options->mix));
+		}
+		struct mixed *one = options->mix ? &options->mix[options->mixed++] : NULL;
+		char *at = one ? strdup(line) : NULL;
+		if (!at)
+			die("the mix");
+		at = field(at, &one->method);
+		at = field(at, &one->path);
+		at = field(at, &one->token);
+		(void)field(at, &one->body);
+	}
+	if (!options->mixed)
+		die(path);
+	free(line);
+	fclose(file);
+}
+
+static size_t request_text(const struct options *options, char *out, long number);
+
 static size_t request_build(const struct options *options, char *out, long number)
+{
+	if (!options->mixed)
+		return request_text(options, out, number);
+	const struct mixed *one = &options->mix[number % options->mixed];
+	struct options this = *options;
+	this.method = one->method;
+	this.path = one->path;
+	this.token = one->token;
+	this.body = *one->body ? one->body : NULL;
+	return request_text(&this, out, number);
+}
+
+static size_t request_text(const struct options *options, char *out, long number)
 {
 	static char body[REQUEST_ROOM / 2], text[REQUEST_ROOM / 4];
 	size_t body_length = options->body ? expand(body, sizeof(body), options->body, number) : 0;
@@ -115,6 +174,9 @@ static size_t request_build(const struct options *options, char *out, long numbe
 		expand(text, sizeof(text), options->headers[i], number);
 		length += (size_t)snprintf(out + length, REQUEST_ROOM - length, "%s\r\n", text);
 	}
+	if (options->token)
+		length += (size_t)snprintf(out + length, REQUEST_ROOM - length, "Authorization: Bearer %s\r\n",
+					   options->token);
 	if (options->body)
 		length += (size_t)snprintf(out + length, REQUEST_ROOM - length,
 					   "Content-Type: application/json\r\nContent-Length: %zu\r\n", body_length);
@@ -530,6 +592,9 @@ static void option_set(struct options *options, int which, const char *value)
 	case 'f':
 		options->follow = value;
 		break;
+	case 'x':
+		mix_read(options, value);
+		break;
 	case 'H':
 		if (options->header_count < MAX_HEADERS)
 			options->headers[options->header_count++] = value;
@@ -547,7 +612,7 @@ int main(int argc, char **argv)
 		{ "method", 1, NULL, 'm' },	 { "body", 1, NULL, 'b' },    { "header", 1, NULL, 'H' },
 		{ "connections", 1, NULL, 'c' }, { "seconds", 1, NULL, 's' }, { "count", 1, NULL, 'n' },
 		{ "rate", 1, NULL, 'r' },	 { "ids", 1, NULL, 'i' },     { "id-key", 1, NULL, 'k' },
-		{ "follow", 1, NULL, 'f' },	 { NULL, 0, NULL, 0 },
+		{ "follow", 1, NULL, 'f' },	 { "mix", 1, NULL, 'x' },     { NULL, 0, NULL, 0 },
 	};
 	static struct load load = { .options = { .host = "127.0.0.1",
 						 .path = "/",
