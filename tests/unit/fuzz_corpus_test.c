@@ -66,6 +66,16 @@
 #undef FUZZ_ASSERT
 #define LLVMFuzzerTestOneInput fuzz_openapi_document
 #include "tests/fuzz/openapi_document_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_hook_signature
+#include "tests/fuzz/hook_signature_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_hook_context
+#include "tests/fuzz/hook_context_fuzz.c"
 
 static int run_folder(const char *name, int (*target)(const uint8_t *, size_t))
 {
@@ -108,6 +118,8 @@ static void the_corpus_holds(void **state)
 	assert_true(run_folder("zone", fuzz_zone) > 0);
 	assert_true(run_folder("cron", fuzz_cron) > 0);
 	assert_true(run_folder("openapi_document", fuzz_openapi_document) > 0);
+	assert_true(run_folder("hook_signature", fuzz_hook_signature) > 0);
+	assert_true(run_folder("hook_context", fuzz_hook_context) > 0);
 }
 
 int main(void)

@@ -22,6 +22,21 @@ static bool is_secret(const char *name)
 	return false;
 }
 
+/* The name in lower case; false when it is too long or no token (RFC 9110 §5.6.2), which no sender means to be read. */
+static bool lower_name(const char *name, char ret_name[NAME_MAX_BYTES])
+{
+	size_t length = strlen(name);
+	if (length == 0 || length >= NAME_MAX_BYTES)
+		return false;
+	for (size_t at = 0; at <= length; at++) {
+		unsigned char byte = (unsigned char)name[at];
+		if (byte && (byte >= 0x80 || (!isalnum(byte) && !strchr("!#$%&'*+-.^_`|~", byte))))
+			return false;
+		ret_name[at] = (char)tolower(byte);
+	}
+	return true;
+}
+
 static int add_header(struct wl_json *into, const char *name, const char *value)
 {
 	_wl_buffer_ struct wl_buffer joined = { 0 };
@@ -37,11 +52,8 @@ struct wl_json *web_hook_headers(const struct web_header *headers, size_t count)
 	struct wl_json *made = wl_json_object();
 	for (size_t i = 0; i < count && made; i++) {
 		char name[NAME_MAX_BYTES];
-		size_t length = strlen(headers[i].name);
-		if (length >= sizeof(name))
+		if (!lower_name(headers[i].name, name))
 			continue;
-		for (size_t at = 0; at <= length; at++)
-			name[at] = (char)tolower((unsigned char)headers[i].name[at]);
 		if (!is_secret(name) && add_header(made, name, headers[i].value) < 0) {
 			wl_json_free(made);
 			return NULL;
