@@ -154,11 +154,7 @@ LANGUAGE sql IMMUTABLE AS $$ SELECT CASE WHEN control.role_rank(p_a) < control.r
 CREATE FUNCTION control.token_hash(p_token text) RETURNS bytea
 LANGUAGE sql IMMUTABLE AS $$ SELECT sha256(convert_to(p_token, 'UTF8')) $$;
 
--- Whether a tenant's work may begin: what starts executions by itself (clocks, webhooks) asks this first.
-CREATE FUNCTION control.tenant_active(p_tenant int) RETURNS boolean
-LANGUAGE sql STABLE AS $$ SELECT EXISTS (SELECT FROM control.tenant WHERE id = p_tenant AND state = 'active') $$;
-
--- WL403 with the reason when it is not.
+-- WL403 with the reason when a tenant is suspended or deleted.
 CREATE FUNCTION control.tenant_must_be_active(p_tenant int) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -168,6 +164,22 @@ BEGIN
 		RAISE EXCEPTION 'this tenant is %', coalesce(v_state, 'deleted') USING ERRCODE = 'WL403';
 	END IF;
 END $$;
+
+-- Whoever accepts executions (people, clocks, webhooks), and however long ago it was that he asked who may: nothing is
+-- accepted for a tenant that is suspended or deleted.
+CREATE FUNCTION control.dispatch_refuse() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+DECLARE
+	v_tenant int;
+BEGIN
+	FOR v_tenant IN SELECT t.id FROM (SELECT DISTINCT n.tenant FROM accepted n) n
+	                JOIN control.tenant t ON t.id = n.tenant WHERE t.state <> 'active' LOOP
+		PERFORM control.tenant_must_be_active(v_tenant);
+	END LOOP;
+	RETURN NULL;
+END $$;
+CREATE TRIGGER dispatch_refuse AFTER INSERT ON control.dispatch REFERENCING NEW TABLE AS accepted
+FOR EACH STATEMENT EXECUTE FUNCTION control.dispatch_refuse();
 
 CREATE FUNCTION control.my_tenant_key() RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
@@ -1349,7 +1361,7 @@ BEGIN
 	IF v_row.step = 'cancel' THEN
 		SELECT * INTO v_tenant FROM control.tenant WHERE id = v_row.tenant;
 		SELECT * INTO v_work FROM control.purge_cancel(v_row.tenant);
-		-- servers that looked at the tenant just before it was deleted go on for some seconds
+		-- requests that were let in just before it was deleted go on for some seconds
 		IF v_work.none_left AND clock_timestamp() >= greatest(v_tenant.purge_at, v_tenant.deleted_at + interval '8 s') THEN
 			UPDATE control.tenant_purge SET step = 'events', due = clock_timestamp() WHERE tenant = v_row.tenant;
 		ELSE

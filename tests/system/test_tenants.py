@@ -2,6 +2,7 @@
 
 import threading
 
+import psycopg
 import pymongo
 import pytest
 
@@ -9,7 +10,7 @@ from kit.client import PASSWORD, checked, fault_paths, parse_events, problem
 from kit.flows import Flow, noop
 from kit.people import accept, audited, invited, member, operator, with_key
 from kit.stack import SHORT_LEASES, Stack
-from kit.waiting import wait_until
+from kit.waiting import holds_for, wait_until
 
 SOON = 10       # seconds: five are promised, the machine may be loaded
 GRACE_S = 3
@@ -134,22 +135,31 @@ def test_a_suspended_tenant_is_refused_on_every_way_in(stack, admin):
 
 def test_what_waits_in_a_suspended_tenant_is_not_started_until_it_is_back(stack, admin):
     boss, flow = operator(stack), admin.create(noop())
+    stack.quota(admin.tenant, max_concurrent=0)
+    eid = checked(admin.execute(flow), 202).json()["execution_id"]
     checked(boss.put(f"operator/tenants/{admin.tenant}", json={"state": "suspended"}), 200)
-    wait_until(lambda: (stack.redis().hget(f"{{{admin.tenant % 16:02}}}:cfg", admin.tenant) or "").split()[1:2] == ["0"],
-               "the cap of 0 in the queue", 15)
-    # accepted by a server that has not heard of it yet
-    with stack.postgres() as connection, connection.transaction():
-        connection.execute(f"SET LOCAL ROLE t_{admin.tenant}")
-        connection.execute(f"SET LOCAL search_path = t_{admin.tenant}")
-        eid = connection.execute("""SELECT eid FROM control.accept_batch(json_build_array(json_build_object('ord', 0,
-            'eid', gen_random_uuid(), 'flow', %s::text, 'may_draft', true, 'timeout_ms', 600000, 'user_id', %s::text)))""",
-                                 (flow, admin.user_id)).fetchone()[0]
-    x = f"{{{admin.tenant % 16:02}}}:x:{eid}"
-    wait_until(lambda: stack.redis().exists(x), "the sweeper to queue it", 20)
-    assert stack.sql("SELECT state FROM control.dispatch WHERE eid = %s", eid)[0][0] in ("Q", b"Q")
+    stack.sql("UPDATE control.quota SET max_concurrent = 100, weight = 7 WHERE tenant = %s", admin.tenant)
+    shares = f"{{{admin.tenant % 16:02}}}:cfg"
+    wait_until(lambda: stack.redis().hget(shares, admin.tenant) == "7 0 10000", "the new shares with a cap of 0", 15)
+    holds_for(lambda: stack.sql("SELECT state::text FROM control.dispatch WHERE eid = %s", eid) == [("Q",)], "the wait", 1)
     checked(boss.put(f"operator/tenants/{admin.tenant}", json={"state": "active"}), 200)
     wait_until(lambda: admin.get("auth/me").status_code == 200, "the tenant to work again", SOON)
-    assert admin.wait(str(eid), 30)["execution"]["status"] == "succeeded"
+    assert admin.wait(eid, 30)["execution"]["status"] == "succeeded"
+
+
+def test_nothing_is_accepted_for_a_suspended_tenant_whoever_asks(stack, admin):
+    flow = admin.create(noop())
+    checked(admin.get("auth/me"), 200)
+    stack.sql("UPDATE control.tenant SET state = 'suspended' WHERE id = %s", admin.tenant)
+    statuses = {admin.execute(flow).status_code for _ in range(20)}      # at once, while tokens are still believed
+    assert statuses == {403}
+    assert stack.sql("SELECT count(*) FROM control.dispatch WHERE tenant = %s", admin.tenant)[0][0] == 0
+    assert stack.sql(f"SELECT count(*) FROM t_{admin.tenant}.executions")[0][0] == 0
+    with pytest.raises(psycopg.Error, match="suspended"), stack.postgres() as connection, connection.transaction():
+        connection.execute("SET LOCAL ROLE windlass_owner")
+        connection.execute("""SELECT control.accept_for(%s, json_build_array(json_build_object('ord', 0,
+            'eid', gen_random_uuid(), 'flow', %s::text, 'may_draft', true, 'timeout_ms', 1000, 'user_id', %s::text)))""",
+                           (admin.tenant, flow, admin.user_id))
 
 
 # ---- deletion ----------------------------------------------------------------------------------------------------------

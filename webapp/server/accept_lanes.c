@@ -154,6 +154,8 @@ static void batch_over(struct pg_job *job)
 		take_rows(lane, job);
 	else if (job->outcome == PG_AWAY)
 		finish_all(lane, WEB_ACCEPT_AWAY, "the database is away or busy");
+	else if (strcmp(job->sqlstate, "WL403") == 0)
+		finish_all(lane, WEB_ACCEPT_CLOSED, job->message);
 	else if (several)
 		send_again_alone(lane);
 	else if (strcmp(job->sqlstate, "22012") == 0)

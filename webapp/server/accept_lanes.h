@@ -13,6 +13,7 @@ enum web_accept_result {
 	WEB_ACCEPT_ANSWERED, /* PostgreSQL has said what became of it: see `outcome` */
 	WEB_ACCEPT_CHANGED,  /* the flow's document is no longer the one that was checked; nothing was stored */
 	WEB_ACCEPT_AWAY,     /* no acknowledgement: nothing may be assumed */
+	WEB_ACCEPT_CLOSED,   /* the tenant is suspended or deleted: `outcome` says so */
 	WEB_ACCEPT_BROKEN    /* PostgreSQL refused it: `outcome` is its message */
 };
 

@@ -51,7 +51,7 @@ struct watch {
 	struct web_event_listener listener; /* while its stream is open; first, so that it is the watch */
 	struct watch *next, **link;	    /* among all */
 	int tenant;
-	char family[WL_UUID_TEXT]; /* of the login */
+	char family[WL_UUID_TEXT]; /* of the login, or the id of the API key */
 	int64_t expires_s;	   /* of the access token, seconds since 1970 */
 	int references;		   /* of the table and of jobs */
 	struct web_stream *stream; /* NULL: the client is gone, or its head is not sent yet */

@@ -160,6 +160,10 @@ static void accepted(struct web_accept *accept)
 		web_metrics_accept(WEB_ACCEPT_UNAVAILABLE, 1);
 		web_answer_unavailable(request, 1, "the execution was not accepted: %s", accept->outcome);
 		break;
+	case WEB_ACCEPT_CLOSED:
+		web_metrics_accept(WEB_ACCEPT_REFUSED, 1);
+		web_answer_problem(request, 403, "%s", accept->outcome);
+		break;
 	case WEB_ACCEPT_BROKEN:
 		wl_log_run(WL_LOG_ERROR, accept->tenant, accept->eid, "not accepted: %s", accept->outcome);
 		web_answer_problem(request, 500, "the execution could not be stored; the log has request %s",
