@@ -14,6 +14,8 @@ extern "C" {
 
 #include <cerrno>
 #include <new>
+#include <regex>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -239,6 +241,42 @@ int check(const wl_json_schema &schema, const char *json, size_t length, const c
 	return static_cast<int>(errors.size());
 }
 
+/*
+ * Compile the patterns once, for valijson would do so only when a value meets them. What stands in values (enum, const,
+ * default, examples) is no pattern. Throws std::regex_error.
+ */
+void try_patterns(const Value &schema, const char *member, std::string &pattern)
+{
+	static const char *const values[] = { "enum", "const", "default", "examples" };
+	for (const char *name : values)
+		if (std::string(member) == name)
+			return;
+	if (schema.IsArray())
+		for (const auto &item : schema.GetArray())
+			try_patterns(item, "", pattern);
+	if (!schema.IsObject())
+		return;
+	for (const auto &one : schema.GetObject()) {
+		const std::string name = one.name.GetString();
+		const bool is_pattern = name == "pattern" && one.value.IsString();
+		if (is_pattern || std::string(member) == "patternProperties") {
+			pattern = is_pattern ? one.value.GetString() : name;
+			(void)std::regex(pattern, std::regex::ECMAScript);
+		}
+		try_patterns(one.value, std::string(member) == "properties" ? "" : name.c_str(), pattern);
+	}
+}
+
+void check_patterns(const Value &schema)
+{
+	std::string pattern;
+	try {
+		try_patterns(schema, "", pattern);
+	} catch (const std::regex_error &) {
+		throw std::runtime_error("the pattern '" + pattern.substr(0, 100) + "' is none");
+	}
+}
+
 } // namespace
 
 int wl_json_schema_compile(const char *schema_json, size_t length, struct wl_json_schema **ret_schema,
@@ -251,9 +289,11 @@ int wl_json_schema_compile(const char *schema_json, size_t length, struct wl_jso
 			result = wl_fail(err, EINVAL, "a schema must be an object or a boolean");
 		try {
 			valijson::SchemaParser parser(valijson::SchemaParser::kDraft7);
-			if (result == 0)
+			if (result == 0) {
 				parser.populateSchema(valijson::adapters::RapidJsonAdapter(schema->document),
 						      schema->schema);
+				check_patterns(schema->document);
+			}
 		} catch (const std::bad_alloc &) {
 			result = wl_fail(err, ENOMEM, "out of memory while compiling a schema");
 		} catch (const std::exception &fault) {

@@ -51,18 +51,73 @@ static void place_of(const struct wl_json *tool, char place[PLACE_ROOM])
 	(void)snprintf(place, PLACE_ROOM, "paths.%.220s.%s", wl_json_get_string(tool, "path", ""), method);
 }
 
+/* A schema without its patterns. NULL without memory. */
+static struct wl_json *without_patterns(const struct wl_json *schema)
+{
+	bool array = wl_json_is(schema, WL_JSON_ARRAY);
+	if (!array && !wl_json_is(schema, WL_JSON_OBJECT))
+		return wl_json_copy(schema);
+	_wl_json_ struct wl_json *made = array ? wl_json_array() : wl_json_object();
+	for (const struct wl_json *one = wl_json_first(schema); one; one = wl_json_next(one)) {
+		const char *key = array ? "" : wl_json_key(one);
+		if ((strcmp(key, "pattern") == 0 && wl_json_is(one, WL_JSON_STRING)) ||
+		    (strcmp(key, "patternProperties") == 0 && wl_json_is(one, WL_JSON_OBJECT)))
+			continue;
+		struct wl_json *copy = without_patterns(one);
+		if ((array ? wl_json_append(made, copy) : wl_json_set(made, key, copy)) < 0)
+			return NULL;
+	}
+	return wl_steal(made);
+}
+
+static int warn(struct import *import, const char *place, const char *message)
+{
+	/* the result is ours alone until it is stored */
+	struct wl_json *warnings = (struct wl_json *)wl_json_get(import->result, "warnings");
+	struct wl_json *warning = wl_json_object();
+	int rc = wl_json_set_string(warning, "path", place);
+	rc = rc ? rc : wl_json_set_string(warning, "message", message);
+	return wl_json_append(warnings, warning) < 0 ? -ENOMEM : rc;
+}
+
+/*
+ * Documents of others have patterns in dialects that we do not have. They are left out when that makes the schemas
+ * right: then *ret_mended is true.
+ */
+static int mend_patterns(const struct web_checker *checker, struct import *import, const struct wl_json *tool,
+			 const char *place, bool *ret_mended, struct wl_error *err)
+{
+	static const char *const members[] = { "input_schema", "output_schema" };
+	_wl_free_ struct wl_flow_faults *left = calloc(1, sizeof(*left));
+	_wl_json_ struct wl_json *mended = wl_json_copy(tool);
+	int rc = left && mended ? 0 : -ENOMEM;
+	for (size_t i = 0; i < WL_COUNT_OF(members) && rc == 0; i++)
+		rc = wl_json_set(mended, members[i], without_patterns(wl_json_get(tool, members[i])));
+	rc = rc ? wl_fail(err, ENOMEM, "no memory") : web_tool_check(checker, mended, left, err);
+	*ret_mended = rc == 0 && left->count == 0;
+	if (!*ret_mended)
+		return rc;
+	struct wl_json *into = (struct wl_json *)tool; /* as in warn() */
+	for (size_t i = 0; i < WL_COUNT_OF(members) && rc == 0; i++)
+		rc = wl_json_set(into, members[i], wl_json_copy(wl_json_get(mended, members[i])));
+	rc = rc ? rc : warn(import, place, "its schemas have patterns that cannot be used: they are left out");
+	return rc ? wl_fail(err, ENOMEM, "no memory") : 0;
+}
+
 /* Check one tool as tools_create would; what is wrong is told at its operation's place. */
-static int check_tool(const struct web_checker *checker, const struct wl_json *tool, struct wl_flow_faults *faults,
-		      struct wl_error *err)
+static int check_tool(const struct web_checker *checker, struct import *import, const struct wl_json *tool)
 {
 	char place[PLACE_ROOM];
+	bool mended = false;
 	_wl_free_ struct wl_flow_faults *found = calloc(1, sizeof(*found));
 	if (!found)
-		return wl_fail(err, ENOMEM, "no memory");
-	int rc = web_tool_check(checker, tool, found, err);
+		return wl_fail(&import->err, ENOMEM, "no memory");
+	int rc = web_tool_check(checker, tool, found, &import->err);
 	place_of(tool, place);
-	for (int i = 0; i < found->count; i++)
-		wl_flow_fault_add(faults, place, "%s: %s", found->items[i].path, found->items[i].text);
+	if (rc == 0 && found->count)
+		rc = mend_patterns(checker, import, tool, place, &mended, &import->err);
+	for (int i = 0; i < found->count && !mended; i++)
+		wl_flow_fault_add(&import->faults, place, "%s: %s", found->items[i].path, found->items[i].text);
 	return rc;
 }
 
@@ -77,7 +132,7 @@ static int check_tools(struct import *import)
 					  "takes too long to check: 'operations' chooses some of its operations");
 			return 0;
 		}
-		int rc = check_tool(&checker, tool, &import->faults, &import->err);
+		int rc = check_tool(&checker, import, tool);
 		if (rc < 0)
 			return rc;
 	}
