@@ -4,7 +4,6 @@
 #include "lib/codec/yaml.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -174,11 +173,8 @@ void wl_flow_file_check(const struct wl_json *flow, struct wl_flow_faults *fault
 		bool known = false;
 		for (size_t i = 0; i < WL_COUNT_OF(file_members); i++)
 			known |= strcmp(wl_json_key(member), file_members[i]) == 0;
-		if (!known) {
-			char path[128];
-			(void)snprintf(path, sizeof(path), "%.120s", wl_json_key(member));
-			wl_flow_fault_add(faults, path, "a flow has no such member");
-		}
+		if (!known)
+			wl_flow_fault_add(faults, wl_json_key(member), "a flow has no such member");
 	}
 	check_text(flow, "name", 1, WL_FLOW_NAME_MAX, faults);
 	check_text(flow, "description", 0, WL_FLOW_DESCRIPTION_MAX, faults);

@@ -36,6 +36,7 @@ static void routes_are_found_by_method_and_path(void **state)
 	assert_string_equal(found(WEB_GET, "/api/v1/flows/" ID, &allowed), "flows_get");
 	assert_string_equal(found(WEB_GET, "/api/v1/flows/" ID "/versions/3", &allowed), "flow_versions_get");
 	assert_string_equal(found(WEB_POST, "/api/v1/flows/" ID "/execute", &allowed), "flows_execute");
+	assert_string_equal(found(WEB_POST, "/api/v1/executions/cancel", &allowed), "executions_cancel_many");
 }
 
 static void paths_that_are_not_quite_a_route_are_refused(void **state)
@@ -69,6 +70,8 @@ static void a_known_path_tells_its_methods(void **state)
 	char text[WEB_ALLOW_SIZE];
 	assert_null(found(WEB_PATCH, "/api/v1/flows/" ID, &allowed));
 	assert_string_equal(web_allow_text(allowed, text), "GET, HEAD, PUT, DELETE");
+	assert_null(found(WEB_PUT, "/api/v1/flows/import", &allowed)); /* no flow whose id is import */
+	assert_string_equal(web_allow_text(allowed, text), "POST");
 	assert_null(found(WEB_GET, "/api/v1/auth/login", &allowed));
 	assert_string_equal(web_allow_text(allowed, text), "POST");
 	assert_string_equal(web_allow_text(0, text), "");

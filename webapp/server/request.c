@@ -1,5 +1,6 @@
 #include "webapp/server/request.h"
 
+#include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
 
 #include <stdio.h>
@@ -123,6 +124,14 @@ static const char *title_of(int status)
 	return "Error";
 }
 
+/* Sentences quote what came in, and a quotation that was cut may end inside a character: that becomes U+FFFD. */
+static void put_sentence(struct wl_buffer *body, const char *name, const char *text)
+{
+	_wl_json_ struct wl_json *clean = wl_json_new_string(text);
+	_wl_free_ char *printed = clean ? wl_json_print(clean) : NULL;
+	web_member_raw(body, name, printed);
+}
+
 /* Put the members that every problem has, without the closing brace. */
 static void begin_problem(struct web_request *request, int status, const char *detail)
 {
@@ -131,7 +140,7 @@ static void begin_problem(struct web_request *request, int status, const char *d
 	wl_buffer_append_text(body, "{\"type\":\"about:blank\"");
 	web_member_text(body, "title", title_of(status));
 	wl_buffer_appendf(body, ",\"status\":%d", status);
-	web_member_text(body, "detail", detail);
+	put_sentence(body, "detail", detail);
 	web_member_text(body, "request_id", request->id);
 }
 
@@ -172,8 +181,8 @@ void web_answer_faults(struct web_request *request, int status, const struct wl_
 	wl_buffer_append_text(body, ",\"errors\":[");
 	for (int i = 0; i < faults->count; i++) {
 		wl_buffer_append_text(body, i ? ",{" : "{");
-		web_member_text(body, "path", faults->items[i].path);
-		web_member_text(body, "message", faults->items[i].text);
+		put_sentence(body, "path", faults->items[i].path);
+		put_sentence(body, "message", faults->items[i].text);
 		wl_buffer_append_char(body, '}');
 	}
 	if (faults->skipped)

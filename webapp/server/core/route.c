@@ -32,13 +32,30 @@ bool web_path_matches(const char *pattern, const char *path, struct web_path_val
 	return !*pattern && !*path;
 }
 
+/* The matching route with the fewest parameters, -1 when none matches: /flows/import is no flow of that id. */
+static int closest_route(const struct web_route *routes, int count, const char *path,
+			 struct web_path_values *ret_values)
+{
+	int best = -1, least = WEB_PATH_PARAMETERS + 1;
+	for (int i = 0; i < count && least > 0; i++) {
+		struct web_path_values values;
+		if (!web_path_matches(routes[i].path, path, &values) || values.count >= least)
+			continue;
+		best = i;
+		least = values.count;
+		*ret_values = values;
+	}
+	return best;
+}
+
 int web_route_find(const struct web_route *routes, int count, enum web_method method, const char *path,
 		   struct web_path_values *ret_values, unsigned *ret_allowed)
 {
 	enum web_method served = method == WEB_HEAD ? WEB_GET : method;
+	int best = closest_route(routes, count, path, ret_values);
 	unsigned allowed = 0;
-	for (int i = 0; i < count; i++) {
-		if (!web_path_matches(routes[i].path, path, ret_values))
+	for (int i = best < 0 ? count : best; i < count; i++) {
+		if (strcmp(routes[i].path, routes[best].path) != 0)
 			continue;
 		if (routes[i].method == served)
 			return i;
