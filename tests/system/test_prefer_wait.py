@@ -1,13 +1,16 @@
 """Prefer: wait (RFC 7240) on what starts a run: webhooks here, as they take it with any flow."""
 
+import signal
 import threading
 import time
 
 import httpx
 import pytest
 
+from kit.client import UNREACHABLE
 from kit.flows import Flow, ex, noop
 from kit.hooks import HEADER, Hook, published, signature
+from kit.waiting import wait_until
 
 
 def sleeper(seconds, value="done"):
@@ -93,3 +96,18 @@ def test_it_is_waited_for_across_a_restart_of_redis(stack, admin):
     stack.redis().client_kill_filter(_type="pubsub")
     thread.join(40)
     assert got[0].status_code == 200 and got[0].json()["outputs"] == "done"
+
+
+def test_a_server_that_ends_answers_first(stack, admin):
+    hook = Hook(admin, published(admin, sleeper(8)))
+    got = []
+    thread = threading.Thread(target=lambda: got.append(hook.send(wait=25)))
+    thread.start()
+    wait_until(lambda: admin.get("executions").json()["executions"], "the run")
+    pid = stack.pid("web")
+    stack.kill("web", signal.SIGTERM)
+    thread.join(15)
+    assert got and got[0].status_code == 202, got
+    wait_until(lambda: stack.pid("web") not in (None, pid) and admin.get("executions").status_code == 200, "the web server", 30,
+               forgive=UNREACHABLE)
+    assert admin.wait(got[0].json()["execution_id"], forgive=UNREACHABLE)["execution"]["status"] == "succeeded"

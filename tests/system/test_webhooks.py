@@ -1,5 +1,9 @@
 """Webhooks that start runs: signatures, repeats, what becomes of what they bring, and who may do what with them."""
 
+import json
+import os
+import re
+import subprocess
 import threading
 import time
 import uuid
@@ -9,6 +13,7 @@ import pytest
 from kit.client import checked, fault_paths, problem
 from kit.flows import Flow, ex, noop
 from kit.hooks import HEADER, Hook, mac, published, signature
+from kit.stack import ROOT
 from kit.waiting import wait_until
 
 BODY = b'{"order": 7}'
@@ -419,3 +424,20 @@ def test_what_it_does_is_audited(stack, hook):
         return {"webhook.create", "webhook.update", "webhook.rotate", "webhook.delete"} <= {
             entry["action"] for entry in entries if entry["resource_id"] == hook.id}
     wait_until(actions, "its entries in the audit log")
+
+
+# ---- the guide --------------------------------------------------------------------------------------------------
+
+def test_the_guides_commands_do_what_they_say(stack, admin):
+    """The first two blocks of shell in docs/guides/webhooks.md, as a reader would type them."""
+    guide = (ROOT / "docs" / "guides" / "webhooks.md").read_text()
+    blocks = re.findall(r"```bash\n(.*?)```", guide, re.DOTALL)
+    known = {"PATH": os.environ["PATH"], "WINDLASS": stack.urls["web"], "TOKEN": admin.access, "FLOW": published(admin, noop())}
+
+    def typed(block):
+        done = subprocess.run(["bash", "-euc", block], env=known, capture_output=True, text=True, timeout=60, check=True)
+        return json.loads(done.stdout)
+    made = typed(blocks[0])["webhook"]
+    known |= {"SECRET": made["secret"], "HOOK_PATH": made["path"]}
+    result = typed(blocks[1])
+    assert result["status"] == "succeeded" and result["outputs"] == {"order": 7, "shop": "north"}

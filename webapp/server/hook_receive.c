@@ -129,6 +129,8 @@ static void log_refusal(struct web_request *request, int status, const char *det
 static void refuse(struct web_request *request, int status, const char *detail, const char *faults_json)
 {
 	log_refusal(request, status, detail);
+	if (status == 401) /* RFC 9110 §11.6.1 */
+		web_answer_header(request, "www-authenticate", "Windlass-Signature");
 	web_metrics_accept(status == 429 ? WEB_ACCEPT_QUOTA : WEB_ACCEPT_REFUSED, 1);
 	if (faults_json)
 		web_answer_errors(request, status, detail, faults_json);
