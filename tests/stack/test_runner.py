@@ -73,20 +73,21 @@ def test_only_the_warden_keeps_root(home, doubles):
 
 
 def test_each_program_sees_only_its_secrets(home, doubles):
-    with Stack(home, bin_dir=doubles, env={"WINDLASS_TOKEN_KEY": "ab" * 32}) as stack:
+    bucket = "s3://key:secret@127.0.0.1:1/bucket"
+    with Stack(home, bin_dir=doubles, env={"WINDLASS_TOKEN_KEY": "ab" * 32, "WINDLASS_S3_URL": bucket}) as stack:
         seen = ask_web(stack)["variables"]
         warden = pathlib.Path(f"/proc/{stack.pid('warden')}/environ").read_bytes()
         supervisor = pathlib.Path(f"/proc/{stack.pid('supervisor-1')}/environ").read_bytes()
     assert "WINDLASS_TOKEN_KEY" in seen and "WINDLASS_POSTGRES_URL" in seen
-    assert b"POSTGRES_URL" not in warden and b"TOKEN_KEY" not in warden
-    assert b"POSTGRES_URL" in supervisor and b"TOKEN_KEY" not in supervisor
+    assert b"POSTGRES_URL" not in warden and b"TOKEN_KEY" not in warden and b"S3_URL" not in warden
+    assert b"POSTGRES_URL" in supervisor and b"TOKEN_KEY" not in supervisor and b"S3_URL" in supervisor
 
 
 def test_no_secret_stands_in_the_arguments_of_a_process(home, doubles):
     with Stack(home, bin_dir=doubles) as stack:
         secrets = [path.read_bytes() for path in (home / "keys").iterdir()]
         arguments = b"".join(pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() for pid in stack.pids().values())
-    assert len(secrets) == 3 and not any(secret in arguments for secret in secrets)
+    assert len(secrets) == 4 and not any(secret in arguments for secret in secrets)
 
 
 @pytest.mark.parametrize("name", ["postgres", "redis", "docserver", "eval", "warden", "scheduler-1", "web"])
