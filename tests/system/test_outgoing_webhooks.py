@@ -1,10 +1,11 @@
 """Webhooks that are sent at the end of runs: signed, at least once, tried again, to nobody who must not hear."""
 
+import signal
 import time
 
 import pytest
 
-from kit.client import checked, fault_paths, problem
+from kit.client import UNREACHABLE, Unexpected, checked, fault_paths, problem
 from kit.flows import Flow, ex, noop
 from kit.hooks import Receiver, published, signed_by
 from kit.stack import SHORT_LEASES, Stack
@@ -15,8 +16,8 @@ EVENTS = ["succeeded", "failed", "cancelled", "timeout"]
 
 @pytest.fixture(scope="module")
 def stack():
-    """Pauses between tries are short: 0.2 s, 1 s, 5 s ..."""
-    with Stack("outgoing", env={"WINDLASS_HOOK_RETRY_MS": "200", **SHORT_LEASES}) as running:
+    """Pauses between tries are short: 0.2 s, 1 s, 5 s ... Two schedulers send."""
+    with Stack("outgoing", env={"WINDLASS_HOOK_RETRY_MS": "200", **SHORT_LEASES}, schedulers=2) as running:
         yield running
 
 
@@ -118,6 +119,25 @@ def test_nobody_there_is_tried_again(admin, receiver):
     assert shown["state"] == "pending" and shown["last_status"] is None and shown["last_error"]
     assert checked(admin.put(f"outgoing-webhooks/{hook['id']}", json={"enabled": False}), 200)
     assert await_delivery(admin, hook, "failed")["last_error"] == "the webhook was disabled"
+
+
+def test_no_answer_in_time_is_tried_again(admin, receiver):
+    path = receiver.path(-12, 200)
+    hook = make(admin, receiver.url(path))
+    admin.start(noop())
+    got = receiver.wait(path, 2, 30)
+    assert got[1].at - got[0].at >= 10
+    assert await_delivery(admin, hook, "delivered")["attempts"] == 2
+
+
+def test_two_schedulers_send_each_once(admin, receiver):
+    path = receiver.path()
+    hook = make(admin, receiver.url(path))
+    flow = admin.create(noop())
+    runs = {checked(admin.execute(flow), 202).json()["execution_id"] for _ in range(60)}
+    wait_until(lambda: {one["execution_id"] for one in deliveries(admin, hook, limit=100)
+                        if one["state"] == "delivered"} == runs, "all deliveries", 40)
+    assert sorted(one.json["execution"]["id"] for one in receiver.at(path)) == sorted(runs)
 
 
 def test_410_disables_the_hook(admin, receiver):
@@ -295,3 +315,29 @@ def test_a_scheduler_that_dies_loses_nothing(stack, admin, receiver):
     assert {eid: len(ids) for eid, ids in told.items()} == {eid: 1 for eid in runs}
     count = len(receiver.at(path))
     holds_for(lambda: len(receiver.at(path)) == count, "nothing is sent once more", 2)
+
+
+def test_a_scheduler_that_is_stopped_finishes_what_it_sends(stack, admin, receiver):
+    path = receiver.path(-1.5, 200)
+    hook = make(admin, receiver.url(path))
+    admin.start(noop())
+    receiver.wait(path)
+    for name in stack.names("scheduler"):
+        stack.kill(name, signal.SIGTERM)
+    assert await_delivery(admin, hook, "delivered", 30)["attempts"] == 1
+    assert len(receiver.at(path)) == 1
+
+
+def test_a_database_that_goes_away_loses_nothing(stack, admin, receiver):
+    path = receiver.path(-1, 200)
+    hook = make(admin, receiver.url(path))
+    flow = admin.create(noop())
+    runs = [checked(admin.execute(flow), 202).json()["execution_id"] for _ in range(5)]
+    receiver.wait(path)
+    stack.kill("postgres", signal.SIGKILL)
+    wait_until(lambda: sorted(one["execution_id"] for one in deliveries(admin, hook) if one["state"] == "delivered") ==
+               sorted(runs), "all deliveries", 90, forgive=(*UNREACHABLE, Unexpected))
+    told = {}
+    for one in receiver.at(path):
+        told.setdefault(one.json["execution"]["id"], set()).add(one.id)
+    assert sorted(told) == sorted(runs) and all(len(ids) == 1 for ids in told.values())
