@@ -88,6 +88,8 @@ static void wrong_schemas_are_refused(void **state)
 		"{\"properties\":[]}",
 		"{\"minLength\":-1}",
 		"{\"enum\":5}",
+		"{\"items\":{\"pattern\":\"(\"}}",
+		"{\"patternProperties\":{\"[\":{}}}",
 	};
 	for (size_t i = 0; i < WL_COUNT_OF(rows); i++) {
 		struct wl_json_schema *schema = NULL;
