@@ -4,7 +4,8 @@
  * signed with the rest. Bodies are sent with their own hash, so a server that got other bytes refuses them.
  *
  * A call is tried again when the server cannot be reached, answers 5xx or 429, breaks off or sends another number of
- * bytes than it was asked for. All calls may be repeated without harm: put and remove name what they change.
+ * bytes than it was asked for; one that hangs is asked only twice. All calls may be repeated without harm: put and
+ * remove name what they change.
  *
  * No sentence of this file repeats the URL, the keys or a signature.
  */
@@ -28,7 +29,8 @@
 #define FIRST_PAUSE_MS 100
 #define CONNECT_MS 5000L
 #define SLOWEST_BYTES 1024L /* fewer a second ... */
-#define SLOWEST_S 15L	    /* ... for so long is a server that hangs */
+#define SLOWEST_S 10L	    /* ... for so long is a server that hangs */
+#define HANGING_TRIES 2	    /* of one that hangs: its callers have waited long enough */
 #define LONGEST_S 600L
 #define ANSWER_MAX (2u << 20) /* bytes of a list; of an error much less is there */
 #define HANDLES 16	      /* connections kept for the next call */
@@ -55,6 +57,7 @@ struct call {
 	size_t wanted, got;
 	struct wl_buffer text;
 	long status;
+	bool hangs; /* the last try was given up for lack of progress */
 	CURL *easy;
 };
 
@@ -229,6 +232,7 @@ static int try_once(struct s3 *s3, struct call *call, const char *url, struct wl
 		set_up(s3, call, url, headers);
 		CURLcode code = curl_easy_perform(call->easy);
 		(void)curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &call->status);
+		call->hangs = code == CURLE_OPERATION_TIMEDOUT;
 		if (code != CURLE_OK)
 			result = wl_fail(err, code == CURLE_OUT_OF_MEMORY ? ENOMEM : EAGAIN, "the S3 server: %s",
 					 curl_easy_strerror(code));
@@ -265,7 +269,7 @@ static int make_call(struct s3 *s3, struct call *call, struct wl_error *err)
 		int result = try_once(s3, call, url, err);
 		if (result != -EAGAIN)
 			return result;
-		if (tried == TRIES) {
+		if (tried == (call->hangs ? HANGING_TRIES : TRIES)) {
 			if (err)
 				err->code = EIO;
 			return -EIO;

@@ -1,11 +1,12 @@
 /*
  * Theory of operation
  *
- * A download reads its object in pieces of PIECE bytes on a thread of the worker and hands each to the connection on
- * the loop. The next piece is read when most of the last one has gone out, so a client that reads slowly costs one
- * piece of memory, twice, and never the loop's time. The head is sent only when the first piece is there: an object
- * that cannot be read is still answered with a proper error. Later a failure can only cut the connection, and the
- * client sees by Content-Length that bytes are missing.
+ * A download reads its object in pieces of PIECE bytes on a thread and hands each to the connection on the loop. The
+ * threads serve nothing else, so an object store that hangs holds up downloads alone. The next piece is read when most
+ * of the last one has gone out, so a client that reads slowly costs one piece of memory, twice, and never the loop's
+ * time. The head is sent only when the first piece is there: an object that cannot be read is still answered with a
+ * proper error. Later a failure can only cut the connection, and the client sees by Content-Length that bytes are
+ * missing.
  *
  * kore tells nobody when a connection has room again. So while downloads wait for that, a timer looks at them; one
  * whose bytes do not move at all for STALLED_MS is cut.
@@ -32,6 +33,7 @@
 #define STALLED_MS 60000
 #define DOWNLOADS_MOST 32 /* at once in this worker */
 #define DOWNLOADS_EACH 16 /* of one tenant */
+#define THREADS 2
 #define RETRY_S 2
 
 struct download {
@@ -54,6 +56,7 @@ struct download {
 };
 
 static struct object_store store;
+static struct web_thread_pool *readers;
 static struct download *downloads;
 static bool timer_set;
 
@@ -99,6 +102,18 @@ static void gone(void *context)
 	download->gone = true;
 	download->stream = NULL;
 	let_go(download);
+}
+
+/* Give it to a thread; false when there is none. */
+static bool read_next(struct download *download)
+{
+	struct wl_error err = { 0 };
+	if (!readers && web_thread_pool_open(THREADS, DOWNLOADS_MOST, &readers, &err) < 0) {
+		wl_log(WL_LOG_ERROR, "no threads for downloads: %s", err.text);
+		return false;
+	}
+	download->reading = web_thread_pool_run(readers, &download->task) == 0;
+	return download->reading;
 }
 
 /* ---- pieces ------------------------------------------------------------------------------------------------------ */
@@ -160,8 +175,7 @@ static void go_on(struct download *download)
 	}
 	if (!has_room(download))
 		return;
-	download->reading = web_thread_pool_run(web.threads, &download->task) == 0;
-	if (!download->reading)
+	if (!read_next(download))
 		look_later();
 }
 
@@ -245,8 +259,7 @@ static void begin(struct web_request *request, const char *key, uint64_t first, 
 	download->next = downloads;
 	downloads = download;
 	download->request = web_request_hold(request);
-	download->reading = web_thread_pool_run(web.threads, &download->task) == 0;
-	if (download->reading)
+	if (read_next(download))
 		return;
 	drop_headers(request);
 	web_answer_unavailable(request, RETRY_S, "too many files are being read");
