@@ -303,6 +303,9 @@ CREATE FUNCTION control.webhook_drop(p_actor json, p_id uuid) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
 BEGIN
 	DELETE FROM control.webhook WHERE id = p_id AND tenant = control.tenant_of_role();
+	IF NOT FOUND THEN
+		PERFORM api.missing('webhook');
+	END IF;
 	PERFORM control.audit(p_actor, 'webhook.delete', 'webhook', p_id::text);
 END $$;
 
@@ -325,6 +328,9 @@ BEGIN
 		old_secret_until = CASE WHEN v_until > now() THEN v_until END, secret = p_request->>'secret', rev = rev + 1,
 		updated_at = now()
 	WHERE id = (p_request#>>'{params,id}')::uuid AND tenant = control.tenant_of_role();
+	IF NOT FOUND THEN
+		PERFORM api.missing('webhook');
+	END IF;
 	PERFORM control.audit(p_actor, 'webhook.rotate', 'webhook', p_request#>>'{params,id}',
 		json_build_object('old_secret_until', api.time(v_until)));
 END $$;
@@ -613,6 +619,9 @@ CREATE FUNCTION control.outgoing_drop(p_actor json, p_id uuid) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
 BEGIN
 	DELETE FROM control.outgoing_webhook WHERE id = p_id AND tenant = control.tenant_of_role();
+	IF NOT FOUND THEN
+		PERFORM api.missing('outgoing webhook');
+	END IF;
 	PERFORM control.audit(p_actor, 'outgoing_webhook.delete', 'outgoing_webhook', p_id::text);
 END $$;
 
@@ -634,6 +643,9 @@ BEGIN
 		old_secret_until = CASE WHEN v_until > now() THEN v_until END, secret = p_request->>'secret', rev = rev + 1,
 		updated_at = now()
 	WHERE id = (p_request#>>'{params,id}')::uuid AND tenant = control.tenant_of_role();
+	IF NOT FOUND THEN
+		PERFORM api.missing('outgoing webhook');
+	END IF;
 	PERFORM control.audit(p_actor, 'outgoing_webhook.rotate', 'outgoing_webhook', p_request#>>'{params,id}',
 		json_build_object('old_secret_until', api.time(v_until)));
 END $$;
@@ -680,6 +692,9 @@ BEGIN
 	INSERT INTO control.out_delivery (id, hook, tenant, event)
 	SELECT v_id, h.id, h.tenant, 'test' FROM control.outgoing_webhook h
 	WHERE h.id = p_hook AND h.tenant = control.tenant_of_role();
+	IF NOT FOUND THEN
+		PERFORM api.missing('outgoing webhook');
+	END IF;
 	PERFORM control.audit(p_actor, 'outgoing_webhook.test', 'outgoing_webhook', p_hook::text);
 	RETURN v_id;
 END $$;

@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 
+import psycopg
 import pytest
 
 from kit.client import checked, fault_paths, problem
@@ -364,6 +365,36 @@ def test_a_sealed_secret_opens_nowhere_else(stack, hook):
               hook.id, other.id)
     problem(other.send(BODY, secret=hook.secret), 500)
     assert runs_of(hook) == []
+
+
+def test_a_tenants_role_reaches_its_own_and_no_secrets(stack, hook):
+    """Even SQL of one's own inside a tenant's transaction: PostgreSQL's rights end it."""
+    other = stack.tenant()
+    hook.start(BODY)
+    with stack.postgres() as connection:
+        def as_other(text):
+            with connection.transaction():
+                connection.execute(f"SET LOCAL ROLE t_{other.tenant}")
+                return connection.execute(text).fetchall()
+        for table in ("webhook", "webhook_seen", "webhook_delivery", "outgoing_webhook", "out_delivery"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                as_other(f"SELECT * FROM control.{table}")
+        for view in ("my_webhook", "my_webhook_delivery", "my_outgoing_webhook", "my_out_delivery"):
+            assert as_other(f"SELECT * FROM control.{view}") == []
+            with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.ObjectNotInPrerequisiteState)):
+                as_other(f"DELETE FROM control.{view} RETURNING 1")
+        for call in (f"hook_find('{hook.id}')", "out_claim('{}')", "out_report('[]')", "hook_refused('{}')", "hooks_tidy('{}')",
+                     f"end_hooks({hook.admin.tenant}, '{hook.id}', 'failed')", f"tenant_key_of({hook.admin.tenant})"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                as_other(f"SELECT control.{call}")
+        for call in ("webhook_drop('{}', '%s')", "webhook_rotate('{}', '{\"params\": {\"id\": \"%s\"}}')",
+                     "outgoing_drop('{}', '%s')", "outgoing_test('{}', '%s')",
+                     "outgoing_redeliver('{}', '%s', gen_random_uuid())",
+                     "webhook_change('{}', '{\"params\": {\"id\": \"%s\"}, \"body\": {}}')"):
+            with pytest.raises(psycopg.Error) as refused:
+                as_other(f"SELECT control.{call % hook.id}")
+            assert refused.value.sqlstate == "WL404", call
+    hook.start(b"it is still there")
 
 
 def test_secrets_stay_where_they_are(stack, hook):
