@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -221,6 +222,131 @@ static void bad_graphs_are_named(void **state)
 	expect_faults(rows, WL_COUNT_OF(rows));
 }
 
+#define INSIDE(id, type, data, loop)                                                                                   \
+	"{\"id\":\"" id "\",\"type\":\"" type "\",\"data\":{" data "},\"parentId\":" loop "}"
+#define LOOP(id, loop) INSIDE(id, "loop", "\"items\":[1]", loop)
+#define T(id, loop) INSIDE(id, "transform", "\"value\":1", loop)
+
+static void bad_loops_are_named(void **state)
+{
+	(void)state;
+	static const struct bad_row rows[] = {
+		{ FLOW(LOOP("l", "null"), EDGE("s", "l")), "nodes[1]", "needs nodes inside it" },
+		{ FLOW(LOOP("l", "null") "," INSIDE("n", "note", "", "\"l\""), EDGE("s", "l")), "nodes[1]",
+		  "needs nodes inside it" },
+		{ FLOW(LOOP("l", "null") "," T("t", "\"x\""), EDGE("s", "l")), "nodes[2].parentId", "no node 'x'" },
+		{ FLOW(LOOP("l", "null") "," T("t", "7"), EDGE("s", "l")), "nodes[2].parentId", "the id of a loop" },
+		{ FLOW(LOOP("l", "null") "," T("t", "\"s\""), EDGE("s", "l")), "nodes[2].parentId", "'s' is no loop" },
+		{ FLOW(LOOP("l", "\"l\"") "," T("t", "\"l\""), EDGE("s", "l")), "nodes[1].parentId", "inside itself" },
+		{ FLOW(LOOP("l", "\"m\"") "," LOOP("m", "\"l\"") "," T("t", "\"l\""), EDGE("s", "l")),
+		  "nodes[2].parentId", "inside itself" },
+		{ FLOW(LOOP("a", "null") "," LOOP("b", "\"a\"") "," LOOP("c", "\"b\"") "," LOOP("d", "\"c\"") "," LOOP(
+			       "e", "\"d\"") "," T("t", "\"e\""),
+		       EDGE("s", "a")),
+		  "nodes[6].parentId", "at most 4 deep" },
+		{ FLOW(LOOP("l", "null") "," INSIDE("o", "output", "\"value\":1", "\"l\""), EDGE("s", "l")),
+		  "nodes[2].parentId", "stands outside" },
+		{ FLOW(LOOP("l", "null") "," T("t", "\"l\""), EDGE("s", "l") "," EDGE("l", "t")), "edges[1].target",
+		  "into a loop or out of it" },
+		{ FLOW(LOOP("l", "null") "," T("t", "\"l\"") "," VALUE("u", "1"), EDGE("s", "l") "," EDGE("t", "u")),
+		  "edges[1].target", "into a loop or out of it" },
+		{ FLOW(LOOP("l", "null") "," T("t", "\"l\"") "," T("u", "\"l\""),
+		       EDGE("s", "l") "," EDGE("t", "u") "," EDGE("u", "t")),
+		  "nodes[3]", "u -> t -> u" },
+		{ FLOW(INSIDE("l", "loop", "\"items\":\"[1]\"", "null") "," T("t", "\"l\""), EDGE("s", "l")),
+		  "nodes[1].data.items", "one expression" },
+		{ FLOW(INSIDE("l", "loop", "\"items\":{}", "null") "," T("t", "\"l\""), EDGE("s", "l")),
+		  "nodes[1].data.items", "array" },
+		{ FLOW(INSIDE("l", "loop", "\"items\":[],\"parallel\":0", "null") "," T("t", "\"l\""), EDGE("s", "l")),
+		  "nodes[1].data.parallel", "1" },
+		{ FLOW(INSIDE("l", "loop", "\"items\":[],\"max_items\":10001", "null") "," T("t", "\"l\""),
+		       EDGE("s", "l")),
+		  "nodes[1].data.max_items", "10000" },
+		{ FLOW(INSIDE("l", "loop", "\"items\":[],\"retry\":{}", "null") "," T("t", "\"l\""), EDGE("s", "l")),
+		  "nodes[1].data.retry", "no field 'retry'" },
+		{ FLOW(LOOP("l", "null") "," INSIDE("t", "transform", "\"value\":\"{{ .nodes.l }}\"", "\"l\""),
+		       EDGE("s", "l")),
+		  "nodes[2].data.value", "no edges lead from there" },
+		{ FLOW(LOOP("l", "null") "," T("t", "\"l\"") "," VALUE("u", "\"{{ .nodes.t }}\""),
+		       EDGE("s", "l") "," EDGE("l", "u")),
+		  "nodes[3].data.value", "no edges lead from there" },
+	};
+	expect_faults(rows, WL_COUNT_OF(rows));
+}
+
+static void bad_waits_and_subflows_are_named(void **state)
+{
+	(void)state;
+	static const struct bad_row rows[] = {
+		{ FLOW(NODE("w", "wait", ""), ""), "nodes[1].data", "one of the fields seconds and until" },
+		{ FLOW(NODE("w", "wait", "\"seconds\":1,\"until\":\"x\""), ""), "nodes[1].data",
+		  "one of the fields seconds and until" },
+		{ FLOW(NODE("w", "wait", "\"seconds\":\"5\""), ""), "nodes[1].data.seconds", "one expression" },
+		{ FLOW(NODE("w", "wait", "\"seconds\":-1"), ""), "nodes[1].data.seconds", "0" },
+		{ FLOW(NODE("w", "wait", "\"until\":\"{{ .nodes.x }}\""), ""), "nodes[1].data.until", "no such node" },
+		{ FLOW(NODE("w", "wait", "\"seconds\":1,\"timeout_s\":1"), ""), "nodes[1].data.timeout_s", "no field" },
+		{ FLOW(NODE("p", "approval", ""), ""), "nodes[1].data", "'message' is missing" },
+		{ FLOW(NODE("p", "approval", "\"message\":\"x\",\"roles\":[]"), ""), "nodes[1].data.roles", "1" },
+		{ FLOW(NODE("p", "approval", "\"message\":\"x\",\"roles\":[\"viewer\"]"), ""), "nodes[1].data.roles[0]",
+		  "executor" },
+		{ FLOW(NODE("p", "approval", "\"message\":\"x\",\"expires_s\":0"), ""), "nodes[1].data.expires_s",
+		  "1" },
+		{ FLOW(NODE("p", "approval", "\"message\":\"x\"") "," VALUE("t", "1"),
+		       EDGE("s", "p") "," EDGE("p", "t")),
+		  "edges[1].sourceHandle", "approved and rejected" },
+		{ FLOW(NODE("f", "subflow", ""), ""), "nodes[1].data", "'flow_id' is missing" },
+		{ FLOW(NODE("f", "subflow", "\"flow_id\":\"x\""), ""), "nodes[1].data.flow_id", "" },
+		{ FLOW(NODE("f", "subflow", "\"flow_id\":\"" TOOL "\",\"version\":\"draft\""), ""),
+		  "nodes[1].data.version", "of type integer" },
+		{ FLOW(NODE("f", "subflow", "\"flow_id\":\"" TOOL "\",\"input\":\"{{ .nodes.x }}\""), ""),
+		  "nodes[1].data.input", "no such node" },
+	};
+	expect_faults(rows, WL_COUNT_OF(rows));
+}
+
+static const char nested[] = FLOW(
+	VALUE("before", "1") "," INSIDE("l", "loop", "\"items\":\"{{ .nodes.before }}\"", "null") "," INSIDE(
+		"m", "loop", "\"items\":\"{{ [.item, .nodes.t] }}\"",
+		"\"l\"") "," T("t", "\"l\"") "," INSIDE("u", "transform",
+							"\"value\":\"{{ [.item, .index, .nodes.t, .nodes.before] }}\"",
+							"\"m\"") "," NODE("p", "approval",
+									  "\"message\":\"{{ .nodes.l }}\""),
+	EDGE("s", "before") "," EDGE("before", "l") "," EDGE("t", "m") "," EDGE("l", "p"));
+
+/* The parts hold all nodes and edges, each where it belongs, with indexes of their own. */
+static void a_flow_is_split_into_what_is_walked(void **state)
+{
+	(void)state;
+	struct wl_flow_graph graph, *parts = NULL;
+	struct wl_error err = { 0 };
+	int count = 0;
+	if (read_text(nested, &graph, &err) < 0) {
+		show_faults(nested);
+		fail_msg("%s", err.text);
+	}
+	assert_int_equal(wl_flow_graph_split(&graph, &parts, &count, &err), 0);
+	wl_flow_graph_release(&graph);
+	assert_int_equal(count, 3);
+	static const int nodes[] = { 4, 2, 1 }, edges[] = { 3, 1, 0 };
+	for (int i = 0; i < count; i++) {
+		assert_int_equal(parts[i].node_count, nodes[i]);
+		assert_int_equal(parts[i].edge_count, edges[i]);
+		for (int e = 0; e < parts[i].edge_count; e++) {
+			assert_in_range(parts[i].edges[e].source, 0, parts[i].node_count - 1);
+			assert_in_range(parts[i].edges[e].target, 0, parts[i].node_count - 1);
+		}
+	}
+	assert_int_equal(parts[0].start, wl_flow_graph_find(&parts[0], "s"));
+	assert_int_equal(parts[1].start, -1);
+	const struct wl_flow_node *outer = &parts[0].nodes[wl_flow_graph_find(&parts[0], "l")];
+	const struct wl_flow_node *inner = &parts[outer->body].nodes[wl_flow_graph_find(&parts[outer->body], "m")];
+	assert_int_equal(inner->in_count, 1);
+	assert_string_equal(parts[inner->body].nodes[0].id, "u");
+	for (int i = 0; i < count; i++)
+		wl_flow_graph_release(&parts[i]);
+	free(parts);
+}
+
 static void bad_expressions_are_named(void **state)
 {
 	(void)state;
@@ -371,6 +497,8 @@ static void the_published_schema_agrees(void **state)
 		{ FLOW("{\"id\":\"a\",\"type\":\"join\",\"colour\":1}", EDGE("s", "a")), false },
 		{ FLOW(VALUE("a", "1"), "{\"source\":\"s\"}"), false },
 		{ FLOW(VALUE("a", "1"), EDGE("s", "a")), true },
+		{ nested, true },
+		{ FLOW(LOOP("l", "null") "," T("t", "7"), EDGE("s", "l")), false },
 	};
 	static char text[65536];
 	struct wl_json_schema *schema = NULL;
@@ -400,6 +528,9 @@ int main(void)
 		cmocka_unit_test(bad_shapes_are_named),
 		cmocka_unit_test(bad_node_fields_are_named),
 		cmocka_unit_test(bad_graphs_are_named),
+		cmocka_unit_test(bad_loops_are_named),
+		cmocka_unit_test(bad_waits_and_subflows_are_named),
+		cmocka_unit_test(a_flow_is_split_into_what_is_walked),
 		cmocka_unit_test(bad_expressions_are_named),
 		cmocka_unit_test(expressions_are_read_only_where_they_belong),
 		cmocka_unit_test(faults_beyond_a_hundred_are_counted),

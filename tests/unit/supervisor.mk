@@ -3,3 +3,4 @@ SUPERVISOR_PARTS := $(filter-out $(OBJ)/supervisor/supervisor_main.o,$(SUPERVISO
 UNIT_LINK_supervisor_simulation_test := $(filter-out $(OBJ)/supervisor/core/%,$(SUPERVISOR_PARTS))
 UNIT_LINK_supervisor_nodes_test := $(filter-out $(OBJ)/supervisor/core/%,$(SUPERVISOR_PARTS))
 UNIT_LINK_supervisor_spool_test := $(filter-out $(OBJ)/supervisor/core/%,$(SUPERVISOR_PARTS))
+UNIT_LINK_supervisor_parts_test := $(filter-out $(OBJ)/supervisor/core/%,$(SUPERVISOR_PARTS))
