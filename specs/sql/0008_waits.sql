@@ -221,6 +221,11 @@ CREATE OR REPLACE VIEW control.live WITH (security_barrier) AS
 CREATE OR REPLACE FUNCTION control.end_waits(p_eid uuid) RETURNS void
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 BEGIN
+	-- most runs have neither: they pay for one look
+	IF NOT EXISTS (SELECT FROM control.wait WHERE eid = p_eid)
+	   AND NOT EXISTS (SELECT FROM control.subflow_pin WHERE eid = p_eid) THEN
+		RETURN;
+	END IF;
 	DELETE FROM control.parked WHERE eid = p_eid;
 	DELETE FROM control.subflow_pin WHERE eid = p_eid;
 	DELETE FROM control.wait WHERE eid = p_eid;
