@@ -302,6 +302,7 @@ BEGIN
 	IF v_last.doc_hash = v_flow.draft_hash THEN
 		RETURN (200, json_build_object('version', api.version_json(v_last)), NULL, NULL, NULL)::api.answer;
 	END IF;
+	PERFORM api.check_subflows(p_actor, d.doc) FROM flow_docs d WHERE d.hash = v_flow.draft_hash;
 	INSERT INTO flow_versions AS v (flow_id, version, doc_hash, name, note, created_by)
 	SELECT v_id, coalesce(max(o.version), 0) + 1, v_flow.draft_hash, v_flow.name,
 	       coalesce(p_request#>>'{body,note}', ''), (p_actor->>'user')::uuid FROM flow_versions o WHERE o.flow_id = v_id
@@ -447,9 +448,9 @@ END $$;
 CREATE FUNCTION api.check_shares(p_shares json) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
-	v_faults json;
+	v_faults jsonb;
 BEGIN
-	SELECT json_agg(json_build_object('path', format('shares[%s].user_id', s.n - 1), 'message', CASE
+	SELECT jsonb_agg(jsonb_build_object('path', format('shares[%s].user_id', s.n - 1), 'message', CASE
 		WHEN s.nth > 1 THEN 'this user stands in the list twice' ELSE 'the tenant has no such user' END) ORDER BY s.n)
 	INTO v_faults
 	FROM (SELECT n, (x->>'user_id')::uuid AS id, row_number() OVER (PARTITION BY (x->>'user_id')::uuid ORDER BY n) AS nth
@@ -457,8 +458,7 @@ BEGIN
 	WHERE s.nth > 1 OR s.id NOT IN (SELECT control.people_known(
 		(SELECT array_agg((y->>'user_id')::uuid) FROM json_array_elements(p_shares) y)));
 	IF v_faults IS NOT NULL THEN
-		RAISE EXCEPTION 'the flow cannot be shared like this' USING ERRCODE = 'WL422',
-			DETAIL = json_build_object('errors', v_faults);
+		PERFORM api.refuse_many('WL422', 'the flow cannot be shared like this', v_faults);
 	END IF;
 END $$;
 
@@ -494,18 +494,18 @@ LANGUAGE sql IMMUTABLE AS $$
 	WHERE n.node->'data'->>m.field ~ '^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$'
 $$;
 
--- Refuse a document whose subflows name flows that are not there.
-CREATE FUNCTION api.check_subflows(p_doc json) RETURNS void
+-- Refuse a document whose subflows name flows that are not there, or not his to run.
+CREATE FUNCTION api.check_subflows(p_actor json, p_doc json) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
-	v_faults json;
+	v_faults jsonb;
 BEGIN
-	SELECT json_agg(json_build_object('path', u->>'path', 'message', 'names no flow of this tenant')) INTO v_faults
+	SELECT jsonb_agg(jsonb_build_object('path', u->>'path', 'message', 'names no flow of this tenant')) INTO v_faults
 	FROM json_array_elements(api.document_uses(p_doc)) u
-	WHERE u->>'type' = 'flow' AND NOT EXISTS (SELECT FROM flows f WHERE f.id = (u->>'id')::uuid AND f.deleted_at IS NULL);
+	WHERE u->>'type' = 'flow' AND NOT EXISTS (SELECT FROM flows f WHERE f.id = (u->>'id')::uuid AND f.deleted_at IS NULL
+	      AND api.access_number(api.flow_access(p_actor, f.id)) > 1);
 	IF v_faults IS NOT NULL THEN
-		RAISE EXCEPTION 'what it names is not there' USING ERRCODE = 'WL422',
-			DETAIL = json_build_object('errors', v_faults);
+		PERFORM api.refuse_many('WL422', 'what it names is not there', v_faults);
 	END IF;
 END $$;
 
@@ -522,9 +522,6 @@ BEGIN
 	WHERE f.id = p_flow AND f.deleted_at IS NULL AND f.status <> 'archived';
 	SELECT json_agg(u) INTO v_uses FROM json_array_elements(api.document_uses(v_doc)) u WHERE u->>'type' <> 'flow';
 	PERFORM api.uses_set('flow', p_flow, p_published, v_uses);
-	IF p_published THEN
-		PERFORM api.check_subflows(v_doc);
-	END IF;
 END $$;
 
 -- ---- accept: who may run a private flow ------------------------------------------------------------------------------
@@ -841,8 +838,7 @@ BEGIN
 		                                 'config.reuse.rerun[%s]')::jsonb, '[]');
 	END IF;
 	IF v_faults <> '[]' THEN
-		RAISE EXCEPTION 'the flow cannot be run like this' USING ERRCODE = 'WL422',
-			DETAIL = json_build_object('errors', v_faults);
+		PERFORM api.refuse_many('WL422', 'the flow cannot be run like this', v_faults);
 	END IF;
 END $$;
 

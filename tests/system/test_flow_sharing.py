@@ -203,3 +203,19 @@ def test_people_of_another_tenant_cannot_be_shared_with(stack, office):
     assert fault_paths(answer) == ["shares[0].user_id"]
     for _, method, path, body in operations(office.flow, office.eid):
         assert status_of(stranger, method, path, body) == 404, (method, path)
+
+
+def test_a_private_flow_does_not_run_inside_another_one(office):
+    outer = office.editor.create(Flow().add("sub", "subflow", flow_id=office.flow, input={"secret_name": 1}).output(1))
+    assert fault_paths(office.editor.post(f"flows/{outer}/publish", json={})) == ["nodes[1].data.flow_id"]
+    assert office.editor.run(outer)["execution"]["status"] == "failed"
+    office.share({office.editor: "run"})
+    checked(office.editor.post(f"flows/{outer}/publish", json={}), 201)
+    assert office.editor.run(outer)["execution"]["status"] == "succeeded"
+
+
+def test_many_wrong_shares_are_told_as_far_as_there_is_room(office):
+    answer = office.owner.put(f"flows/{office.flow}/sharing", json={
+        "shares": [{"user_id": str(uuid.uuid4()), "access": "view"} for _ in range(500)]})
+    paths = fault_paths(answer)
+    assert paths == [f"shares[{n}].user_id" for n in range(len(paths))] and len(paths) > 10
