@@ -11,7 +11,7 @@
 #define WL_RUN_STATES(X)                                                                                               \
 	X(QUEUED, "queued", "accepted, waits for a supervisor",                                                        \
 	  WL_RUN_BIT(RUNNING) | WL_RUN_BIT(CANCELLED) | WL_RUN_BIT(TIMEOUT) | WL_RUN_BIT(FAILED))                      \
-	X(RUNNING, "running", "a supervisor holds it",                                                                 \
+	X(RUNNING, "running", "a supervisor holds it, or it is parked while its nodes wait",                           \
 	  WL_RUN_BIT(SUCCEEDED) | WL_RUN_BIT(FAILED) | WL_RUN_BIT(CANCELLED) | WL_RUN_BIT(TIMEOUT))                    \
 	X(SUCCEEDED, "succeeded", "every node that had to run has succeeded", 0)                                       \
 	X(FAILED, "failed", "a node failed and nothing handled it, or its supervisor was lost too often", 0)           \
