@@ -324,13 +324,15 @@ LANGUAGE sql SECURITY DEFINER SET search_path = control, pg_temp AS $$
 	WHERE u.id IN (SELECT x::uuid FROM json_array_elements_text(p_request->'users') x);
 $$;
 
--- The end of a login whose password was right: {"user","email", and p_tokens of session_open}.
+-- The end of a login whose password was right: {"user","hash" (that it was checked against), and p_tokens of
+-- session_open}. The account is held: whoever changes its password or shuts it out waits, or is seen here.
 CREATE FUNCTION api_public.auth_login(p_actor json, p_request json) RETURNS api.answer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
 DECLARE
 	v_user control.app_user;
 BEGIN
-	SELECT * INTO v_user FROM control.app_user WHERE id = (p_request->>'user')::uuid;
+	SELECT * INTO v_user FROM control.app_user
+	WHERE id = (p_request->>'user')::uuid AND password_hash = p_request->>'hash' FOR NO KEY UPDATE;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'the e-mail address or the password is wrong' USING ERRCODE = 'WL401';
 	END IF;

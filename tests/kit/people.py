@@ -1,10 +1,14 @@
 """People, keys and operators as tests need them."""
 
+import json
 import os
 import subprocess
 
+import pymongo
+
 from kit.client import PASSWORD, checked
 from kit.stack import ROOT
+from kit.waiting import wait_until
 
 OPERATOR_PASSWORD = "an operator's password"
 
@@ -55,16 +59,10 @@ def operator(stack):
 
 
 def audited(stack, tenant, action):
-    """The entries of a tenant's audit log with that action, wherever they are by now."""
-    import json
-
-    import pymongo
-    waiting = [{"action": action, "resource_id": row[0], "metadata": row[1], "user_id": row[2].get("user")} for row in
-               stack.sql("SELECT resource_id, metadata, actor FROM control.audit_outbox WHERE tenant = %s AND action = %s",
-                         tenant, action)]
+    """The entries of a tenant's audit log with that action, once all of them have been shipped."""
+    wait_until(lambda: not stack.sql("SELECT 1 FROM control.audit_outbox WHERE tenant = %s", tenant),
+               "the audit log to be shipped", 30)
     with pymongo.MongoClient(stack.urls["mongodb"], serverSelectionTimeoutMS=5000) as client:
-        shipped = []
-        for document in client.get_default_database("windlass")["audit_log"].find({"t": tenant}):
-            text = next((value for value in document.values() if isinstance(value, str) and value.startswith("{")), "{}")
-            shipped.append(json.loads(text))
-    return waiting + [entry for entry in shipped if entry.get("action") == action]
+        documents = list(client.get_default_database("windlass")["audit_log"].find({"t": tenant}))
+    texts = [value for document in documents for value in document.values() if isinstance(value, str) and value[:1] == "{"]
+    return [entry for entry in map(json.loads, texts) if entry["action"] == action]

@@ -197,9 +197,57 @@ static void refresh_tokens_carry_their_family(void **state)
 	assert_false(wl_refresh_token_read(token, family, read));
 }
 
+static void operators_are_of_no_tenant_and_others_of_one(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *role;
+		int tenant, expected;
+	} rows[] = { { WL_TOKEN_OPERATOR, 0, 0 },
+		     { WL_TOKEN_OPERATOR, 1, -EACCES },
+		     { "admin", 0, -EACCES },
+		     { "admin", 1, 0 } };
+	struct wl_token_key *key = key_of(KEY);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct wl_token_claims claims = {
+			.tenant = rows[i].tenant, .user = USER, .family = FAMILY, .expires_s = 100
+		};
+		struct wl_token_claims got;
+		struct wl_error err;
+		char *token = NULL;
+		(void)snprintf(claims.role, sizeof(claims.role), "%s", rows[i].role);
+		assert_int_equal(wl_token_make(key, &claims, &token, &err), 0);
+		assert_int_equal(wl_token_read(key, token, 1, &got, &err), rows[i].expected);
+		free(token);
+	}
+	wl_token_key_close(key);
+}
+
+static void keys_and_links_are_drawn_and_told_apart(void **state)
+{
+	(void)state;
+	char key[WL_API_KEY], other[WL_API_KEY], token[WL_LINK_TOKEN];
+	wl_api_key_make(key);
+	wl_api_key_make(other);
+	wl_link_token_make(token);
+	assert_string_not_equal(key, other);
+	assert_int_equal(strlen(key), WL_API_KEY - 1);
+	assert_int_equal(strlen(token), WL_LINK_TOKEN - 1);
+	assert_true(wl_api_key_looks_like(key));
+	assert_false(wl_api_key_looks_like(token));
+	assert_false(wl_api_key_looks_like(""));
+	assert_false(wl_api_key_looks_like(WL_API_KEY_PREFIX));
+	key[10] = '=';
+	assert_false(wl_api_key_looks_like(key));
+	other[WL_API_KEY - 2] = '\0';
+	assert_false(wl_api_key_looks_like(other));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(operators_are_of_no_tenant_and_others_of_one),
+		cmocka_unit_test(keys_and_links_are_drawn_and_told_apart),
 		cmocka_unit_test(sha256_is_that_of_fips_180),
 		cmocka_unit_test(passwords_are_known_again_and_others_not),
 		cmocka_unit_test(short_or_broken_keys_are_refused),

@@ -193,6 +193,7 @@ static void password_verified(struct web_password_task *task)
 	if (account && web_session_begin(request, account->id, NULL)) {
 		struct wl_json *extra = wl_json_object();
 		int rc = wl_json_set(extra, "body", wl_json_new_null());
+		rc = rc ? rc : wl_json_set_string(extra, "hash", account->hash);
 		if ((rc ? rc : web_session_put(request, extra)) == 0) {
 			web_api_call(request, extra, web_login_answer);
 		} else {

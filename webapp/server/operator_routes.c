@@ -49,7 +49,9 @@ static void operator_verified(struct web_password_task *task)
 {
 	char network[WEB_NETWORK_TEXT];
 	const struct web_candidate *operator_ = &task->candidates[0];
+	web_login_network(task->request, network);
 	if (!operator_->opened || strcmp(operator_->state, "active") != 0) {
+		wl_log(WL_LOG_WARNING, "somebody at %s tried to log in as an operator", network);
 		web_login_failed(task, false);
 		web_password_task_free(task);
 		return;
@@ -60,7 +62,6 @@ static void operator_verified(struct web_password_task *task)
 		web_password_task_free(task);
 		return;
 	}
-	web_login_network(task->request, network);
 	pg_job_step(job, SQL_OPERATOR_LOGGED_IN);
 	pg_job_value(job, operator_->id);
 	pg_job_value(job, wl_json_get_string(task->request->json, "email", ""));
