@@ -12,7 +12,7 @@ from kit.effects import EffectServer  # noqa: E402
 from kit.stack import Stack  # noqa: E402
 
 
-LONGEST_TEST_S = 180
+LONGEST_TEST_S = 240
 
 
 @pytest.fixture(autouse=True)
