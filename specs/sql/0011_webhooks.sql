@@ -839,6 +839,43 @@ BEGIN
 		'old_secret', CASE WHEN v_hook.old_secret_until > now() THEN v_hook.old_secret END);
 END $$;
 
+-- What is due of one tenant, as many as may be sent: p_most of it at once, p_host_most to one host, and to hooks whose
+-- last try failed only when p_retry. Of a long line its head alone is looked at.
+CREATE FUNCTION control.out_due(p_tenant int, p_now timestamptz, p_room int, p_most int, p_host_most int, p_retry boolean)
+RETURNS TABLE (delivery control.out_delivery, failing boolean)
+LANGUAGE sql SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+	SELECT due.d, h.failures > 0
+	FROM (SELECT d FROM control.out_delivery d
+	      WHERE d.tenant = p_tenant AND d.state = 'pending' AND d.next_try_at <= p_now
+	      ORDER BY d.tenant, d.next_try_at LIMIT 50 FOR UPDATE SKIP LOCKED) due
+	JOIN control.outgoing_webhook h ON h.id = (due.d).hook
+	WHERE (p_retry OR h.failures = 0) AND (SELECT count(*) FROM control.out_delivery o
+		JOIN control.outgoing_webhook oh ON oh.id = o.hook
+		WHERE o.sending AND o.next_try_at > p_now AND oh.host = h.host) < p_host_most
+	ORDER BY (due.d).next_try_at
+	LIMIT least(p_room, greatest(0, p_most - (SELECT count(*) FROM control.out_delivery o
+		WHERE o.tenant = p_tenant AND o.sending AND o.next_try_at > p_now)))
+$$;
+
+-- The next tenant behind p_after (up to p_last) that something is due of; NULL: none. One look into an index for each
+-- tenant that has anything pending.
+CREATE FUNCTION control.out_next_tenant(p_after int, p_last int, p_now timestamptz) RETURNS int
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+DECLARE
+	v_tenant int := p_after;
+	v_due    timestamptz;
+BEGIN
+	LOOP
+		SELECT d.tenant, d.next_try_at INTO v_tenant, v_due FROM control.out_delivery d
+		WHERE d.state = 'pending' AND d.tenant > v_tenant AND d.tenant <= p_last ORDER BY d.tenant, d.next_try_at LIMIT 1;
+		IF NOT FOUND THEN
+			RETURN NULL;
+		ELSIF v_due <= p_now THEN
+			RETURN v_tenant;
+		END IF;
+	END LOOP;
+END $$;
+
 -- Claim what is due, a few of each tenant in turn: {"room", "retry_room" (of those, to hooks whose last try failed),
 -- "tenant_most", "host_most" (sent to at once), "lease_ms", "after" (the tenant that was served last)}. Gives
 -- {"deliveries": [...], "after"}.
@@ -848,45 +885,36 @@ DECLARE
 	v_room    int := (p_request->>'room')::int;
 	v_retry   int := (p_request->>'retry_room')::int;
 	v_after   int := (p_request->>'after')::int;
-	v_begin   int := (p_request->>'after')::int;
-	v_wrapped boolean := false;
+	v_last    int := 2147483647; -- then once more from the first tenant up to where it began
 	v_now     timestamptz := clock_timestamp();
 	v_until   timestamptz := v_now + (p_request->>'lease_ms')::int * interval '1 ms';
+	v_looks   int := 100; -- a claim is short, also when nothing of what is due may be sent
 	v_tenant  int;
 	v_row     record;
 	v_one     json;
 	v_list    json[] := '{}';
 BEGIN
 	IF NOT EXISTS (SELECT FROM control.out_delivery WHERE state = 'pending' AND next_try_at <= v_now) THEN
-		RETURN json_build_object('deliveries', '[]'::json, 'after', v_after);
+		v_room := 0;
 	END IF;
-	WHILE v_room > 0 LOOP
-		SELECT d.tenant INTO v_tenant FROM control.out_delivery d
-		WHERE d.state = 'pending' AND d.next_try_at <= v_now AND d.tenant > v_after AND (NOT v_wrapped OR d.tenant <= v_begin)
-		ORDER BY d.tenant LIMIT 1;
-		IF NOT FOUND THEN
-			EXIT WHEN v_wrapped;
-			v_wrapped := true;
+	WHILE v_room > 0 AND v_looks > 0 LOOP
+		v_tenant := control.out_next_tenant(v_after, v_last, v_now);
+		IF v_tenant IS NULL THEN
+			EXIT WHEN v_last < 2147483647;
+			v_last := (p_request->>'after')::int;
 			v_after := 0;
 			CONTINUE;
 		END IF;
 		v_after := v_tenant;
-		FOR v_row IN SELECT due.d, h.failures FROM (SELECT d FROM control.out_delivery d
-				WHERE d.tenant = v_tenant AND d.state = 'pending' AND d.next_try_at <= v_now
-				ORDER BY d.next_try_at LIMIT 100 FOR UPDATE SKIP LOCKED) due
-			JOIN control.outgoing_webhook h ON h.id = (due.d).hook
-			WHERE (h.failures = 0 OR v_retry > 0) AND (SELECT count(*) FROM control.out_delivery o
-				JOIN control.outgoing_webhook oh ON oh.id = o.hook
-				WHERE o.sending AND o.next_try_at > v_now AND oh.host = h.host) < (p_request->>'host_most')::int
-			ORDER BY (due.d).next_try_at
-			LIMIT least(v_room, greatest(0, (p_request->>'tenant_most')::int - (SELECT count(*) FROM control.out_delivery o
-				WHERE o.tenant = v_tenant AND o.sending AND o.next_try_at > v_now))) LOOP
-			CONTINUE WHEN v_row.failures > 0 AND v_retry <= 0;
-			v_one := control.out_claim_one(v_row.d, v_until);
+		v_looks := v_looks - 1;
+		FOR v_row IN SELECT * FROM control.out_due(v_tenant, v_now, v_room, (p_request->>'tenant_most')::int,
+		                                           (p_request->>'host_most')::int, v_retry > 0) LOOP
+			CONTINUE WHEN v_row.failing AND v_retry <= 0;
+			v_one := control.out_claim_one(v_row.delivery, v_until);
 			CONTINUE WHEN v_one IS NULL;
 			v_list := v_list || v_one;
 			v_room := v_room - 1;
-			v_retry := v_retry - (v_row.failures > 0)::int;
+			v_retry := v_retry - v_row.failing::int;
 		END LOOP;
 	END LOOP;
 	RETURN json_build_object('deliveries', to_json(v_list), 'after', v_after);
