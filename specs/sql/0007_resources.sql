@@ -306,9 +306,29 @@ BEGIN
 	END IF;
 END $$;
 
+-- Scheme, host and port that a body's requests go to.
+CREATE FUNCTION api.resource_origin(p_kind text, p_body json) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+	SELECT CASE p_kind
+		WHEN 'tool' THEN (p_body #>> '{execution_config,kind}') || ' ' ||
+			coalesce(lower(substring(p_body #>> '{execution_config,url}' FROM '^[^:]*://[^/?#]*')), '')
+		WHEN 'llm_provider' THEN (p_body->>'provider_type') || ' ' ||
+			coalesce(lower(substring(p_body #>> '{config,base_url}' FROM '^[^:]*://[^/?#]*')), '')
+	END
+$$;
+
+-- Stored credentials go with the address they were given for: who could send them elsewhere could read them.
+CREATE FUNCTION api.moved_faults(p_kind text, p_stored boolean, p_before json, p_after json) RETURNS jsonb
+LANGUAGE sql IMMUTABLE AS $$
+	SELECT CASE WHEN p_stored AND api.resource_origin(p_kind, p_before) <> api.resource_origin(p_kind, p_after)
+	THEN api.fault(CASE p_kind WHEN 'tool' THEN 'credentials' ELSE 'api_credentials' END,
+	               'must be given again, or null: they would go to another server than they were given for')
+	ELSE '[]' END
+$$;
+
 -- All that can be wrong with a resource beyond the API's schema; refuses.
-CREATE FUNCTION api.resource_check(p_actor json, p_kind text, p_id uuid, p_before json, p_body json, p_given json)
-RETURNS void
+CREATE FUNCTION api.resource_check(p_actor json, p_kind text, p_id uuid, p_before json, p_body json, p_given json,
+                                   p_stored boolean) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
 	v_faults jsonb := api.reference_faults(api.resource_references(p_kind, p_body));
@@ -318,7 +338,7 @@ BEGIN
 		WHEN 'crew' THEN api.crew_faults(p_body)
 		WHEN 'tool' THEN api.tool_faults(p_body, p_given)
 		WHEN 'llm_provider' THEN api.llm_provider_faults(p_id, p_body, p_given)
-		ELSE '[]' END;
+		ELSE '[]' END || api.moved_faults(p_kind, p_stored, p_before, p_body);
 	IF v_faults <> '[]' THEN
 		PERFORM api.refuse_many('WL422', format('the %s has faults', (api.resource_kind(p_kind)).label), v_faults);
 	END IF;
@@ -519,7 +539,7 @@ DECLARE
 	v_body json := api.resource_body(p_kind, (api.resource_kind(p_kind)).defaults, p_one);
 BEGIN
 	PERFORM api.resource_name_free(p_kind, v_id, p_one->>'name');
-	PERFORM api.resource_check(p_actor, p_kind, v_id, NULL, v_body, p_from->'credentials_have');
+	PERFORM api.resource_check(p_actor, p_kind, v_id, NULL, v_body, p_from->'credentials_have', false);
 	INSERT INTO resources (id, kind, name, description, state, body, credentials, created_by)
 	VALUES (v_id, p_kind, p_one->>'name', coalesce(p_one->>'description', ''), coalesce(p_one->>'state', 'active'), v_body,
 	        p_from->>'credentials', (p_actor->>'user')::uuid);
@@ -562,7 +582,7 @@ BEGIN
 		PERFORM api.resource_name_free(p_kind, v_id, v_new->>'name');
 	END IF;
 	v_body := api.resource_body(p_kind, v_old.body, v_new);
-	PERFORM api.resource_check(p_actor, p_kind, v_id, v_old.body, v_body, v_have);
+	PERFORM api.resource_check(p_actor, p_kind, v_id, v_old.body, v_body, v_have, v_keep AND v_old.credentials IS NOT NULL);
 	UPDATE resources r SET name = coalesce(v_new->>'name', r.name), description = coalesce(v_new->>'description', r.description),
 		state = coalesce(v_new->>'state', r.state), body = v_body,
 		credentials = CASE WHEN v_keep THEN r.credentials ELSE p_request->>'credentials' END,

@@ -165,7 +165,7 @@ def test_settings_are_judged_together(api):
     assert paths("openai", api_credentials={}) == ["api_credentials.api_key"]
     assert paths("openai", api_credentials={"api_key": "a\nb"}) == ["api_credentials.api_key"]
     assert paths("openai", config={"models": ["a"], "default_model": "b"}) == ["config.default_model"]
-    made = make(api, "openai", KEY)
+    made = make(api, "openai")
     assert fault_paths(api.put(f"llm-providers/{made}", json={"provider_type": "vllm"})) == ["config.base_url"]
 
 
@@ -184,6 +184,17 @@ def test_keys_are_kept_replaced_and_taken_away(stack, api, models):
     changed = checked(api.put(where, json={"api_credentials": None}), 200).json()["llm_provider"]
     assert not changed["has_credentials"] and sealed() is None
     assert checked(api.get(f"{where}/versions/1"), 200).json()["llm_provider"]["has_credentials"]
+
+
+def test_a_key_is_sent_to_no_other_server_than_it_was_given_for(api, models):
+    provider = make(api, "openai", KEY, base_url="http://127.0.0.1:1/v1")
+    where = f"llm-providers/{provider}"
+    for body in ({"config": {"base_url": models.url}}, {"config": {}}, {"provider_type": "anthropic"}):
+        assert fault_paths(api.put(where, json=body)) == ["api_credentials"]
+    checked(api.put(where, json={"config": {"base_url": "http://127.0.0.1:1/v2", "timeout_s": 3}}), 200)     # the same server
+    checked(api.put(where, json={"config": {"base_url": models.url}, "api_credentials": {"api_key": "another"}}), 200)
+    assert validate(api, provider)["valid"] and models.seen[-1].headers["authorization"] == "Bearer another"
+    checked(api.put(where, json={"config": {"base_url": "http://127.0.0.1:1"}, "api_credentials": None}), 200)
 
 
 def test_a_sealed_key_that_was_moved_does_not_open(stack, api, models):

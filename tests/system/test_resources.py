@@ -202,6 +202,31 @@ def test_what_is_used_stays_and_its_users_are_named(api):
     checked(api.delete(f"llm-providers/{p}"), 204)
 
 
+def tool_flow(tool_id):
+    return {"nodes": [{"id": "start", "type": "start"}, {"id": "t", "type": "tool", "data": {"tool_id": tool_id}}],
+            "edges": [{"id": "e", "source": "start", "target": "t"}]}
+
+
+def test_a_published_flow_holds_what_it_uses_and_a_draft_does_not(stack, api):
+    used, drafted = tool(api, "used"), tool(api, "drafted")
+    flow = checked(api.post("flows", json={"name": "the flow", **tool_flow(used)}), 201).json()["flow"]["id"]
+    checked(api.post(f"flows/{flow}/publish", json={}), 201)
+    checked(api.put(f"flows/{flow}", json=tool_flow(drafted)), 200)
+    assert checked(api.get(f"tools/{used}/uses"), 200).json()["uses"] == [
+        {"type": "flow", "id": flow, "name": "the flow", "published": True}]
+    assert [use["published"] for use in checked(api.get(f"tools/{drafted}/uses"), 200).json()["uses"]] == [False]
+    assert "the flow" in problem(api.delete(f"tools/{used}"), 409)["errors"][0]["message"]
+    checked(api.delete(f"tools/{drafted}"), 204)
+    # a private flow has no name for whom it is hidden from
+    checked(api.put(f"flows/{flow}/sharing", json={"visibility": "private"}), 200)
+    editor = stack.user(api, "editor")
+    assert [use["name"] for use in checked(editor.get(f"tools/{used}/uses"), 200).json()["uses"]] == ["a private flow"]
+    assert "the flow" not in problem(editor.delete(f"tools/{used}"), 409)["errors"][0]["message"]
+    checked(api.delete(f"flows/{flow}"), 204)
+    assert checked(api.get(f"tools/{used}"), 200).json()["tool"]["uses"] == 0
+    checked(api.delete(f"tools/{used}"), 204)
+
+
 def test_a_user_that_names_something_else_lets_go(api):
     first, second = tool(api, "first"), tool(api, "second")
     a = agent(api, config={"tools": [first]})

@@ -196,6 +196,17 @@ def test_credentials_are_kept_replaced_and_taken_away_and_reach_the_server_alone
     assert not checked(api.put(f"tools/{tool}", json={"credentials": None}), 200).json()["tool"]["has_credentials"]
 
 
+def test_credentials_go_to_no_other_server_than_they_were_given_for(api, server):
+    config = {"kind": "http", "url": "http://127.0.0.1:1/x", "auth": {"type": "bearer"}}
+    where = f"tools/{make(api, config, credentials={'token': TOKEN})}"
+    for other in ({**config, "url": server.url}, {**config, "url": "https://127.0.0.1:1/x"}, CODE):
+        assert fault_paths(api.put(where, json={"execution_config": other})) == ["credentials"]
+    checked(api.put(where, json={"execution_config": {**config, "url": "http://127.0.0.1:1/y?z=1"}}), 200)
+    checked(api.put(where, json={"execution_config": {**config, "url": server.url}, "credentials": {"token": "new"}}), 200)
+    checked(api.put(where, json={"execution_config": CODE, "credentials": None}), 200)
+    assert not server.seen
+
+
 # ---- checking ------------------------------------------------------------------------------------
 
 def verdicts(api, tool):
