@@ -74,17 +74,22 @@ BEGIN
 END $$;
 
 -- The same for an execution, by its flow, which may be deleted. One of no flow (the trial of a tool) is everybody's
--- by role.
-CREATE FUNCTION api.need_execution(p_actor json, p_eid uuid, p_access text) RETURNS void
+-- by role: edit.
+CREATE FUNCTION api.execution_access(p_actor json, p_eid uuid) RETURNS text
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	v_flow  uuid;
 	v_known boolean;
 BEGIN
-	SELECT e.flow_id, EXISTS (SELECT FROM flows f WHERE f.id = e.flow_id) INTO v_flow, v_known
-	FROM executions e WHERE e.id = p_eid;
-	PERFORM api.check_access(CASE WHEN v_flow IS NULL THEN 'none' WHEN v_known THEN api.flow_access(p_actor, v_flow)
-	                              ELSE 'edit' END, p_access, 'execution');
+	SELECT e.flow_id, f.id IS NOT NULL INTO v_flow, v_known
+	FROM executions e LEFT JOIN flows f ON f.id = e.flow_id WHERE e.id = p_eid;
+	RETURN CASE WHEN v_flow IS NULL THEN 'none' WHEN v_known THEN api.flow_access(p_actor, v_flow) ELSE 'edit' END;
+END $$;
+
+CREATE FUNCTION api.need_execution(p_actor json, p_eid uuid, p_access text) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	PERFORM api.check_access(api.execution_access(p_actor, p_eid), p_access, 'execution');
 END $$;
 
 -- ---- small helpers ------------------------------------------------------------------------------------------------

@@ -438,27 +438,38 @@ GRANT EXECUTE ON FUNCTION control.approval_json(control.approval),
 	control.approvals_page(text, uuid, timestamptz, uuid, int), control.approval_get(uuid),
 	control.approval_decide(json, uuid, text, text) TO windlass_tenant;
 
+-- Those of runs that p_actor may see: pages are read until there are enough of them.
 CREATE FUNCTION api.approvals_list(p_actor json, p_request json) RETURNS api.answer
 LANGUAGE plpgsql AS $$
 DECLARE
 	v_params json := p_request->'params';
 	v_limit  int := coalesce((v_params->>'limit')::int, 20);
+	v_rows   control.approval[] := '{}';
+	v_row    control.approval;
+	v_read   int;
 	v_at     timestamptz;
 	v_id     uuid;
-	v_list   json;
-	v_next   text;
 BEGIN
 	SELECT c.at, c.id INTO v_at, v_id FROM api.execution_cursor(v_params->>'cursor') c;
-	WITH page AS MATERIALIZED (
-		SELECT a AS approval, row_number() OVER (ORDER BY a.created_at DESC, a.id DESC) AS place
-		FROM control.approvals_page(v_params->>'status', (v_params->>'execution_id')::uuid, v_at, v_id, v_limit + 1) a)
-	SELECT coalesce(json_agg(control.approval_json(approval) ORDER BY place) FILTER (WHERE place <= v_limit), '[]'),
-	       CASE WHEN count(*) > v_limit THEN
-	            max((extract(epoch FROM (approval).created_at) * 1000000)::bigint || '_' || (approval).id)
-	            FILTER (WHERE place = v_limit) END
-	INTO v_list, v_next FROM page;
-	RETURN (200, json_build_object('approvals', v_list, 'page_info',
-	        json_build_object('limit', v_limit, 'next_cursor', v_next)), NULL, NULL, NULL)::api.answer;
+	LOOP
+		v_read := 0;
+		FOR v_row IN SELECT * FROM control.approvals_page(v_params->>'status', (v_params->>'execution_id')::uuid, v_at,
+		                                                  v_id, v_limit + 1) LOOP
+			v_read := v_read + 1;
+			v_at := v_row.created_at;
+			v_id := v_row.id;
+			IF p_actor->>'role' = 'admin' OR api.execution_access(p_actor, v_row.eid) <> 'none' THEN
+				v_rows := v_rows || v_row;
+			END IF;
+			EXIT WHEN cardinality(v_rows) > v_limit;
+		END LOOP;
+		EXIT WHEN v_read <= v_limit OR cardinality(v_rows) > v_limit;
+	END LOOP;
+	RETURN (200, json_build_object('approvals', (SELECT coalesce(json_agg(control.approval_json(v_rows[n]) ORDER BY n), '[]')
+	                               FROM generate_subscripts(v_rows[1:v_limit], 1) n),
+	        'page_info', json_build_object('limit', v_limit, 'next_cursor', CASE WHEN cardinality(v_rows) > v_limit THEN
+	        (extract(epoch FROM (v_rows[v_limit]).created_at) * 1000000)::bigint || '_' || (v_rows[v_limit]).id END)),
+	        NULL, NULL, NULL)::api.answer;
 END $$;
 
 CREATE FUNCTION api.approvals_get(p_actor json, p_request json) RETURNS api.answer
@@ -469,6 +480,7 @@ BEGIN
 	IF v_row.id IS NULL THEN
 		PERFORM api.missing('approval');
 	END IF;
+	PERFORM api.check_access(api.execution_access(p_actor, v_row.eid), 'view', 'approval');
 	RETURN (200, json_build_object('approval', control.approval_json(v_row)), NULL, NULL, NULL)::api.answer;
 END $$;
 
@@ -477,6 +489,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
 	v record;
 BEGIN
+	PERFORM api.approvals_get(p_actor, p_request); -- who may not see it cannot decide it
 	SELECT d.approval, d.effects INTO v FROM control.approval_decide(p_actor, (p_request->'params'->>'id')::uuid,
 		CASE p_request->'body'->>'decision' WHEN 'approve' THEN 'approved' ELSE 'rejected' END,
 		p_request->'body'->>'comment') d;

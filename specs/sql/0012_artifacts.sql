@@ -255,6 +255,7 @@ BEGIN
 		  AND (v_params->>'node_id' IS NULL OR a.node_id = v_params->>'node_id')
 		  AND (v_cursor IS NULL OR (a.created_at, a.id) <
 		       (timestamptz 'epoch' + v_cursor[1]::bigint * interval '1 microsecond', v_cursor[2]::uuid))
+		  AND (p_actor->>'role' = 'admin' OR api.execution_access(p_actor, a.execution_id) <> 'none')
 		ORDER BY a.created_at DESC, a.id DESC LIMIT v_limit + 1
 	LOOP
 		IF cardinality(v_rows) = v_limit THEN
@@ -276,9 +277,7 @@ DECLARE
 	v_row record;
 BEGIN
 	SELECT * INTO v_row FROM artifacts WHERE id = (p_request->'params'->>'id')::uuid;
-	IF NOT FOUND THEN
-		PERFORM api.missing('artifact');
-	END IF;
+	PERFORM api.check_access(api.execution_access(p_actor, v_row.execution_id), 'view', 'artifact');
 	RETURN ROW(200, json_build_object('artifact', api.artifact_json(v_row)), NULL, NULL, NULL)::api.answer;
 END $$;
 
@@ -289,9 +288,7 @@ DECLARE
 	v_row record;
 BEGIN
 	SELECT * INTO v_row FROM artifacts WHERE id = (p_request->'params'->>'id')::uuid;
-	IF NOT FOUND THEN
-		PERFORM api.missing('artifact');
-	END IF;
+	PERFORM api.check_access(api.execution_access(p_actor, v_row.execution_id), 'view', 'artifact');
 	RETURN ROW(200, json_build_object('key', v_row.object_key, 'name', v_row.name, 'size', v_row.size),
 	        encode(v_row.sha256, 'hex'), NULL, NULL)::api.answer;
 END $$;
@@ -303,7 +300,8 @@ DECLARE
 	v_row record;
 BEGIN
 	SELECT * INTO v_row FROM artifacts WHERE id = v_id;
-	IF NOT FOUND OR NOT control.artifact_delete(v_id) THEN
+	PERFORM api.check_access(api.execution_access(p_actor, v_row.execution_id), 'edit', 'artifact');
+	IF NOT control.artifact_delete(v_id) THEN
 		PERFORM api.missing('artifact');
 	END IF;
 	PERFORM control.audit(p_actor, 'artifact.delete', 'artifact', v_id::text,

@@ -6,6 +6,7 @@ import pytest
 
 from kit.client import checked, fault_paths, problem
 from kit.flows import Flow, noop
+from kit.waiting import wait_until
 
 WAITS = "import time\ntime.sleep(60)"
 
@@ -219,3 +220,26 @@ def test_many_wrong_shares_are_told_as_far_as_there_is_room(office):
         "shares": [{"user_id": str(uuid.uuid4()), "access": "view"} for _ in range(500)]})
     paths = fault_paths(answer)
     assert paths == [f"shares[{n}].user_id" for n in range(len(paths))] and len(paths) > 10
+
+
+def test_what_a_private_run_made_and_asks_is_as_private(office):
+    out = "import pathlib\npathlib.Path('/work/out/report.txt').write_text('kept')\nprint('{}')"
+    flow = office.owner.create(Flow().code("make", out).add("ask", "approval", message="now?", roles=["editor"]).output(1, after=("ask", "approved")))
+    checked(office.owner.put(f"flows/{flow}/sharing", json={
+        "visibility": "private", "shares": [{"user_id": office.executor.user_id, "access": "run"}]}), 200)
+    eid = office.owner.start(flow)
+    of = lambda api, kind, **query: checked(api.get(kind, params={"execution_id": eid, **query}), 200).json()[kind]  # noqa: E731
+    approval = wait_until(lambda: of(office.owner, "approvals"), "the approval")[0]["id"]
+    artifact = wait_until(lambda: of(office.owner, "artifacts"), "the artifact")[0]["id"]
+    for api in (office.editor, office.viewer):
+        assert of(api, "approvals") == of(api, "artifacts") == []
+        assert approval not in {a["id"] for a in api.get("approvals", params={"limit": 1}).json()["approvals"]}
+        for path in (f"approvals/{approval}", f"artifacts/{artifact}", f"artifacts/{artifact}/content"):
+            problem(api.get(path), 404)
+    problem(office.editor.post(f"approvals/{approval}/decide", json={"decision": "approve"}), 404)
+    problem(office.editor.delete(f"artifacts/{artifact}"), 404)
+    for api in (office.executor, office.admin):
+        assert [a["id"] for a in of(api, "approvals")] == [approval] and len(of(api, "artifacts")) == 1
+        checked(api.get(f"artifacts/{artifact}"), 200)
+    checked(office.owner.post(f"approvals/{approval}/decide", json={"decision": "approve"}), 200)
+    assert office.owner.wait(eid)["execution"]["status"] == "succeeded"
