@@ -130,8 +130,8 @@ static int file_text(const char *path, struct wl_json **ret_value, struct wl_err
 	wl_buffer_init(&text, BODY_FILE_MAX);
 	if (cli_file_read(path, &text, err) < 0)
 		return -err->code;
-	if (!text.length || !wl_buffer_append_char(&text, '\0'))
-		return wl_fail(err, text.failed ? text.failed : EINVAL, "%.200s is empty", path);
+	if (!text.length || strlen(text.data) != text.length)
+		return wl_fail(err, EINVAL, "%.200s is %s", path, text.length ? "no text" : "empty");
 	*ret_value = wl_json_new_string(text.data);
 	return 0;
 }
