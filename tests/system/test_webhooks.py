@@ -14,7 +14,7 @@ import pytest
 from kit.client import checked, fault_paths, problem
 from kit.flows import Flow, ex, noop
 from kit.hooks import HEADER, Hook, mac, published, signature
-from kit.stack import ROOT
+from kit.stack import ROOT, Stack
 from kit.waiting import wait_until
 
 BODY = b'{"order": 7}'
@@ -455,6 +455,19 @@ def test_what_it_does_is_audited(stack, hook):
         return {"webhook.create", "webhook.update", "webhook.rotate", "webhook.delete"} <= {
             entry["action"] for entry in entries if entry["resource_id"] == hook.id}
     wait_until(actions, "its entries in the audit log")
+
+
+def test_calls_a_minute_are_bounded():
+    """By signed calls alone: who cannot sign takes nothing from who can."""
+    with Stack("hook-rate", env={"WINDLASS_HOOK_CALLS_PER_MINUTE": "5", "WINDLASS_WEB_WORKERS": "1"}) as slow:
+        hook = Hook(admin := slow.tenant(), published(admin, noop()))
+        for number in range(20):
+            problem(hook.send(b"%d" % number, secret="whsec_wrong"), 401)
+        statuses = [hook.send(b"%d" % number) for number in range(12)]
+        assert [answer.status_code for answer in statuses] == [202] * 5 + [429] * 7
+        assert 1 <= int(statuses[-1].headers["Retry-After"]) <= 60
+        other = Hook(admin, hook.made["flow_id"])
+        other.start(BODY)
 
 
 # ---- the guide --------------------------------------------------------------------------------------------------
