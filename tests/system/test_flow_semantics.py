@@ -1,11 +1,9 @@
 """Loops, subflows, waits, approvals, pinned outputs and partial runs, on the real stack."""
 
 import datetime
-import json
 
 import pytest
 
-from kit.cli import ROOT, Cli
 from kit.client import checked, fault_paths, problem
 from kit.flows import Flow, ex, noop, of
 from kit.waiting import wait_until
@@ -481,31 +479,3 @@ def test_one_node_runs_alone(admin):
 def test_one_node_runs_alone_on_pinned_outputs(admin):
     flow = Flow().code("a", "raise SystemExit(1)", pinned=[1, 2]).transform("b", ex(of("a") + " | add")).output(1)
     assert ok(admin.wait(admin.start(flow, only_node="b", version="draft"))) == 3
-
-
-# ---- the examples ------------------------------------------------------------------------------
-@pytest.fixture
-def cli(stack, admin, tmp_path):
-    return Cli(tmp_path, stack.urls["web"], WINDLASS_TOKEN=admin.access)
-
-
-def test_page_watch(cli, effects, admin):
-    good, bad, flaky = (effects.url + path for path in ("/text", "/status/500", f"/flaky/watch-{admin.slug}/1"))
-    done = cli("run", ROOT / "docs/flows/page-watch/flow.yaml", "-i", "urls=" + json.dumps([good, bad, flaky]), "-i", "pause_s=0.1",
-               "--follow", timeout=60)
-    outputs = json.loads(done.stdout)
-    assert outputs["well"] == [good, flaky]
-    assert [one["url"] for one in outputs["bad"]] == [bad] and "500" in outputs["bad"][0]["why"]
-
-
-@pytest.mark.parametrize("decision, paid, reason", [("approve", True, "approved: fine"), ("reject", False, "rejected: fine")])
-def test_expense_approval(cli, stack, admin, decision, paid, reason):
-    flow = ROOT / "docs/flows/expense-approval/flow.yaml"
-    lines = ROOT / "docs/flows/expense-approval/report.json"
-    small = cli("run", flow, "-i", "who=Ada", "-i", 'lines=[{"what": "tea", "sum": 3}]', "--follow", timeout=60)
-    assert json.loads(small.stdout) == {"paid": True, "reason": "within the limit", "sum": 3}
-    cli("run", flow, "-i", "who=Ada", "-i", f"lines=@{lines}")
-    (approval,) = wait_until(lambda: approvals(admin, status="pending"), "the approval")
-    assert approval["message"] == "Ada spent 384.5: train to Lyon 148.5, hotel, two nights 236. Pay it?"
-    checked(decide(admin, approval, decision, comment="fine"), 200)
-    assert ok(admin.wait(approval["execution_id"])) == {"paid": paid, "reason": reason, "sum": 384.5}

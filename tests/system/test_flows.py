@@ -1,4 +1,4 @@
-"""The five flows of docs/flows, run as their pages say, with real input and looked at closely."""
+"""The flows of docs/flows, run as their pages say, with real input and looked at closely."""
 
 import collections
 import http.server
@@ -10,16 +10,22 @@ import threading
 import pytest
 
 from kit.cli import ROOT, Cli
+from kit.client import checked
+from kit.waiting import wait_until
 
 FLOWS = ROOT / "docs" / "flows"
 LICENCE = pathlib.Path("/usr/share/common-licenses/GPL-3")
 
 
 @pytest.fixture(scope="module")
-def cli(stack, tmp_path_factory):
-    """A user of a tenant of this module's own."""
-    admin = stack.tenant()
-    return Cli(tmp_path_factory.mktemp("flows"), stack.urls["web"], WINDLASS_TOKEN=admin.access)
+def owner(stack):
+    """The admin of a tenant of this module's own."""
+    return stack.tenant()
+
+
+@pytest.fixture(scope="module")
+def cli(stack, owner, tmp_path_factory):
+    return Cli(tmp_path_factory.mktemp("flows"), stack.urls["web"], WINDLASS_TOKEN=owner.access)
 
 
 def run(cli, name, *words, code=0, **inputs):
@@ -196,10 +202,41 @@ def test_invoice_totals_that_cannot_be_added_up(cli):
     assert "totals | invoice 2026-003: there is no rate from GBP to EUR" in shown and states(shown)["sums"] == "skipped"
 
 
+# ---- page-watch ----------------------------------------------------------------------------------------------
+def test_page_watch(cli, owner, effects):
+    good, bad, flaky = (effects.url + path for path in ("/text", "/status/500", f"/flaky/watch-{owner.slug}/1"))
+    outputs, shown = run(cli, "page-watch", "--input", f"urls:={json.dumps([good, bad, flaky])}", "--input", "pause_s:=0.1")
+    assert outputs["well"] == [good, flaky]
+    assert [one["url"] for one in outputs["bad"]] == [bad] and "500" in outputs["bad"][0]["why"]
+
+
+def test_page_watch_of_no_pages(cli):
+    outputs, _ = run(cli, "page-watch", "--input", "urls:=[]")
+    assert outputs == {"well": [], "bad": []}
+
+
+# ---- expense-approval ----------------------------------------------------------------------------------------
+def test_small_expenses_pass(cli):
+    outputs, _ = run(cli, "expense-approval", "--input", 'lines:=[{"what": "tea", "sum": 3}]', who="Ada")
+    assert outputs == {"paid": True, "reason": "within the limit", "sum": 3}
+
+
+@pytest.mark.parametrize("decision, paid, reason", [("approve", True, "approved: fine"), ("reject", False, "rejected: fine")])
+def test_somebody_decides_about_large_expenses(cli, owner, decision, paid, reason):
+    report = f"lines=@{FLOWS / 'expense-approval' / 'report.json'}"
+    cli("run", FLOWS / "expense-approval" / "flow.yaml", "--input", "who=Ada", "--input", report)
+    pending = lambda: checked(owner.get("approvals?status=pending"), 200).json()["approvals"]  # noqa: E731
+    (approval,) = wait_until(pending, "the approval")
+    assert approval["message"] == "Ada spent 384.5: train to Lyon 148.5, hotel, two nights 236. Pay it?"
+    checked(owner.post(f"approvals/{approval['id']}/decide", json={"decision": decision, "comment": "fine"}), 200)
+    done = owner.wait(approval["execution_id"])["execution"]
+    assert done["outputs"] == {"paid": paid, "reason": reason, "sum": 384.5}, done
+
+
 # ---- all of them ---------------------------------------------------------------------------------------------
 def test_every_flow_has_schemas_a_page_and_a_test(cli):
     names = {folder.name for folder in FLOWS.iterdir() if folder.is_dir()}
-    assert len(names) == 5
+    assert len(names) == 7
     page, tests = (FLOWS / "README.md").read_text(), pathlib.Path(__file__).read_text()
     for name in names:
         assert f"({name}/flow.yaml)" in page and f'run(cli, "{name}"' in tests
