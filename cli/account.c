@@ -145,10 +145,13 @@ int cli_logout(struct cli *cli, const struct cli_arguments *arguments, struct wl
 int cli_whoami(struct cli *cli, const struct cli_arguments *arguments, struct wl_error *err)
 {
 	_wl_json_ struct wl_json *answer = NULL;
-	/* the least call that needs a token: it proves that the server takes ours */
-	if (cli_connect(cli, arguments, err) < 0 || cli_get(cli, "/flows?limit=1", &answer, err) < 0)
+	if (cli_connect(cli, arguments, err) < 0 || cli_get(cli, "/auth/me", &answer, err) < 0)
 		return -err->code;
-	if (cli->token_given)
-		cli->login.email[0] = cli->login.tenant[0] = cli->login.role[0] = '\0';
+	/* what the server says, not what was so at the login; an API key shows its owner, and its own role */
+	(void)snprintf(cli->login.email, sizeof(cli->login.email), "%.320s",
+		       wl_json_get_string(wl_json_get(answer, "user"), "email", ""));
+	(void)snprintf(cli->login.tenant, sizeof(cli->login.tenant), "%.64s",
+		       wl_json_get_string(wl_json_get(answer, "tenant"), "slug", ""));
+	(void)snprintf(cli->login.role, sizeof(cli->login.role), "%.20s", wl_json_get_string(answer, "role", ""));
 	return print_login(cli, "logged in to", err);
 }

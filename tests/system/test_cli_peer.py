@@ -305,6 +305,8 @@ def test_login_is_kept_for_its_owner_alone(peer, visitor):
     assert stat.S_IMODE(visitor.credentials.stat().st_mode) == 0o600
     assert stat.S_IMODE(visitor.credentials.parent.stat().st_mode) == 0o700
     assert "right password" not in visitor.credentials.read_text()
+    peer.on("GET", "/auth/me", {"user": {"email": "you@example.com", "role": "editor"}, "tenant": {"slug": "demo"},
+                                "role": "editor", "api_key": None})
     who = visitor.json("whoami")
     assert who == {"url": peer.url, "email": "you@example.com", "tenant": "demo", "role": "editor"}
     del visitor.env["WINDLASS_URL"]          # the last login is the one that counts
