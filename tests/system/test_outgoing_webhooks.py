@@ -250,6 +250,20 @@ def test_private_flows_are_told_to_their_own_hooks_and_to_admins(stack, admin, r
     assert deliveries(admin, theirs) == []
 
 
+def test_a_changed_url_does_not_get_what_was_meant_for_another(stack, admin, receiver):
+    """What waits for a webhook of an admin is not told to a url that somebody else put there."""
+    editor = stack.user(admin, "editor")
+    flow = admin.create(noop())
+    checked(admin.put(f"flows/{flow}/sharing", json={"visibility": "private"}), 200)
+    first, second = receiver.path(500), receiver.path()
+    hook = make(admin, receiver.url(first))
+    admin.start(flow)
+    receiver.wait(first, 2)
+    checked(editor.put(f"outgoing-webhooks/{hook['id']}", json={"url": receiver.url(second)}), 200)
+    assert "private" in await_delivery(admin, hook, "failed", 30)["last_error"]
+    assert receiver.at(second) == []
+
+
 def test_another_tenants_ids_are_unknown(stack, admin, receiver):
     hook = make(admin, receiver.url(receiver.path()))
     sent = checked(admin.post(f"outgoing-webhooks/{hook['id']}/test"), 202).json()["delivery"]
