@@ -161,7 +161,7 @@ def test_an_admin_lowers_limits_and_takes_that_back(admin):
     for _ in range(2):
         admin.create(noop())
     refused = problem(admin.post("flows", json={"name": "x", **noop().document()}), 429)
-    assert "number of flows" in refused["detail"]
+    assert "number of flows (quota flows: limit 2, used 2)" in refused["detail"]
     assert quotas(admin)["max_flows"]["used"] == 2
     checked(lower(admin, max_flows=None), 200)
     admin.create(noop())
@@ -227,6 +227,7 @@ def test_a_hundred_executions_at_once(stack, admin):
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert refused.headers["RateLimit-Limit"] == "40" and refused.headers["RateLimit-Remaining"] == "0"
     assert 0 < int(refused.headers["Retry-After"]) <= 86400
+    assert "(quota executions_per_day: limit 40, used 40)" in problem(refused, 429)["detail"]
     assert quotas(admin)["max_executions_per_day"]["used"] == 40
     assert recount(stack, admin.tenant) == []
     usage = checked(admin.get("usage", params={"days": 3}), 200).json()["days"]

@@ -136,6 +136,10 @@ static void answer_outcome(struct web_request *request, const struct web_accept 
 		if (refusals[i].status == 429) {
 			web_answer_header(request, "retry-after", "%lld", (long long)accept->resets_s);
 			put_limits(request, accept);
+			web_answer_problem(request, 429, "%s (quota %s: limit %lld, used %lld)", refusals[i].detail,
+					   accept->outcome[0] == 'q' ? "executions_per_day" : "queued",
+					   (long long)accept->quota, (long long)accept->used);
+			return;
 		}
 		web_answer_problem(request, refusals[i].status, "%s", refusals[i].detail);
 		return;

@@ -187,8 +187,12 @@ static void answer_refusal(struct web_request *request, int status, const struct
 	_wl_free_ char *errors_text = errors ? wl_json_print(errors) : NULL;
 	if (status == 429)
 		put_quota(request, detail);
+	const char *quota = wl_json_get_string(detail, "quota", NULL);
 	if (errors_text)
 		web_answer_errors(request, status, job->message, errors_text);
+	else if (status == 429 && quota)
+		web_answer_problem(request, status, "%s (quota %s: limit %.0f, used %.0f)", job->message, quota,
+				   wl_json_get_number(detail, "limit", 0), wl_json_get_number(detail, "used", 0));
 	else
 		web_answer_problem(request, status, "%s", job->message);
 }
