@@ -361,8 +361,8 @@ int main(int argc, char **argv)
 	int level = wl_log_level_of(supervisor.settings.log_level);
 	wl_log_open("windlass-supervisor", level < 0 ? WL_LOG_NOTICE : (enum wl_log_level)level);
 	(void)mallopt(M_ARENA_MAX, 4); /* one arena a thread would keep freed memory in each of them */
-	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0,
-		    0); /* tenants' credentials pass through this memory: no core, no ptrace */
+	/* tenants' credentials pass through this memory: no core is written of it, and no other process looks in */
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)sigemptyset(&stops);
 	(void)sigaddset(&stops, SIGTERM);

@@ -1,6 +1,7 @@
 /*
  * code: a tenant's program in a fresh sandbox. Its input comes as JSON on standard input, its output is what it
- * prints on standard output, and what it writes to standard error are log lines.
+ * prints on standard output, and what it writes to standard error are log lines. The files that it leaves under
+ * /work/out are kept before the node counts as done.
  */
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
@@ -9,11 +10,14 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A host that is full, or whose warden is being started anew, is waited for so long. */
 #define SANDBOX_WAIT_MS 60000
 /* A sandbox that was lost with its warden is tried again so often. */
 #define SANDBOX_LOST_TRIES 3
+/* The object store and the database are waited for so long. */
+#define KEEP_WAIT_MS 60000
 
 static const char *const python_argv[] = { SANDBOX_PYTHON, "-B", "-E", "-s", "-X", "utf8", "/work/main.py", NULL };
 static const char *const javascript_argv[] = { SANDBOX_NODE, "/work/main.mjs", NULL };
@@ -28,14 +32,31 @@ static const struct {
 	[NODE_BASH] = { "main.sh", bash_argv },
 };
 
+/* One attempt under way. */
+struct attempt {
+	struct node_world *world;
+	const struct node_call *call;
+	int fd; /* what the program left; -1: nothing came */
+	char *artifacts_json;
+};
+
 static void forward_log(void *context, const char *bytes, size_t length)
 {
-	const struct node_call *call = context;
+	const struct node_call *call = ((const struct attempt *)context)->call;
 	if (call->on_log)
 		call->on_log(call->log_context, "stderr", bytes, length);
 }
 
-static char *receipt_text(const struct sandbox_result *ended)
+static int open_out(void *context)
+{
+	struct attempt *attempt = context;
+	const struct artifact_port *artifacts = attempt->world->artifacts;
+	if (attempt->fd < 0)
+		attempt->fd = artifacts->place(artifacts->self, NULL);
+	return attempt->fd;
+}
+
+static char *receipt_text(const struct sandbox_result *ended, const char *artifacts_json)
 {
 	const struct sandbox_receipt *receipt = &ended->receipt;
 	_wl_buffer_ struct wl_buffer text;
@@ -51,9 +72,15 @@ static char *receipt_text(const struct sandbox_result *ended)
 				receipt->limits.wall_ms, receipt->limits.output_kb, sandbox_reason_word(ended->reason),
 				ended->exit_code, ended->signal);
 	(void)wl_buffer_appendf(
-		&text, ",\"wall_us\":%llu,\"cpu_us\":%llu,\"memory_peak\":%llu,\"pids_peak\":%u,\"warm\":%s}",
+		&text, ",\"wall_us\":%llu,\"cpu_us\":%llu,\"memory_peak\":%llu,\"pids_peak\":%u,\"warm\":%s",
 		(unsigned long long)receipt->wall_us, (unsigned long long)receipt->cpu_us,
 		(unsigned long long)receipt->memory_peak, receipt->pids_peak, receipt->warm ? "true" : "false");
+	if (artifacts_json)
+		(void)wl_buffer_appendf(&text, ",\"artifacts\":%s", artifacts_json);
+	if (ended->files_passed_over > 0)
+		(void)wl_buffer_appendf(&text, ",\"files_passed_over\":%llu",
+					(unsigned long long)ended->files_passed_over);
+	(void)wl_buffer_append_char(&text, '}');
 	return text.failed ? NULL : wl_buffer_steal(&text);
 }
 
@@ -96,14 +123,81 @@ static void fail_with_tail(struct node_outcome *outcome, const struct node_call 
 	node_fail(outcome, call, NODE_FAILED, code, detail.failed ? NULL : detail.data, "%s", message);
 }
 
-static void judge(struct node_outcome *outcome, const struct node_call *call, struct sandbox_result *ended)
+/* ---- files ----------------------------------------------------------------------------------------------- */
+
+static bool may_pass(int result)
+{
+	return result == -ECONNREFUSED || result == -EPIPE || result == -ETIMEDOUT || result == -EAGAIN ||
+	       result == -EIO;
+}
+
+/* Keep them, waiting for the servers when they are away: what the program did is not to be lost for that. */
+static int keep(struct attempt *attempt, const struct sandbox_result *ended, struct wl_error *err)
+{
+	const struct artifact_port *artifacts = attempt->world->artifacts;
+	const struct node_call *call = attempt->call;
+	struct artifact_batch batch = { .tenant = call->tenant,
+					.eid = call->eid,
+					.epoch = call->epoch,
+					.node = node_call_path(call),
+					.fd = attempt->fd,
+					.files = ended->files,
+					.count = ended->file_count };
+	uint64_t give_up_ms = wl_clock_boot_ms() + KEEP_WAIT_MS;
+	for (;;) {
+		int result = artifacts->keep(artifacts->self, &batch, &attempt->artifacts_json, err);
+		if (!may_pass(result) || wl_clock_boot_ms() > give_up_ms)
+			return result;
+		if (node_pause(call, 500))
+			return -ECANCELED;
+	}
+}
+
+static void fail_for_files(struct node_outcome *outcome, const struct node_call *call, int result,
+			   const struct wl_error *err)
+{
+	free(outcome->outputs_json);
+	outcome->outputs_json = NULL;
+	if (result == -EDQUOT)
+		node_fail(outcome, call, NODE_FAILED_FOR_GOOD, "storage_quota", NULL, "%s", err->text);
+	else if (result == -ESTALE || result == -ECANCELED)
+		node_fail(outcome, call, NODE_STOPPED, "cancelled", NULL, "the execution was stopped");
+	else
+		node_fail(outcome, call, NODE_FAILED, "artifact_store", NULL, "%s", err->text);
+}
+
+static void finish(struct node_outcome *outcome, struct attempt *attempt, struct sandbox_result *ended)
+{
+	const struct node_call *call = attempt->call;
+	struct wl_error err = { 0 };
+	if (ended->out_fault) {
+		bool named = *ended->out_fault_name;
+		node_fail(outcome, call, NODE_FAILED, sandbox_out_fault_code(ended->out_fault), NULL, "%s%s%s",
+			  sandbox_out_fault_text(ended->out_fault), named ? ": " : "", ended->out_fault_name);
+		return;
+	}
+	give_output(outcome, call, ended);
+	if (outcome->result == NODE_OK && !node_check_output(attempt->world, call, outcome))
+		return;
+	/* a former attempt of the execution may have kept files of a program that now left none */
+	bool has_files = attempt->world->artifacts && (ended->file_count > 0 || call->epoch > 1);
+	if (outcome->result != NODE_OK || !has_files)
+		return;
+	int result = keep(attempt, ended, &err);
+	if (result < 0)
+		fail_for_files(outcome, call, result, &err);
+}
+
+/* ---- the end --------------------------------------------------------------------------------------------- */
+
+static void judge(struct node_outcome *outcome, struct attempt *attempt, struct sandbox_result *ended)
 {
 	char message[128];
-	outcome->receipt_json = receipt_text(ended);
+	const struct node_call *call = attempt->call;
 	switch (ended->reason) {
 	case SANDBOX_EXITED:
 		if (ended->exit_code == 0) {
-			give_output(outcome, call, ended);
+			finish(outcome, attempt, ended);
 			return;
 		}
 		(void)snprintf(message, sizeof(message), "the program ended with exit code %d", ended->exit_code);
@@ -152,8 +246,9 @@ void node_run_code(struct node_world *world, const struct node_call *call, struc
 		return;
 	size_t length = strlen(input);
 	node_keep_inputs(outcome, input, length);
+	struct attempt attempt = { .world = world, .call = call, .fd = -1 };
 	char id[96];
-	(void)snprintf(id, sizeof(id), "%s/%.50s", call->eid, call->node->id);
+	(void)snprintf(id, sizeof(id), "%s/%.50s", call->eid, node_call_path(call));
 	struct sandbox_file file = { .path = runtimes[call->plan->language].file,
 				     .content = call->plan->source,
 				     .length = strlen(call->plan->source) };
@@ -170,14 +265,18 @@ void node_run_code(struct node_world *world, const struct node_call *call, struc
 		.cancel_fd = call->cancel_fd,
 		.kill_grace_ms = world->kill_grace_ms,
 		.on_log = forward_log,
-		.context = (void *)call,
+		.open_out = open_out,
+		.context = &attempt,
 	};
+	if (world->artifacts)
+		request.out = world->artifacts->limits;
 	request.limits.wall_ms = call->node->timeout_ms > 0 ? (uint32_t)call->node->timeout_ms : 0;
 	struct sandbox_result ended = { 0 };
 	struct wl_error err = { 0 };
 	int result = run_somewhere(world, call, &request, &ended, &err);
 	if (result == 0) {
-		judge(outcome, call, &ended);
+		judge(outcome, &attempt, &ended);
+		outcome->receipt_json = receipt_text(&ended, attempt.artifacts_json);
 		sandbox_result_release(&ended);
 	} else if (result == -ECANCELED) {
 		node_fail(outcome, call, NODE_STOPPED, "cancelled", NULL, "stopped before it ran");
@@ -186,4 +285,7 @@ void node_run_code(struct node_world *world, const struct node_call *call, struc
 	} else {
 		node_fail(outcome, call, NODE_FAILED, "sandbox", NULL, "%s", err.text);
 	}
+	if (attempt.fd >= 0)
+		(void)close(attempt.fd);
+	free(attempt.artifacts_json);
 }

@@ -89,14 +89,13 @@ static void keep_request(const struct wl_json *request, struct node_outcome *out
 
 static void judge(struct node_outcome *outcome, const struct node_call *call, const struct wl_http_response *response)
 {
-	char *text = http_response_text(response);
 	if (http_expects(call->plan->expect, call->plan->expect_count, response->status)) {
-		node_give(outcome, call, text);
+		node_give(outcome, call, http_response_text(response));
 		return;
 	}
-	node_fail(outcome, call, NODE_FAILED, "http_status", text && strlen(text) < 16384 ? text : NULL,
-		  "the server answered with status %ld", response->status);
-	free(text);
+	_wl_free_ char *detail = http_status_detail(response);
+	node_fail(outcome, call, NODE_FAILED, "http_status", detail, "the server answered with status %ld",
+		  response->status);
 }
 
 static void make_request(struct wl_http_client *client, const struct wl_json *asked, const struct node_call *call,

@@ -7,6 +7,9 @@
 #include <string.h>
 #include <strings.h>
 
+#define DETAIL_MAX 16384 /* bytes of an answer that an error tells */
+#define BODY_SHOWN 4096	 /* bytes of the body of one that has more */
+
 static void wipe(char *text)
 {
 	if (text)
@@ -43,12 +46,28 @@ bool header_list_has(const struct header_list *list, const char *name)
 	return false;
 }
 
+static void release_header(const struct wl_http_header *header)
+{
+	free((char *)header->name);
+	wipe((char *)header->value);
+}
+
+void header_list_remove(struct header_list *list, const char *name)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < list->count; i++) {
+		if (strcasecmp(list->items[i].name, name) == 0)
+			release_header(&list->items[i]);
+		else
+			list->items[kept++] = list->items[i];
+	}
+	list->count = kept;
+}
+
 void header_list_release(struct header_list *list)
 {
-	for (size_t i = 0; i < list->count; i++) {
-		free((char *)list->items[i].name);
-		wipe((char *)list->items[i].value);
-	}
+	for (size_t i = 0; i < list->count; i++)
+		release_header(&list->items[i]);
 	free(list->items);
 	*list = (struct header_list){ 0 };
 }
@@ -57,10 +76,10 @@ int header_list_add_idempotency(struct header_list *list, const struct node_call
 {
 	if (wl_http_method_safe(method) || header_list_has(list, "idempotency-key"))
 		return 0;
-	/* the execution's id is unique; FNV-1a tells its nodes apart */
+	/* the execution's id is unique; FNV-1a tells its nodes apart, and the rounds of its loops */
 	uint64_t hash = 14695981039346656037ULL;
 	char key[64];
-	for (const char *at = call->node->id; *at; at++)
+	for (const char *at = node_call_path(call); *at; at++)
 		hash = (hash ^ (unsigned char)*at) * 1099511628211ULL;
 	(void)snprintf(key, sizeof(key), "%s-%016llx", call->eid, (unsigned long long)hash);
 	return header_list_add(list, "Idempotency-Key", key);
@@ -119,6 +138,21 @@ char *http_response_text(const struct wl_http_response *response)
 	(void)http_append_headers(&text, response);
 	(void)wl_buffer_append_text(&text, ",\"body\":");
 	(void)http_append_body(&text, response);
+	(void)wl_buffer_append_char(&text, '}');
+	return text.failed ? NULL : wl_buffer_steal(&text);
+}
+
+char *http_status_detail(const struct wl_http_response *response)
+{
+	_wl_buffer_ struct wl_buffer text;
+	char *full = http_response_text(response);
+	if (!full || strlen(full) < DETAIL_MAX)
+		return full;
+	free(full);
+	wl_buffer_init(&text, 0);
+	size_t shown = response->body.length < BODY_SHOWN ? response->body.length : BODY_SHOWN;
+	(void)wl_buffer_appendf(&text, "{\"status\":%ld,\"truncated\":true,\"body\":", response->status);
+	(void)text_append_json(&text, response->body.data ? response->body.data : "", shown);
 	(void)wl_buffer_append_char(&text, '}');
 	return text.failed ? NULL : wl_buffer_steal(&text);
 }

@@ -15,6 +15,7 @@ struct header_list {
 int header_list_add(struct header_list *list, const char *name, const char *value);
 /* Is there one of that name? Letters compare without case. */
 bool header_list_has(const struct header_list *list, const char *name);
+void header_list_remove(struct header_list *list, const char *name);
 void header_list_release(struct header_list *list);
 #define _header_list_ __attribute__((cleanup(header_list_release)))
 
@@ -33,6 +34,9 @@ int http_append_headers(struct wl_buffer *text, const struct wl_http_response *r
 int http_append_body(struct wl_buffer *text, const struct wl_http_response *response);
 /* {"status","headers","body"}, allocated; NULL without memory. */
 char *http_response_text(const struct wl_http_response *response);
+
+/* What an error tells of an answer: all of it when it is short, else its status and the beginning of its body. */
+char *http_status_detail(const struct wl_http_response *response);
 
 /* Does the status count as success: one of `expect`, or 200 to 299 when there is none? */
 bool http_expects(const int *expect, int count, long status);

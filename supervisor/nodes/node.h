@@ -6,11 +6,14 @@
 #define WL_SUPERVISOR_NODES_NODE_H
 
 #include "lib/base/buffer.h"
+#include "lib/base/ids.h"
 #include "lib/codec/expression_client.h"
 #include "lib/codec/json.h"
 #include "lib/model/flow_graph.h"
 #include "lib/net/egress.h"
+#include "lib/ports/artifacts.h"
 #include "lib/ports/sandbox.h"
+#include "lib/ports/tool_source.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -34,6 +37,18 @@ struct node_plan {
 	char *profile; /* NULL: the default one */
 	bool parse_text;
 	struct sandbox_limits limits;
+	/* tool */
+	char tool_id[WL_UUID_TEXT]; /* in lower case */
+	/* loop */
+	int parallel, max_items;
+	/* subflow */
+	char flow_id[WL_UUID_TEXT];
+	int version; /* 0: the newest */
+	/* approval */
+	char *roles_json;
+	int expires_s;
+	char *pinned_json;	   /* the output of test runs; NULL: none */
+	const char *pinned_handle; /* the handle that goes with it, of a node that chooses */
 	/* http */
 	int expect[50];
 	int expect_count;
@@ -43,26 +58,36 @@ struct node_plan {
 int node_plan_make(const struct wl_flow_node *node, struct node_plan *ret_plan, struct wl_error *err);
 void node_plan_release(struct node_plan *plan);
 
+/* What the data of a code node and the execution_config of a code tool have in common. 0, -EINVAL, -ENOMEM. */
+int node_plan_code(const struct wl_json *data, struct node_plan *plan);
+
 struct wl_http_client;
+struct wl_master_key;
 
 /* What nodes need of the world. One a thread, because of its connections. */
 struct node_world {
 	struct wl_expression_pool *expressions;
 	int eval_ms;
 	const struct sandbox_port *sandbox;
+	const struct artifact_port *artifacts; /* NULL: files that programs leave are not kept */
 	uint32_t kill_grace_ms;
 	const struct wl_egress_rules *egress;
 	struct wl_http_client *http; /* made at the first use */
+	const struct wl_tool_source *tools;
+	const struct wl_master_key *keys; /* NULL: credentials cannot be opened */
 };
 
 /* One attempt. All texts belong to the caller and live until it returns. */
 struct node_call {
 	int tenant;
 	const char *eid;
-	const struct wl_flow_node *node; /* NULL: no node, but a check of `upstream` against `schema` */
+	int epoch;			 /* of the execution's lease */
+	const struct wl_flow_node *node; /* NULL: the check of the outputs of a flow, `upstream`, against `schema` */
+	const char *path; /* the node's id with those of the loops and subflows around it; NULL: its id */
 	const struct node_plan *plan;
-	const char *schema;
-	const char *context; /* {"inputs","nodes","vars","execution"} as JSON text */
+	const char *schema;	   /* with a node: `upstream` is to be checked as a subflow's inputs, nothing else */
+	const char *output_schema; /* of a tool: what its output has to fit; NULL: anything */
+	const char *context;	   /* {"inputs","nodes","vars","execution"} as JSON text */
 	size_t context_length;
 	const char *upstream; /* JSON: the output of the one live predecessor, or an object of several by node id */
 	size_t upstream_length;
@@ -71,6 +96,12 @@ struct node_call {
 	void (*on_log)(void *context, const char *stream, const char *text, size_t length);
 	void *log_context;
 };
+
+/* How the node is named outside of its flow; NULL when the call is for none. */
+static inline const char *node_call_path(const struct node_call *call)
+{
+	return call->path || !call->node ? call->path : call->node->id;
+}
 
 enum node_result { NODE_OK, NODE_FAILED, NODE_FAILED_FOR_GOOD, NODE_STOPPED };
 
@@ -114,10 +145,26 @@ bool node_pause(const struct node_call *call, int ms);
 bool node_wait_for_eval(const struct node_call *call, struct node_outcome *outcome, int result, uint64_t give_up_ms,
 			const struct wl_error *err);
 
-void node_run_output_check(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);
+/* A schema of a tenant's, and how a failure speaks of it. */
+struct node_schema {
+	const char *text; /* JSON */
+	const char *code; /* of the error */
+	const char *what; /* "outputs do" */
+	const char *name; /* "the flow's output_schema" */
+};
+
+/* Does the value (JSON text) fit? false: the outcome tells why not, with the places. */
+bool node_check_schema(struct node_world *world, const struct node_call *call, struct node_outcome *outcome,
+		       const struct node_schema *schema, const char *value, size_t length);
+
+/* Does the output fit call->output_schema? false: the outcome has none any more and tells why not. */
+bool node_check_output(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);
+
+void node_run_schema_check(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);
 void node_run_condition(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);
 void node_run_switch(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);
 void node_run_code(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);
 void node_run_http(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);
+void node_run_tool(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);
 
 #endif

@@ -1,6 +1,7 @@
 #include "lib/base/cleanup.h"
 #include "supervisor/nodes/node.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
@@ -64,7 +65,7 @@ static int member_template(const struct wl_json *data, const char *name, struct 
 	return value && !*ret_template ? -ENOMEM : 0;
 }
 
-static int code_template(const struct wl_json *data, struct node_plan *plan, struct wl_json **ret_template)
+int node_plan_code(const struct wl_json *data, struct node_plan *plan)
 {
 	static const char *const languages[] = {
 		[NODE_PYTHON] = "python", [NODE_JAVASCRIPT] = "javascript", [NODE_BASH] = "bash"
@@ -91,7 +92,80 @@ static int code_template(const struct wl_json *data, struct node_plan *plan, str
 	plan->limits.cpu_milli = limit_of(limits, "cpu", 1000);
 	plan->limits.pids = limit_of(limits, "pids", 1);
 	plan->limits.output_kb = limit_of(limits, "output_kb", 1);
+	return 0;
+}
+
+static int code_template(const struct wl_json *data, struct node_plan *plan, struct wl_json **ret_template)
+{
+	int result = node_plan_code(data, plan);
+	return result < 0 ? result : member_template(data, "input", ret_template);
+}
+
+static int tool_template(const struct wl_json *data, struct node_plan *plan, struct wl_json **ret_template)
+{
+	(void)snprintf(plan->tool_id, sizeof(plan->tool_id), "%s", wl_json_get_string(data, "tool_id", ""));
+	for (char *at = plan->tool_id; *at; at++)
+		*at = (char)tolower((unsigned char)*at);
 	return member_template(data, "input", ret_template);
+}
+
+static int loop_template(const struct wl_json *data, struct node_plan *plan, struct wl_json **ret_template)
+{
+	plan->parallel = (int)wl_json_get_number(data, "parallel", 1);
+	plan->max_items = (int)wl_json_get_number(data, "max_items", 1000);
+	return member_template(data, "items", ret_template);
+}
+
+static int subflow_template(const struct wl_json *data, struct node_plan *plan, struct wl_json **ret_template)
+{
+	(void)snprintf(plan->flow_id, sizeof(plan->flow_id), "%s", wl_json_get_string(data, "flow_id", ""));
+	plan->version = (int)wl_json_get_number(data, "version", 0);
+	return member_template(data, "input", ret_template);
+}
+
+static int wait_template(const struct wl_json *data, struct wl_json **ret_template)
+{
+	_wl_json_ struct wl_json *template = wl_json_object();
+	if (copy_member(template, data, "seconds") < 0 || copy_member(template, data, "until") < 0)
+		return -ENOMEM;
+	*ret_template = wl_steal(template);
+	return 0;
+}
+
+static int approval_template(const struct wl_json *data, struct node_plan *plan, struct wl_json **ret_template)
+{
+	const struct wl_json *roles = wl_json_get(data, "roles");
+	plan->roles_json = roles ? wl_json_print(roles) : strdup("[\"admin\",\"editor\"]");
+	plan->expires_s = (int)wl_json_get_number(data, "expires_s", 604800);
+	return plan->roles_json ? member_template(data, "message", ret_template) : -ENOMEM;
+}
+
+/* The handle that a pinned output stands for: of a switch only cases that compare with a plain value can tell. */
+static const char *pinned_handle(const struct wl_flow_node *node, const struct wl_json *data,
+				 const struct wl_json *pinned)
+{
+	if (node->kind == WL_KIND_CONDITION)
+		return wl_json_is(pinned, WL_JSON_NULL) || !wl_json_bool(pinned, true) ? "false" : "true";
+	if (node->kind == WL_KIND_APPROVAL)
+		return wl_json_get_bool(pinned, "approved", false) ? "approved" : "rejected";
+	if (node->kind != WL_KIND_SWITCH)
+		return NULL;
+	int index = 0;
+	const struct wl_json *one = wl_json_first(wl_json_get(data, "cases"));
+	for (; one && index < node->case_count; one = wl_json_next(one), index++)
+		if (wl_json_get(one, "equals") && wl_json_equal(wl_json_get(one, "equals"), pinned))
+			return node->cases[index];
+	return "default";
+}
+
+static int keep_pinned(const struct wl_flow_node *node, const struct wl_json *data, struct node_plan *plan)
+{
+	const struct wl_json *pinned = wl_json_get(data, "pinned");
+	if (!pinned)
+		return 0;
+	plan->pinned_json = wl_json_print(pinned);
+	plan->pinned_handle = pinned_handle(node, data, pinned);
+	return plan->pinned_json ? 0 : -ENOMEM;
 }
 
 static int make_template(const struct wl_flow_node *node, const struct wl_json *data, struct node_plan *plan,
@@ -110,7 +184,15 @@ static int make_template(const struct wl_flow_node *node, const struct wl_json *
 	case WL_KIND_CODE:
 		return code_template(data, plan, ret_template);
 	case WL_KIND_TOOL:
-		return member_template(data, "input", ret_template);
+		return tool_template(data, plan, ret_template);
+	case WL_KIND_LOOP:
+		return loop_template(data, plan, ret_template);
+	case WL_KIND_SUBFLOW:
+		return subflow_template(data, plan, ret_template);
+	case WL_KIND_WAIT:
+		return wait_template(data, ret_template);
+	case WL_KIND_APPROVAL:
+		return approval_template(data, plan, ret_template);
 	case WL_KIND_START:
 	case WL_KIND_JOIN:
 	case WL_KIND_NOTE:
@@ -129,6 +211,8 @@ int node_plan_make(const struct wl_flow_node *node, struct node_plan *ret_plan, 
 	if (wl_json_parse(text, strlen(text), &data, err) < 0)
 		return wl_fail_within(err, "node %.64s", node->id);
 	int result = make_template(node, data, &plan, &template);
+	if (result == 0)
+		result = keep_pinned(node, data, &plan);
 	if (result == 0 && template) {
 		plan.template_json = wl_json_print(template);
 		if (!plan.template_json)
@@ -151,6 +235,8 @@ int node_plan_make(const struct wl_flow_node *node, struct node_plan *ret_plan, 
 void node_plan_release(struct node_plan *plan)
 {
 	free(plan->template_json);
+	free(plan->roles_json);
+	free(plan->pinned_json);
 	free(plan->source);
 	free(plan->profile);
 	*plan = (struct node_plan){ 0 };

@@ -46,7 +46,7 @@ void node_fail(struct node_outcome *outcome, const struct node_call *call, enum 
 	va_end(args);
 	free(outcome->error_json);
 	outcome->result = result;
-	outcome->error_json = node_error_text(code, message, call->node ? call->node->id : NULL, detail_json);
+	outcome->error_json = node_error_text(code, message, node_call_path(call), detail_json);
 }
 
 void node_keep_inputs(struct node_outcome *outcome, const char *json, size_t length)
@@ -142,10 +142,13 @@ bool node_evaluate(struct node_world *world, const struct node_call *call, struc
 
 bool node_is_immediate(const struct wl_flow_node *node, const struct node_plan *plan)
 {
-	return wl_node_kind_pure(node->kind) && !plan->has_expressions;
+	return !wl_node_kind_acts(node->kind) && !plan->has_expressions;
 }
 
-/* output, transform: the value; start and join: what the run prepared for them. */
+/*
+ * output, transform: the value; start and join: what the run prepared for them. Of loop, subflow, wait and approval
+ * this is what they begin with; what comes of it is the run loop's.
+ */
 static void run_value(struct node_world *world, const struct node_call *call, struct node_outcome *outcome)
 {
 	char *text = NULL;
@@ -156,8 +159,8 @@ static void run_value(struct node_world *world, const struct node_call *call, st
 void node_run(struct node_world *world, const struct node_call *call, struct node_outcome *outcome)
 {
 	*outcome = (struct node_outcome){ 0 };
-	if (!call->node) {
-		node_run_output_check(world, call, outcome);
+	if (call->schema) {
+		node_run_schema_check(world, call, outcome);
 		return;
 	}
 	switch (call->node->kind) {
@@ -177,9 +180,15 @@ void node_run(struct node_world *world, const struct node_call *call, struct nod
 	case WL_KIND_OUTPUT:
 	case WL_KIND_TRANSFORM:
 	case WL_KIND_JOIN:
+	case WL_KIND_LOOP:
+	case WL_KIND_SUBFLOW:
+	case WL_KIND_WAIT:
+	case WL_KIND_APPROVAL:
 		run_value(world, call, outcome);
 		break;
 	case WL_KIND_TOOL:
+		node_run_tool(world, call, outcome);
+		break;
 	case WL_KIND_NOTE:
 	case WL_KIND_COUNT:
 		node_fail(outcome, call, NODE_FAILED_FOR_GOOD, "internal", NULL, "a node of this kind does not run");
