@@ -178,7 +178,7 @@ def read(path):
 
 
 def test_a_disk_filler_is_stopped(admin):
-    source = ("import errno, json\nwritten = 0\ntry:\n  for number in range(64):\n    with open(f'/work/out/{number}', 'wb') as f:\n"
+    source = ("import errno, json\nwritten = 0\ntry:\n  for number in range(64):\n    with open(f'/work/{number}', 'wb') as f:\n"
               "      for _ in range(64): written += f.write(bytes(1 << 20))\nexcept OSError as e: print(json.dumps(e.errno in "
               "(errno.ENOSPC, errno.EFBIG, errno.EDQUOT)))\nelse: print('\"wrote all\"')")
     answer = run(admin, source, seconds=40)
