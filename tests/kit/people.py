@@ -3,10 +3,11 @@
 import json
 import os
 import subprocess
+import threading
 
 import pymongo
 
-from kit.client import PASSWORD, checked
+from kit.client import PASSWORD, checked, parse_events
 from kit.stack import ROOT
 from kit.waiting import wait_until
 
@@ -37,6 +38,27 @@ def with_key(stack, api, role="viewer", **more):
     client = stack.api()
     client.access, client.key_id, client.tenant = body["key"], body["api_key"]["id"], api.tenant
     return client
+
+
+class Watch:
+    """An event stream that somebody has open; `closed` is set when the server says `close`."""
+
+    def __init__(self, client, eid):
+        self.client, self.eid = client, eid
+        self.opened, self.closed = threading.Event(), threading.Event()
+        self.thread = threading.Thread(target=self.read, daemon=True)
+        self.thread.start()
+        assert self.opened.wait(15), "the stream did not open"
+
+    def read(self):
+        headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {self.client.access}"}
+        path = f"/api/v1/executions/{self.eid}/stream"
+        with self.client.http.stream("GET", path, headers=headers, timeout=60) as answer:
+            if answer.status_code == 200:
+                self.opened.set()
+            for event in parse_events(answer.iter_lines()):
+                if event.type == "close":
+                    self.closed.set()
 
 
 def make_operator(stack, email, password=OPERATOR_PASSWORD, **env):

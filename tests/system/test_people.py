@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from kit.client import PASSWORD, checked, fault_paths, problem
-from kit.flows import noop
-from kit.people import accept, audited, invited, member, with_key
+from kit.flows import Flow, noop
+from kit.people import Watch, accept, audited, invited, member, with_key
 from kit.waiting import wait_until
 
 OTHER = "another good password"
@@ -291,11 +291,17 @@ def test_a_disabled_account_is_shut_out_on_every_way_in(stack, admin):
     editor = member(stack, admin, "editor")
     key = with_key(stack, editor, "editor")
     checked(key.get("auth/me"), 200)
+    eid = admin.start(Flow().add("w", "wait", seconds=600))
+    watches = [Watch(client, eid) for client in (editor, key)]
+    spared = Watch(admin, eid)
     checked(admin.put(f"users/{editor.user_id}", json={"state": "disabled"}), 200)
     problem(stack.api().post("auth/login", json={"email": editor.email, "password": PASSWORD}), 403)
     problem(editor.post("auth/refresh", json={"refresh_token": editor.refresh_token}), 401)
     wait_until(lambda: editor.get("auth/me").status_code == 401, "the access token to end", SOON)
     wait_until(lambda: key.get("auth/me").status_code == 401, "the API key to end", SOON)
+    assert all(watch.closed.wait(SOON) for watch in watches), "the event streams end"
+    assert not spared.closed.is_set()
+    checked(admin.cancel(eid), 202)
     checked(admin.put(f"users/{editor.user_id}", json={"state": "active"}), 200)
     problem(editor.post("auth/refresh", json={"refresh_token": editor.refresh_token}), 401)
     wait_until(lambda: key.get("auth/me").status_code == 200, "the API key to work again", SOON)
@@ -306,6 +312,8 @@ def test_a_deleted_account_is_gone_and_what_it_made_stays(stack, admin):
     editor = member(stack, admin, "editor")
     key = with_key(stack, editor, "editor")
     flow = editor.create(noop())
+    eid = editor.start(Flow().add("w", "wait", seconds=600))
+    watch = Watch(editor, eid)
     checked(admin.delete(f"users/{editor.user_id}"), 204)
     problem(admin.get(f"users/{editor.user_id}"), 404)
     problem(admin.delete(f"users/{editor.user_id}"), 404)
@@ -313,7 +321,10 @@ def test_a_deleted_account_is_gone_and_what_it_made_stays(stack, admin):
     problem(editor.post("auth/refresh", json={"refresh_token": editor.refresh_token}), 401)
     wait_until(lambda: editor.get("auth/me").status_code == 401, "the access token to end", SOON)
     wait_until(lambda: key.get("auth/me").status_code == 401, "the API key to end", SOON)
+    assert watch.closed.wait(SOON), "the event stream ends"
     assert checked(admin.get(f"flows/{flow}"), 200).json()["flow"]["created_by"] == editor.user_id
+    assert admin.status(eid) == "running"
+    checked(admin.cancel(eid), 202)
     assert member(stack, admin, "viewer", editor.email).user_id != editor.user_id   # the address is free again
 
 

@@ -6,9 +6,9 @@ import psycopg
 import pymongo
 import pytest
 
-from kit.client import PASSWORD, checked, fault_paths, parse_events, problem
+from kit.client import PASSWORD, checked, fault_paths, problem
 from kit.flows import Flow, noop
-from kit.people import accept, audited, invited, member, operator, with_key
+from kit.people import Watch, accept, audited, invited, member, operator, with_key
 from kit.stack import SHORT_LEASES, Stack
 from kit.waiting import holds_for, wait_until
 
@@ -96,28 +96,14 @@ def test_a_suspended_tenant_is_refused_on_every_way_in(stack, admin):
     key, token = with_key(stack, viewer), invited(admin, f"late@{admin.slug}.test")["token"]
     checked(stack.api().post("auth/password-reset", json={"email": viewer.email}), 202)
     eid = admin.start(long_flow())
-    closed = threading.Event()
-
-    def watch():
-        headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {admin.access}"}
-        with admin.http.stream("GET", f"/api/v1/executions/{eid}/stream", headers=headers, timeout=60) as answer:
-            watching.set()
-            for event in parse_events(answer.iter_lines()):
-                if event.type == "close":
-                    closed.set()
-
-    watching = threading.Event()
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    assert watching.wait(10)
+    watches = [Watch(client, eid) for client in (viewer, key)]
     for client in (admin, viewer, key):
         checked(client.get("auth/me"), 200)
     checked(boss.put(f"operator/tenants/{admin.tenant}", json={"state": "suspended"}), 200)
     for client in (admin, viewer, key):
         wait_until(lambda one=client: one.get("auth/me").status_code == 403, "the refusal", SOON)
         assert "suspended" in problem(client.get("flows"), 403)["detail"]
-    assert closed.wait(SOON), "the event stream ends"
-    watcher.join(10)
+    assert all(watch.closed.wait(SOON) for watch in watches), "the event streams end"
     body = {"email": admin.email, "password": PASSWORD}
     assert "tenant is suspended" in problem(stack.api().post("auth/login", json=body), 403)["detail"]
     problem(admin.post("auth/refresh", json={"refresh_token": admin.refresh_token}), 403)
@@ -177,11 +163,13 @@ def test_a_deleted_tenant_is_shut_out_and_can_be_had_back(stack, admin):
     key = with_key(stack, viewer)
     running = admin.start(long_flow())
     admin.wait_node(running, "w", "waiting")
+    watches = [Watch(client, running) for client in (viewer, key)]
     answer = checked(admin.delete("tenants/current", params={"confirm": admin.slug}), 202).json()["tenant"]
     assert answer["state"] == "deleted" and answer["purge_at"]
     for client in (admin, viewer, key):
         wait_until(lambda one=client: one.get("auth/me").status_code == 403, "the refusal", SOON)
     assert "deleted" in problem(admin.get("flows"), 403)["detail"]
+    assert all(watch.closed.wait(SOON) or not watch.thread.is_alive() for watch in watches), "the event streams end"
     problem(stack.api().post("auth/login", json={"email": admin.email, "password": PASSWORD}), 403)
     problem(viewer.post("auth/refresh", json={"refresh_token": viewer.refresh_token}), 403)
     wait_until(lambda: not stack.sql("SELECT 1 FROM control.dispatch WHERE tenant = %s", admin.tenant),
