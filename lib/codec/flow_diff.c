@@ -211,7 +211,7 @@ static void put_changed(struct wl_buffer *out, struct wl_buffer *moved, const st
 		const char *id = wl_json_get_string(node, "id", "");
 		const struct wl_json *from = find(others, id);
 		_wl_buffer_ struct wl_buffer fields = { 0 };
-		if (!from)
+		if (!wl_json_is(from, WL_JSON_OBJECT) || !wl_json_is(node, WL_JSON_OBJECT))
 			continue;
 		wl_buffer_append_char(&fields, '[');
 		put_node_fields(&fields, from, node);

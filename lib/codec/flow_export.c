@@ -39,6 +39,8 @@ static struct wl_json *with_first(const struct wl_json *object, const char *cons
 
 static struct wl_json *list_with_first(const struct wl_json *list, const char *const *names)
 {
+	if (!wl_json_is(list, WL_JSON_ARRAY))
+		return wl_json_copy(list);
 	_wl_json_ struct wl_json *made = wl_json_array();
 	if (!made)
 		return NULL;

@@ -19,6 +19,11 @@
 #undef LLVMFuzzerTestOneInput
 #undef TESTS_FUZZ_FUZZ_H
 #undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_flow_file
+#include "tests/fuzz/flow_file_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
 #define LLVMFuzzerTestOneInput fuzz_flow_document
 #include "tests/fuzz/flow_document_fuzz.c"
 #undef LLVMFuzzerTestOneInput
@@ -108,6 +113,7 @@ static void the_corpus_holds(void **state)
 	(void)state;
 	assert_true(run_folder("json", fuzz_json) > 0);
 	assert_true(run_folder("yaml", fuzz_yaml) > 0);
+	assert_true(run_folder("flow_file", fuzz_flow_file) > 0);
 	assert_true(run_folder("flow_document", fuzz_flow_document) > 0);
 	assert_true(run_folder("expression_text", fuzz_expression_text) > 0);
 	assert_true(run_folder("eval_frame", fuzz_eval_frame) > 0);
