@@ -56,6 +56,11 @@ static void put_report(struct wl_buffer *list, const struct hook_try *try, int64
 	wl_buffer_append_char(list, '}');
 }
 
+static void count_try(struct scheduler_counters *counters, const struct hook_try *try)
+{
+	atomic_fetch_add(try->outcome == HOOK_DELIVERED ? &counters->hooks_delivered : &counters->hooks_not_taken, 1);
+}
+
 /* Tell how tries went, after waiting for some up to wait_ms; how many. What cannot be told now is told next time. */
 static int report(struct chore_desk *desk, int wait_ms, struct wl_error *err)
 {
@@ -72,6 +77,8 @@ static int report(struct chore_desk *desk, int wait_ms, struct wl_error *err)
 			    : wl_postgres_call(&desk->postgres, "control.out_report", list.data, &nothing, err);
 	if (r < 0)
 		return r;
+	for (int i = 0; i < count; i++)
+		count_try(&desk->scheduler->counters, &tries[i]);
 	hook_senders_forget();
 	return count;
 }

@@ -30,7 +30,9 @@
 	X(poisoned)                                                                                                    \
 	X(overdue)                                                                                                     \
 	X(repaired)                                                                                                    \
-	X(rebuilt)
+	X(rebuilt)                                                                                                     \
+	X(hooks_delivered)                                                                                             \
+	X(hooks_not_taken)
 
 struct scheduler_counters {
 #define X(name) _Atomic int64_t name;

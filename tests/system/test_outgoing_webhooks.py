@@ -1,5 +1,6 @@
 """Webhooks that are sent at the end of runs: signed, at least once, tried again, to nobody who must not hear."""
 
+import re
 import signal
 import time
 
@@ -355,3 +356,14 @@ def test_a_database_that_goes_away_loses_nothing(stack, admin, receiver):
     for one in receiver.at(path):
         told.setdefault(one.json["execution"]["id"], set()).add(one.id)
     assert sorted(told) == sorted(runs) and all(len(ids) == 1 for ids in told.values())
+
+
+def test_metrics_count_what_was_sent(stack, admin, receiver):
+    def counted(name):
+        text = checked(stack.api().get("/metrics"), 200).text
+        return sum(int(value) for value in re.findall(rf'windlass_scheduler_{name}_total\{{[^}}]*\}} (\d+)', text))
+    before = counted("hooks_delivered"), counted("hooks_not_taken")
+    hook = make(admin, receiver.url(receiver.path(500, 200)))
+    admin.start(noop())
+    await_delivery(admin, hook, "delivered")
+    wait_until(lambda: counted("hooks_delivered") > before[0] and counted("hooks_not_taken") > before[1], "both counters", 30)
