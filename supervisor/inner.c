@@ -138,9 +138,9 @@ int inner_take_output(struct inner *inner, int index, char *output, struct wl_er
 char *inner_output(struct inner *inner)
 {
 	_wl_buffer_ struct wl_buffer text;
+	wl_buffer_init(&text, 0);
 	if (inner->flow)
 		return wl_steal(inner->outputs[0]);
-	wl_buffer_init(&text, 0);
 	(void)wl_buffer_append_char(&text, '[');
 	for (int i = 0; i < inner->count; i++) {
 		if (i > 0)
