@@ -111,3 +111,38 @@ def test_a_server_that_ends_answers_first(stack, admin):
     wait_until(lambda: stack.pid("web") not in (None, pid) and admin.get("executions").status_code == 200, "the web server", 30,
                forgive=UNREACHABLE)
     assert admin.wait(got[0].json()["execution_id"], forgive=UNREACHABLE)["execution"]["status"] == "succeeded"
+
+
+def test_clients_that_left_leave_their_places(admin):
+    """More than a tenant may have waiting at once, all for one run; each goes away before it ends."""
+    hook = Hook(admin, published(admin, sleeper(15)))
+    header = signature(hook.secret, b"")
+    left = []
+
+    def leave():
+        try:
+            httpx.post(admin.url + hook.path, headers={"Prefer": "wait=25", HEADER: header}, timeout=3, trust_env=False)
+        except httpx.ReadTimeout:
+            left.append(True)
+    threads = [threading.Thread(target=leave) for _ in range(160)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(left) > 64
+    assert len(admin.get("executions").json()["executions"]) == 1
+    other = Hook(admin, published(admin, sleeper(1)))
+    for number in range(6):
+        assert other.send(b"%d" % number, wait=25).status_code == 200
+
+
+def test_all_who_wait_for_one_run_are_told(admin):
+    hook = Hook(admin, published(admin, sleeper(2)))
+    header, got = signature(hook.secret, b""), []
+    threads = [threading.Thread(target=lambda: got.append(hook.send(header=header, wait=25))) for _ in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert [answer.status_code for answer in got] == [200] * 30
+    assert len({answer.text for answer in got}) == 1 and got[0].json()["outputs"] == "done"
