@@ -11,6 +11,7 @@ import pytest
 
 from kit.cli import ROOT, Cli
 from kit.client import checked
+from kit.client import checked
 from kit.waiting import wait_until
 
 FLOWS = ROOT / "docs" / "flows"
@@ -243,3 +244,14 @@ def test_every_flow_has_schemas_a_page_and_a_test(cli):
         cli("apply", FLOWS / name / "flow.yaml", "--publish")
     flows = {flow["name"]: flow for flow in cli.json("flows")["flows"]}
     assert names <= set(flows) and all(flows[name]["status"] == "published" for name in names)
+
+
+def test_a_template_runs_as_its_file_does(stack, cli):
+    """The same flow from the file by the CLI, and from the server's templates by the API."""
+    text = "One two. Three four five! Licence granted.\n" * 20
+    admin = stack.tenant()
+    flow = checked(admin.post("templates/text-report/use"), 201).json()["flow"]
+    eid = admin.start(flow["id"], {"text": text}, version="draft")
+    outputs = admin.wait(eid, 60)["execution"]["outputs"]
+    assert outputs["words"]["count"] == 140 and outputs["lines"]["lines"] == 20
+    assert run(cli, "text-report", text=text)[0] == outputs
