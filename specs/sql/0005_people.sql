@@ -1438,6 +1438,8 @@ BEGIN
 	IF to_regprocedure('control.artifacts_drop_tenant(int)') IS NOT NULL THEN
 		EXECUTE 'SELECT control.artifacts_drop_tenant($1)' USING v_tenant;
 	END IF;
+	DELETE FROM control.password_failure f USING control.app_user u WHERE u.tenant = v_tenant AND f.email = lower(u.email);
+	DELETE FROM control.reset_asked r USING control.app_user u WHERE u.tenant = v_tenant AND r.email = lower(u.email);
 	EXECUTE format('DROP SCHEMA IF EXISTS t_%s CASCADE', v_tenant);
 	EXECUTE format('DROP ROLE IF EXISTS t_%s', v_tenant);
 	PERFORM control.purge_shared_rows(v_tenant);

@@ -188,8 +188,8 @@ def test_a_deleted_tenant_is_shut_out_and_can_be_had_back(stack, admin):
     assert stack.sql("SELECT 1 FROM control.tenant_purge WHERE tenant = %s", admin.tenant) == []
 
 
-def traces(stack, tenant, eids):
-    """Where anything of a tenant is left, store by store."""
+def traces(stack, tenant, eids, words):
+    """Where anything of a tenant is left, store by store: by its number, its executions' ids and other words of it."""
     found = []
     if stack.sql("SELECT to_regnamespace(%s) IS NOT NULL OR to_regrole(%s) IS NOT NULL", f"t_{tenant}", f"t_{tenant}")[0][0]:
         found.append("schema or role")
@@ -197,6 +197,11 @@ def traces(stack, tenant, eids):
                           WHERE c.relnamespace = 'control'::regnamespace AND c.relkind IN ('r', 'p')
                           AND a.attname = 'tenant' AND c.relname <> 'tenant_purge'""")
     found += [name for name, in tables if stack.sql(f"SELECT 1 FROM control.{name} WHERE tenant = %s LIMIT 1", tenant)]
+    tables = stack.sql("""SELECT relname FROM pg_class WHERE relnamespace = 'control'::regnamespace AND relkind = 'r'
+                          AND relname <> 'tenant_purge'""")
+    found += [f"{name} (text)" for name, in tables
+              if stack.sql(f"SELECT 1 FROM control.{name} r WHERE r::text LIKE ANY (%s) LIMIT 1",
+                           [f"%{word}%" for word in (*eids, *words)])]
     found += ["tenant"] * len(stack.sql("SELECT 1 FROM control.tenant WHERE id = %s", tenant))
     with pymongo.MongoClient(stack.urls["mongodb"], serverSelectionTimeoutMS=5000) as client:
         database = client.get_default_database("windlass")
@@ -220,6 +225,7 @@ def test_a_purged_tenant_leaves_nothing_anywhere(brief):
     with_key(brief, viewer)
     invited(admin, f"open@{admin.slug}.test")
     checked(brief.api().post("auth/password-reset", json={"email": viewer.email}), 202)
+    problem(brief.api().post("auth/login", json={"email": viewer.email, "password": "a wrong one"}), 401)
     flow = admin.create(noop())
     eids = [admin.start(flow) for _ in range(5)]
     writes = Flow().add("files", "code", language="bash", source="echo hello > /work/out/hello.txt; echo '{}'")
@@ -229,14 +235,16 @@ def test_a_purged_tenant_leaves_nothing_anywhere(brief):
     eids.append(admin.start(long_flow()))
     admin.wait_node(eids[-1], "w", "waiting")
     spared = bystander.run(noop())["execution"]["id"]
-    before = traces(brief, admin.tenant, eids)
+    words = [admin.user_id, viewer.user_id, admin.slug, flow]
+    before = traces(brief, admin.tenant, eids, words)
     assert {"schema or role", "collection node_results", "app_user", "tenant_key", "cfg"} <= set(before), before
+    assert {"reset_asked (text)", "password_failure (text)", "invitation (text)"} <= set(before), before
     assert any("/objects/" in trace for trace in before), before
     checked(admin.delete("tenants/current", params={"confirm": admin.slug}), 202)
     brief.kill("scheduler-1")           # another one, or its successor, goes on where it was
     wait_until(lambda: brief.sql("SELECT 1 FROM control.tenant_purge WHERE tenant = %s AND finished_at IS NOT NULL",
                                  admin.tenant), "the end of the purge", 120)
-    left = traces(brief, admin.tenant, eids)
+    left = traces(brief, admin.tenant, eids, words)
     assert not left, left
     # a scheduler that died after a step and before it could say so: all of it once more
     brief.sql("""UPDATE control.tenant_purge SET step = 'events', at = NULL, passes = 0, finished_at = NULL, due = now()
