@@ -41,10 +41,21 @@ static bool begins_as_json(const char *text, size_t length)
 	return at < length && text[at] == '"';
 }
 
+/* At least as many values as the text can have: each but the first follows a comma or a bracket. */
+static size_t values_most(const char *text, size_t length)
+{
+	size_t count = 1;
+	for (size_t i = 0; i < length; i++)
+		count += text[i] == ',' || text[i] == '[' || text[i] == '{';
+	return count;
+}
+
 int wl_openapi_parse(const char *text, size_t length, struct wl_json **ret_document, struct wl_error *err)
 {
 	if (length > WL_OPENAPI_MAX)
 		return wl_fail(err, E2BIG, "an OpenAPI document has at most %u MiB", WL_OPENAPI_MAX >> 20);
+	if (begins_as_json(text, length) && values_most(text, length) > WL_OPENAPI_TEXT_VALUES)
+		return wl_fail(err, E2BIG, "an OpenAPI document has at most %d values", WL_OPENAPI_TEXT_VALUES);
 	if (begins_as_json(text, length))
 		return wl_json_parse(text, length, ret_document, err);
 	return wl_yaml_parse(text, length, ret_document, err);

@@ -9,7 +9,8 @@
 #include "lib/codec/json.h"
 #include "lib/model/flow_graph.h"
 
-#define WL_OPENAPI_MAX (10u << 20) /* bytes of a document's text */
+#define WL_OPENAPI_MAX (10u << 20)     /* bytes of a document's text */
+#define WL_OPENAPI_TEXT_VALUES 2000000 /* of a JSON text, commas in texts counted in; YAML has its own bound */
 #define WL_OPENAPI_OPERATIONS_MAX 1000
 #define WL_OPENAPI_PARAMETERS_MAX 100 /* of one operation */
 #define WL_OPENAPI_SCHEMA_VALUES 5000 /* of one schema; what lies beyond is cut, with a warning */

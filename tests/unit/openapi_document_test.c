@@ -544,6 +544,10 @@ static void bombs_of_aliases_are_refused(void **state)
 	memset(large, ' ', WL_OPENAPI_MAX + 1);
 	assert_int_equal(wl_openapi_parse(large, WL_OPENAPI_MAX + 1, &document, &err), -E2BIG);
 	assert_non_null(strstr(err.text, "10 MiB"));
+	memcpy(large, "{\"a\":[", 6);
+	memset(large + 6, ',', WL_OPENAPI_TEXT_VALUES);
+	assert_int_equal(wl_openapi_parse(large, WL_OPENAPI_TEXT_VALUES + 6, &document, &err), -E2BIG);
+	assert_non_null(strstr(err.text, "values"));
 }
 
 static void too_many_operations_are_a_fault_unless_chosen(void **state)

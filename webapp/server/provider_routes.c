@@ -111,10 +111,12 @@ static void judge(const struct provider *provider, const struct wl_http_response
 			       status);
 	else if (!read_models(provider, response, key, finding->models))
 		(void)snprintf(finding->message, sizeof(finding->message),
-			       "the server gives no list of models: is '%s' its %s?", provider->type, "type");
+			       "the server gives no list of models as a server of type %s does", provider->type);
 	else
-		finding->valid = snprintf(finding->message, sizeof(finding->message), "the server gives %zu models",
-					  wl_json_count(finding->models)) > 0;
+		finding->valid = true;
+	if (finding->valid)
+		(void)snprintf(finding->message, sizeof(finding->message), "the server gives %zu models",
+			       wl_json_count(finding->models));
 }
 
 static void ask(const struct wl_json *config, const struct provider *provider, const char *key, struct finding *finding)

@@ -258,24 +258,31 @@ static void check_auth(struct check *check)
 		fault(check, "is no name of a cookie", "auth.name");
 }
 
+static bool port_valid(const char *text)
+{
+	size_t digits = strspn(text, "0123456789");
+	int number = 0;
+	return digits > 0 && digits < 6 && !text[digits] && sscanf(text, "%d", &number) == 1 && number > 0 &&
+	       number < 65536;
+}
+
 /* A name, an address, "*.name", an IPv6 address in brackets; each with ":port" behind it (lib/net/egress.h). */
 static bool host_pattern_valid(const char *pattern)
 {
 	const char *host = strncmp(pattern, "*.", 2) == 0 ? pattern + 2 : pattern;
-	size_t length = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
-	if (length == 0 || length > 253 || strlen(host) < length || (*host == '[' && host != pattern))
+	bool bracket = *host == '[';
+	size_t length = strcspn(host, bracket ? "]" : ":");
+	if (bracket && (host != pattern || !host[length++]))
 		return false;
-	for (size_t i = 0; i < length; i++)
-		if (*host == '[' ? !strchr("[]:.0123456789abcdefABCDEF", host[i])
-				 : !isalnum((unsigned char)host[i]) && !strchr("-._", host[i]))
+	if (length == 0 || length > 253 || *host == '.')
+		return false;
+	for (size_t i = 0; i < length; i++) {
+		bool fits = bracket ? strchr("[]:.0123456789abcdefABCDEF", host[i]) != NULL
+				    : isalnum((unsigned char)host[i]) || strchr("-._", host[i]);
+		if (!fits || (host[i] == '.' && host[i + 1] == '.'))
 			return false;
-	if (*host == '.' || strstr(host, "..") || !host[length])
-		return *host != '.' && !strstr(host, "..");
-	const char *port = host + length + 1;
-	size_t digits = strspn(port, "0123456789");
-	int number = 0;
-	return host[length] == ':' && digits > 0 && digits < 6 && !port[digits] && sscanf(port, "%d", &number) == 1 &&
-	       number > 0 && number < 65536;
+	}
+	return !host[length] || (host[length] == ':' && port_valid(host + length + 1));
 }
 
 static void check_egress(struct check *check, const char *url, const char *host, int port)
@@ -307,7 +314,7 @@ static void check_call(struct check *check, bool openapi)
 	bool known = *url && check_url(check, url, openapi, host, &port);
 	if (openapi && *path && *path != '/')
 		fault(check, "must begin with /", "path");
-	if (openapi ? strpbrk(path, "?#") != NULL : false)
+	if (openapi && strpbrk(path, "?#"))
 		fault(check, "has no query or fragment: parameters go into the query", "path");
 	check_template(check, openapi ? path : url, openapi ? "path" : "url");
 	const struct wl_json *list = wl_json_get(check->config, "parameters");
