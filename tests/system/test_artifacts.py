@@ -211,6 +211,9 @@ def test_deleting_takes_row_object_and_room(place, admin):
     assert content(admin, other).content == b"1"
     wait_until(lambda: place.stack.sql("SELECT count(*) FROM control.object_trash WHERE tenant = %s",
                                        admin.tenant) == [(0,)], "an empty trash", 20)
+    entries = wait_until(lambda: checked(admin.get("audit-log", params={"action": "artifact.delete"}), 200).json()["entries"],
+                         "the entry in the audit log", 20)
+    assert [entry["resource_id"] for entry in entries] == [one["id"]] and entries[0]["metadata"]["name"] == "a"
 
 
 def test_roles_and_other_tenants(place, admin):
