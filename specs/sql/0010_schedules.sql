@@ -53,12 +53,13 @@ GRANT SELECT ON control.my_schedule, control.my_fire TO windlass_tenant;
 -- ---- firing: the schedulers -----------------------------------------------------------------------------------
 
 -- Up to {"limit"} schedules whose time has come: {"now_s","due":[{"id","rev","next_s","cron","timezone","misfire"}]}.
+-- In a random order: those that cannot fire now (their tenant's tables are locked, say) do not fill every call.
 CREATE FUNCTION control.schedules_due(p_request json) RETURNS json
 LANGUAGE sql SECURITY DEFINER SET search_path = control, pg_temp SET enable_seqscan = off AS $$
 	SELECT json_build_object('now_s', floor(extract(epoch FROM clock_timestamp()))::bigint,
 		'due', coalesce((SELECT json_agg(d) FROM (
 			SELECT id, rev, extract(epoch FROM next_at)::bigint AS next_s, cron, timezone, misfire
-			FROM control.schedule WHERE next_at <= clock_timestamp() ORDER BY next_at, id
+			FROM control.schedule WHERE next_at <= clock_timestamp() ORDER BY random()
 			LIMIT (p_request->>'limit')::int) d), '[]'))
 $$;
 
@@ -67,7 +68,7 @@ CREATE FUNCTION control.fire_put(p_schedule control.schedule, p_at timestamptz, 
 RETURNS void
 LANGUAGE sql AS $$
 	INSERT INTO control.fire (schedule_id, tenant, fire_at, outcome, eid, detail)
-	VALUES (p_schedule.id, p_schedule.tenant, p_at, p_outcome, p_eid, p_detail);
+	VALUES (p_schedule.id, p_schedule.tenant, p_at, p_outcome, p_eid, p_detail) ON CONFLICT DO NOTHING;
 	UPDATE control.schedule SET last_fire = greatest(last_fire, p_at),
 		refusal = CASE WHEN p_outcome = 'refused' THEN p_detail END
 	WHERE id = p_schedule.id;
@@ -113,8 +114,9 @@ LANGUAGE sql IMMUTABLE AS $$
 		ELSE format('the run was refused: %s', p_outcome) END
 $$;
 
--- Let a schedule fire that the transaction has locked: {"enqueue","cancel"}. p_fire: {"at_s","eid","detail"}. What keeps
--- on being refused for the same reason is recorded the first time; a full day or queue each time.
+-- Let a schedule fire that the transaction has locked: {"enqueue","cancel"}. p_fire: {"at_s","eid","detail"}. A fire that
+-- is known happens no second time: the clock was set back. What keeps on being refused for the same reason is recorded
+-- the first time; a full day or queue each time.
 CREATE FUNCTION control.schedule_fire_one(p_schedule control.schedule, p_fire json) RETURNS jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -126,6 +128,10 @@ DECLARE
 	v_refused text;
 	v_effects jsonb := '{"enqueue": [], "cancel": []}';
 BEGIN
+	PERFORM FROM control.fire WHERE schedule_id = p_schedule.id AND fire_at = v_at;
+	IF FOUND THEN
+		RETURN v_effects;
+	END IF;
 	SELECT state INTO v_state FROM control.tenant WHERE id = p_schedule.tenant;
 	IF v_state <> 'active' THEN
 		v_refused := format('the tenant is %s', v_state);
@@ -196,20 +202,28 @@ BEGIN
 END $$;
 
 -- {"turns": [schedule_turn]}: {"enqueue","cancel"} for the queue. One that cannot be had (a damaged tenant, say) is
--- recorded as refused and holds up no other; in the order of tenants, so that two schedulers do not wait for each other.
+-- recorded as refused and holds up no other; nor does a tenant whose tables are locked: it is tried again. In the order
+-- of tenants, so that two schedulers do not wait for each other.
 CREATE FUNCTION control.schedules_fire(p_request json) RETURNS json
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp SET lock_timeout = '500ms' AS $$
 DECLARE
 	v_turn    control.schedule_turn;
+	v_item    record;
+	v_locked  int := 0;
 	v_one     jsonb;
 	v_effects jsonb := '{"enqueue": [], "cancel": []}';
 BEGIN
-	FOR v_turn IN SELECT t.* FROM json_populate_recordset(NULL::control.schedule_turn, p_request->'turns') t
+	FOR v_item IN SELECT t AS turn, s.tenant FROM json_populate_recordset(NULL::control.schedule_turn, p_request->'turns') t
 	              JOIN control.schedule s ON s.id = t.id ORDER BY s.tenant, s.id LOOP
+		CONTINUE WHEN v_item.tenant = v_locked;
+		v_turn := v_item.turn;
 		BEGIN
 			v_one := control.schedule_take_turn(v_turn);
 		EXCEPTION
-			WHEN transaction_rollback OR insufficient_resources OR operator_intervention OR lock_not_available THEN
+			WHEN lock_not_available THEN
+				v_locked := v_item.tenant;
+				CONTINUE;
+			WHEN transaction_rollback OR insufficient_resources OR operator_intervention THEN
 				RAISE; -- passes by itself
 			WHEN OTHERS THEN
 				RAISE WARNING 'schedule % cannot fire: %', v_turn.id, SQLERRM;

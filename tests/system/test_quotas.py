@@ -12,6 +12,7 @@ import pytest
 
 from kit.client import checked, fault_paths, problem
 from kit.flows import Flow, noop
+from kit.people import operator
 from kit.stack import ROOT
 from kit.waiting import wait_until
 
@@ -152,6 +153,23 @@ def test_a_damaged_file_of_plans_is_refused(tmp_path, monkeypatch, change, part)
     with pytest.raises(module.StackError) as caught:
         module.read_plans(tmp_path)
     assert part in str(caught.value)
+
+
+# ---- operators -------------------------------------------------------------------------------------------
+def test_an_operator_sets_plan_and_limits(stack, admin):
+    boss = operator(stack)
+    assert checked(boss.get("operator/plans"), 200).json()["plans"] == PLANS["plans"]
+    path = f"operator/tenants/{admin.tenant}"
+    tenant = checked(boss.put(path, json={"plan": "team", "quotas": {"max_concurrent": 7}}), 200).json()["tenant"]
+    assert tenant["plan"] == "team"
+    assert {row["name"]: row["limit"] for row in tenant["quotas"]}["max_concurrent"] == 7
+    assert quotas(admin)["max_concurrent"]["plan_limit"] == 7 and quotas(admin)["max_flows"]["limit"] == 1000
+    stack.await_shares(admin.tenant)
+    assert checked(boss.get(path), 200).json()["tenant"]["plan"] == "team"
+    problem(boss.put(path, json={"plan": "golden"}), 422)
+    problem(boss.put("operator/tenants/31999", json={"plan": "team"}), 404)
+    assert admin.put(path, json={"plan": "unlimited"}).status_code in (401, 403)
+    assert checked(admin.get("quotas"), 200).json()["plan"] == "team"
 
 
 # ---- a tenant's own limits ------------------------------------------------------------------------------

@@ -240,6 +240,40 @@ def test_a_damaged_tenant_holds_up_no_other(stack, admin):
         change(api, schedule, enabled=False)
 
 
+def test_a_tenant_whose_tables_are_locked_holds_up_no_other(stack, admin):
+    other = stack.tenant()
+    held, good = make(other, noop(), EVERY_SECOND), make(admin, noop(), EVERY_SECOND)
+    wait_until(lambda: fires(other, held), "a fire", 20)
+    with stack.postgres() as connection:
+        connection.execute("BEGIN")
+        connection.execute(f"LOCK TABLE t_{other.tenant}.executions IN ACCESS EXCLUSIVE MODE")
+        count = len(fires(admin, good))
+        wait_until(lambda: len(fires(admin, good)) > count + 5, "the other one goes on", 30)
+        connection.execute("ROLLBACK")
+    count = len(fires(other, held))
+    wait_until(lambda: len(fires(other, held)) > count + 5, "what was held up", 20)
+    for api, schedule in ((admin, good), (other, held)):
+        change(api, schedule, enabled=False)
+    times = [moment(fire["fire_at"]) for fire in fires(other, held)]
+    assert [late - early for early, late in zip(times, times[1:])] == [datetime.timedelta(seconds=1)] * (len(times) - 1)
+    assert set(outcomes(other, held)) == {"started"}
+
+
+def test_a_fire_that_is_known_happens_no_second_time(stack, admin):
+    """As after a clock that was set back while the schedule was paused."""
+    schedule = make(admin, noop(), EVERY_SECOND)
+    wait_until(lambda: len(fires(admin, schedule)) > 3, "some fires", 20)
+    change(admin, schedule, enabled=False)
+    before = fires(admin, schedule)
+    stack.sql("UPDATE control.schedule SET enabled = true, next_at = %s WHERE id = %s", moment(before[1]["fire_at"]),
+              schedule["id"])
+    wait_until(lambda: len(fires(admin, schedule)) > len(before) + 1, "fires go on", 20)
+    change(admin, schedule, enabled=False)
+    assert fires(admin, schedule)[:len(before)] == before
+    runs = checked(admin.get("executions", params={"limit": 100, "flow_id": schedule["flow_id"]}), 200).json()["executions"]
+    assert len(runs) == len(fires(admin, schedule))
+
+
 def test_its_maker_gone_it_fires_on(stack, admin):
     editor = stack.user(admin, "editor")
     schedule = make(editor, noop(), EVERY_SECOND)
