@@ -5,6 +5,7 @@
 #include "lib/store/mongo_node_results.h"
 
 #include "lib/base/cleanup.h"
+#include "lib/model/flow_graph.h"
 #include "lib/store/mongo_connect.h"
 
 #include <errno.h>
@@ -12,7 +13,7 @@
 #include <string.h>
 
 #define COLLECTION "node_results"
-#define ID_SIZE (WL_UUID_TEXT + 160)
+#define ID_SIZE (WL_UUID_TEXT + WL_NODE_PATH_MAX + 2)
 
 void wl_node_result_release(struct wl_node_result *result)
 {

@@ -22,6 +22,28 @@ static void check_graph(const struct wl_flow_graph *graph)
 			    !wl_node_kind_runs(graph->nodes[i].kind) || wl_flow_graph_reaches(graph, graph->start, i));
 }
 
+/* Each node and edge is in one part, and each part can be walked by itself. */
+static void check_parts(struct wl_flow_graph *graph)
+{
+	struct wl_flow_graph *parts = NULL;
+	struct wl_error err = { 0 };
+	int count = 0, nodes = graph->node_count, edges = graph->edge_count;
+	FUZZ_ASSERT(wl_flow_graph_split(graph, &parts, &count, &err) == 0);
+	for (int i = 0; i < count; i++) {
+		_wl_free_ int *order = calloc((size_t)parts[i].node_count + 1, sizeof(int));
+		FUZZ_ASSERT(order && wl_flow_graph_order(&parts[i], order));
+		for (int n = 0; n < parts[i].node_count; n++)
+			FUZZ_ASSERT(parts[i].nodes[n].kind != WL_KIND_LOOP ||
+				    (parts[i].nodes[n].body > 0 && parts[i].nodes[n].body < count));
+		FUZZ_ASSERT((parts[i].start >= 0) == (i == 0));
+		nodes -= parts[i].node_count;
+		edges -= parts[i].edge_count;
+		wl_flow_graph_release(&parts[i]);
+	}
+	FUZZ_ASSERT(nodes == 0 && edges == 0);
+	free(parts);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
 	static struct wl_flow_faults faults;
@@ -39,6 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 	}
 	FUZZ_ASSERT(faults.count == 0);
 	check_graph(&graph);
+	check_parts(&graph);
 	wl_flow_graph_release(&graph);
 	return 0;
 }

@@ -124,6 +124,22 @@ def test_a_loop_over_a_thousand_items(admin):
     assert ok(admin.run(flow)) == list(range(1, 1001))
 
 
+def test_long_ids_inside_of_each_other_are_told_apart_to_the_last_byte(admin):
+    loops = ["a" * 128, "b" * 128]
+    flow = Nested().add(loops[0], "loop", items=[1]).output(ex(".nodes | to_entries | map(.value) | last"), after=loops[0])
+    flow.inside(loops[0], loops[1], "loop", items=[1])
+    for end in "xyz":
+        flow.inside(loops[1], "n" * 127 + end, "transform", value=end)
+    answer = admin.run(flow)
+    ok(answer)
+    assert {answer["node"][f"{loops[0]}[0].{loops[1]}[0].{'n' * 127}{end}"]["outputs"] for end in "xyz"} == set("xyz")
+    # and more than may be is refused
+    flow = Nested().add("a" * 128, "loop", items=[1]).output(1, after="a" * 128)
+    flow.inside("a" * 128, "b" * 128, "loop", items=[1]).inside("b" * 128, "c" * 128, "loop", items=[1])
+    flow.inside("c" * 128, "t", "transform", value=1)
+    failed(admin.run(flow), "path_too_long")
+
+
 @pytest.mark.parametrize("change, path", [
     (lambda f: f.nodes.pop(), "nodes[1]"),                                                    # empty
     (lambda f: f.nodes[3].update(parentId="nowhere"), "nodes[3].parentId"),
