@@ -47,6 +47,8 @@ static void put_report(struct wl_buffer *list, const struct hook_try *try, int64
 			  list->length ? ',' : '[', wl_json_get_string(try->claim, "id", ""),
 			  wl_json_get_string(try->claim, "hook", ""), wl_json_get_number(try->claim, "try", 0),
 			  hook_outcome_name(try->outcome), (long long)pause_ms);
+	if (try->slow)
+		wl_buffer_append_text(list, ",\"slow\":true");
 	if (try->status)
 		wl_buffer_appendf(list, ",\"status\":%ld", try->status);
 	if (try->error[0]) {

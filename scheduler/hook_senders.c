@@ -104,6 +104,7 @@ static void send_one(struct slot *slot)
 		rc = post(slot, signature, &response, &err);
 	/* an answer whose body is too large is an answer */
 	try->status = rc == 0 || rc == -EMSGSIZE ? response.status : 0;
+	try->slow = response.total_us > HOOK_SLOW_MS * 1000ULL;
 	try->outcome = hook_outcome_of(try->status, rc == -EINVAL || rc == -EACCES,
 				       (int)wl_json_get_number(try->claim, "attempt", 1));
 	if (rc == -ECANCELED)

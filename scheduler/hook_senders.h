@@ -11,10 +11,12 @@
 #include "lib/secrets/seal.h"
 #include "scheduler/core/hook_pause.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define HOOK_SENDERS 16
 #define HOOK_TIMEOUT_MS 10000
+#define HOOK_SLOW_MS 2000
 
 /* One try. */
 struct hook_try {
@@ -22,6 +24,7 @@ struct hook_try {
 	/* how it went */
 	enum hook_outcome outcome;
 	long status; /* 0: no answer */
+	bool slow;   /* it was taken, but late: it is treated like those whose last try failed */
 	char error[WL_ERROR_TEXT];
 };
 

@@ -59,7 +59,7 @@ CREATE TABLE control.outgoing_webhook (
 	flow_id          uuid, -- NULL: of all flows
 	sees_private     boolean NOT NULL, -- an admin chose the url: without a flow_id it is told of private flows, too
 	enabled          boolean NOT NULL,
-	failures         int  NOT NULL DEFAULT 0, -- tries that failed since one did not
+	failures         int  NOT NULL DEFAULT 0, -- tries that failed or were slow, since one was quick and well
 	secret           text NOT NULL,
 	old_secret       text,
 	old_secret_until timestamptz,
@@ -876,7 +876,7 @@ BEGIN
 	END LOOP;
 END $$;
 
--- Claim what is due, a few of each tenant in turn: {"room", "retry_room" (of those, to hooks whose last try failed),
+-- Claim what is due, a few of each tenant in turn: {"room", "retry_room" (of those, to hooks whose last try failed or was slow),
 -- "tenant_most", "host_most" (sent to at once), "lease_ms", "after" (the tenant that was served last)}. Gives
 -- {"deliveries": [...], "after"}.
 CREATE FUNCTION control.out_claim(p_request json) RETURNS json
@@ -935,7 +935,8 @@ BEGIN
 	END IF;
 END $$;
 
--- How tries went: [{"id", "hook", "try", "outcome" (delivered, retry, failed, gone), "status", "error", "pause_ms"}].
+-- How tries went: [{"id", "hook", "try", "outcome" (delivered, retry, failed, gone), "slow", "status", "error",
+-- "pause_ms"}].
 CREATE FUNCTION control.out_report(p_request json) RETURNS json
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
 DECLARE
@@ -943,7 +944,7 @@ DECLARE
 	v_hook uuid;
 BEGIN
 	FOR v_one IN SELECT * FROM json_to_recordset(p_request)
-		AS x(id uuid, hook uuid, try int, outcome text, status int, error text, pause_ms bigint) ORDER BY hook, id LOOP
+		AS x(id uuid, hook uuid, try int, outcome text, slow boolean, status int, error text, pause_ms bigint) ORDER BY hook, id LOOP
 		UPDATE control.out_delivery SET sending = false,
 			state = CASE v_one.outcome WHEN 'delivered' THEN 'delivered' WHEN 'retry' THEN 'pending' ELSE 'failed' END,
 			next_try_at = clock_timestamp() + coalesce(v_one.pause_ms, 0) * interval '1 ms',
@@ -953,7 +954,7 @@ BEGIN
 		CONTINUE WHEN NOT FOUND;
 		IF v_one.outcome = 'gone' THEN
 			PERFORM control.out_gone(v_hook);
-		ELSIF v_one.outcome = 'delivered' THEN
+		ELSIF v_one.outcome = 'delivered' AND v_one.slow IS NOT TRUE THEN
 			UPDATE control.outgoing_webhook SET failures = 0 WHERE id = v_hook AND failures <> 0;
 		ELSE
 			UPDATE control.outgoing_webhook SET failures = failures + 1 WHERE id = v_hook;

@@ -205,6 +205,20 @@ def test_a_slow_receiver_holds_up_no_other_tenant(stack, admin, receiver):
     assert time.monotonic() - began < 6
 
 
+def test_a_slow_receiver_is_known_as_one(stack, admin, receiver):
+    """Only half of the senders serve those that were slow or failed; a quick answer makes it well again."""
+    path = receiver.path(-2.5, 200)
+    hook = make(admin, receiver.url(path))
+
+    def failures():
+        return stack.sql("SELECT failures FROM control.outgoing_webhook WHERE id = %s", hook["id"])[0][0]
+    admin.start(noop())
+    await_delivery(admin, hook, "delivered")
+    assert failures() == 1
+    admin.start(noop())
+    wait_until(lambda: failures() == 0, "a quick answer", 20)
+
+
 def test_large_outputs_are_left_out(admin, receiver):
     path = receiver.path()
     make(admin, receiver.url(path))
