@@ -6,8 +6,12 @@
 #include <stdio.h>
 #include <string.h>
 
-static void complain(int tenant, const struct wl_json *drift)
+static void complain(int tenant, const struct wl_json *counted)
 {
+	const struct wl_json *drift = wl_json_get(counted, "drift");
+	const char *fault = wl_json_get_string(counted, "fault", NULL);
+	if (fault)
+		wl_log(WL_LOG_WARNING, "what tenant %d uses cannot be counted: %s", tenant, fault);
 	for (const struct wl_json *one = wl_json_first(drift); one; one = wl_json_next(one))
 		wl_log(WL_LOG_WARNING, "counter %s of tenant %d was %.0f and is %.0f now, as counted",
 		       wl_json_get_string(one, "counter", ""), tenant, wl_json_get_number(one, "was", 0),
@@ -33,6 +37,6 @@ int chore_recount(struct chore_desk *desk, struct wl_error *err)
 	if (r < 0)
 		return r;
 	after = (int)wl_json_get_number(counted, "tenant", 0);
-	complain(after, wl_json_get(counted, "drift"));
+	complain(after, counted);
 	return 1;
 }

@@ -375,10 +375,11 @@ BEGIN
 	RETURN ARRAY[json_build_object('counter', 'storage', 'was', v_was, 'is', v_is)];
 END $$;
 
--- The counters of the first tenant after {"after"}: {"tenant","drift":[{"counter","was","is"}]}, NULL behind the last
--- one. One tenant a transaction, so that nobody's accepts wait for another's count.
+-- The counters of the first tenant after {"after"}: {"tenant","drift":[{"counter","was","is"}]}, with "fault" when it
+-- cannot be counted now; NULL behind the last one. One tenant a transaction, so that nobody's accepts wait for another's
+-- count.
 CREATE FUNCTION control.counters_recount(p_request json) RETURNS json
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
 	v_tenant int;
 	v_drift  json[] := '{}';
@@ -390,14 +391,17 @@ BEGIN
 	END IF;
 	v_drift := control.recount_day(v_tenant) || control.recount_storage(v_tenant);
 	RETURN json_build_object('tenant', v_tenant, 'drift', to_json(v_drift));
+EXCEPTION WHEN OTHERS THEN
+	RETURN json_build_object('tenant', v_tenant, 'drift', '[]'::json, 'fault', SQLERRM);
 END $$;
 
 -- ---- retention ---------------------------------------------------------------------------------------------------
 
 -- Ended executions of one tenant that are older than its plan keeps them, {"limit"} at most: {"tenant","eids","more"},
--- NULL behind the last tenant. Those of the first tenant after {"after"} that has any.
+-- NULL behind the last tenant. Those of the first tenant after {"after"} that has any; a tenant that cannot be looked at
+-- (its tables are damaged or locked) is passed over.
 CREATE FUNCTION control.retention_take(p_request json) RETURNS json
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
 	v_limit int := (p_request->>'limit')::int;
 	v_quota record;
@@ -406,9 +410,14 @@ BEGIN
 	FOR v_quota IN SELECT q.tenant, now() - q.retention_days * interval '1 day' AS before FROM control.quota q
 	               WHERE q.tenant > (p_request->>'after')::int ORDER BY q.tenant LOOP
 		CONTINUE WHEN to_regclass(format('t_%s.executions', v_quota.tenant)) IS NULL;
-		EXECUTE format('SELECT array_agg(id) FROM (SELECT id FROM t_%s.executions
-		                WHERE created_at < $1 AND end_time < $1 ORDER BY created_at, id LIMIT $2) o', v_quota.tenant)
-		INTO v_eids USING v_quota.before, v_limit;
+		BEGIN
+			EXECUTE format('SELECT array_agg(id) FROM (SELECT id FROM t_%s.executions
+			                WHERE created_at < $1 AND end_time < $1 ORDER BY created_at, id LIMIT $2) o', v_quota.tenant)
+			INTO v_eids USING v_quota.before, v_limit;
+		EXCEPTION WHEN OTHERS THEN
+			RAISE WARNING 'the executions of tenant % cannot be looked through: %', v_quota.tenant, SQLERRM;
+			v_eids := NULL;
+		END;
 		IF v_eids IS NOT NULL THEN
 			RETURN json_build_object('tenant', v_quota.tenant, 'eids', to_json(v_eids), 'more', cardinality(v_eids) = v_limit);
 		END IF;
@@ -419,7 +428,7 @@ END $$;
 -- Drop these executions {"tenant","eids"} with all that hangs on them in PostgreSQL; their node results are gone by
 -- then. {"executions","artifacts"}: how many.
 CREATE FUNCTION control.retention_drop(p_request json) RETURNS json
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
 	v_tenant    int := (p_request->>'tenant')::int;
 	v_eids      uuid[] := ARRAY(SELECT e::uuid FROM json_array_elements_text(p_request->'eids') e ORDER BY 1);

@@ -315,3 +315,15 @@ def test_a_counter_that_is_wrong_is_repaired_and_told(stack, admin):
     assert quotas(admin)["max_llm_tokens_per_day"]["used"] == 70
     for counter in ("executions", "tokens_reserved", "storage"):
         assert f"counter {counter} of tenant {admin.tenant} was" in stack.log("scheduler-1")
+
+
+def test_a_tenant_that_cannot_be_counted_holds_up_no_other(stack, admin):
+    other = stack.tenant(roomy=False)       # comes after the damaged one
+    other.wait(other.start(noop()))
+    admin.wait(admin.start(noop()))
+    stack.sql(f"ALTER TABLE t_{admin.tenant}.executions DROP COLUMN created_at")
+    stack.sql("UPDATE control.tenant_day SET executions = 50 WHERE tenant = %s", other.tenant)
+    stack.restart("scheduler-1")
+    wait_until(lambda: quotas(other)["max_executions_per_day"]["used"] == 1, "the repaired counter", 30)
+    assert f"what tenant {admin.tenant} uses cannot be counted" in stack.log("scheduler-1")
+    stack.sql(f"ALTER TABLE t_{admin.tenant}.executions ADD COLUMN created_at timestamptz NOT NULL DEFAULT clock_timestamp()")

@@ -72,6 +72,20 @@ def test_each_tenant_has_its_own_time(stack):
     assert rows_of(stack, long) == 2
 
 
+def test_a_damaged_tenant_holds_up_no_other(stack):
+    damaged, other = stack.tenant(), stack.tenant()
+    for api in (damaged, other):
+        eid = api.start(noop())
+        api.wait(eid)
+        make_old(stack, api, eid, 31)
+    stack.sql(f"ALTER TABLE t_{damaged.tenant}.executions RENAME COLUMN end_time TO lost")
+    sweep(stack)
+    wait_until(lambda: rows_of(stack, other) == 0, "the end of the other's old run", 30)
+    stack.sql(f"ALTER TABLE t_{damaged.tenant}.executions RENAME COLUMN lost TO end_time")
+    sweep(stack)
+    wait_until(lambda: rows_of(stack, damaged) == 0, "the end of the mended one's", 30)
+
+
 def test_what_has_not_ended_stays(stack, admin):
     marker = admin.start(noop())
     admin.wait(marker)
