@@ -272,6 +272,20 @@ def test_drafts_can_be_tried_and_archived_tools_not(api):
     problem(call(api, "018f0000-0000-7000-8000-000000000001"), 404)
 
 
+def test_a_flow_calls_no_archived_tool(api):
+    tool = make(api, CODE)
+    flow = checked(api.post("flows", json={"name": "f", "nodes": [
+        {"id": "start", "type": "start"}, {"id": "t", "type": "tool", "data": {"tool_id": tool, "input": 1}},
+        {"id": "end", "type": "output", "data": {"value": "{{ .nodes.t }}"}}], "edges": [
+        {"id": "a", "source": "start", "target": "t"}, {"id": "b", "source": "t", "target": "end"}]}), 201).json()["flow"]["id"]
+    assert api.wait(api.start(flow))["execution"]["outputs"] == {"got": 1}
+    checked(api.put(f"tools/{tool}", json={"state": "archived"}), 200)
+    ended = api.wait(api.start(flow))["execution"]
+    assert ended["status"] == "failed" and "archived" in ended["error"]["message"], ended
+    checked(api.put(f"tools/{tool}", json={"state": "active"}), 200)
+    assert api.wait(api.start(flow))["execution"]["status"] == "succeeded"
+
+
 def test_the_newest_version_runs(api):
     tool = make(api, {**CODE, "source": "print(1)"})
     checked(api.put(f"tools/{tool}", json={"execution_config": {**CODE, "source": "print(2)"}}), 200)
