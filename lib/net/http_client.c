@@ -274,6 +274,8 @@ static int failure_of(const struct wl_http_client *client, CURLcode code, struct
 	switch (code) {
 	case CURLE_OPERATION_TIMEDOUT:
 		return wl_fail(err, ETIMEDOUT, "%s", message);
+	case CURLE_URL_MALFORMAT: /* a name with letters that have no ASCII form */
+		return wl_fail(err, EINVAL, "%s", message);
 	case CURLE_COULDNT_RESOLVE_HOST:
 		return wl_fail(err, ENOENT, "%s", message);
 	case CURLE_COULDNT_CONNECT:

@@ -93,8 +93,9 @@ int wl_http_url_read(const char *text, const struct wl_http_url *base, struct wl
 	struct wl_http_url url = { 0 };
 	if (strlen(text) > WL_HTTP_URL_MAX)
 		return wl_fail(err, EINVAL, "the url has more than %d characters", WL_HTTP_URL_MAX);
-	if ((!base || is_absolute(text)) && check_start(text, err) < 0)
-		return -err->code;
+	int begins = !base || is_absolute(text) ? check_start(text, err) : 0;
+	if (begins < 0)
+		return begins;
 	bool names_host = !base || is_absolute(text) || strncmp(text, "//", 2) == 0;
 	url.parsed = base ? curl_url_dup(base->parsed) : curl_url();
 	if (!url.parsed)

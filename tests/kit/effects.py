@@ -20,7 +20,7 @@ class EffectServer:
     /bytes/<n>           a body of n bytes
     """
 
-    def __init__(self):
+    def __init__(self, host="127.0.0.1"):
         self.lock = threading.Lock()
         self.visits = collections.defaultdict(list)
         self.calls = collections.Counter()
@@ -44,7 +44,7 @@ class EffectServer:
             def handle_error(self, *_):
                 """A peer that died in the middle is what the tests are about."""
 
-        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server = Server((host, 0), Handler)
         self.port = self.server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
