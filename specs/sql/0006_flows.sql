@@ -118,12 +118,15 @@ BEGIN
 		'created_at', api.time(p_row.created_at), 'updated_at', api.time(p_row.updated_at));
 END $$;
 
-CREATE FUNCTION api.flow_answer(p_status int, p_row record) RETURNS api.answer
+-- With p_doc when it is at hand: each statement that is not made counts, see docs/decisions/0010.
+CREATE FUNCTION api.flow_answer(p_status int, p_row record, p_doc json DEFAULT NULL) RETURNS api.answer
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
-	v_doc json;
+	v_doc json := p_doc;
 BEGIN
-	SELECT d.doc INTO v_doc FROM flow_docs d WHERE d.hash = p_row.draft_hash;
+	IF v_doc IS NULL THEN
+		SELECT d.doc INTO v_doc FROM flow_docs d WHERE d.hash = p_row.draft_hash;
+	END IF;
 	RETURN (p_status, json_build_object('flow', api.json_with(api.flow_summary(p_row), v_doc)), p_row.rev::text,
 	        CASE WHEN p_status = 201 THEN '/api/v1/flows/' || p_row.id END, NULL)::api.answer;
 END $$;
@@ -155,7 +158,7 @@ END $$;
 -- ---- making, changing, deleting -------------------------------------------------------------------------------------
 
 -- Make a flow with a stored document, as its owner.
-CREATE FUNCTION api.flow_make(p_actor json, p_action text, p_name text, p_description text, p_hash bytea,
+CREATE FUNCTION api.flow_make(p_actor json, p_action text, p_name text, p_description text, p_hash bytea, p_doc json,
                               p_visibility text, p_from json) RETURNS api.answer
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -164,40 +167,35 @@ BEGIN
 	INSERT INTO flows AS f (id, name, description, draft_hash, created_by, visibility)
 	VALUES (api.uuid7(), p_name, coalesce(p_description, ''), p_hash, (p_actor->>'user')::uuid, p_visibility)
 	RETURNING * INTO v_flow;
-	PERFORM api.flow_uses(v_flow.id, false);
+	IF api.may_use(p_doc) THEN
+		PERFORM api.flow_uses(v_flow.id, false);
+	END IF;
 	PERFORM control.audit(p_actor, p_action, 'flow', v_flow.id::text,
 	                      api.json_with(json_build_object('name', p_name), p_from));
-	RETURN api.flow_answer(201, v_flow);
+	RETURN api.flow_answer(201, v_flow, p_doc);
 END $$;
 
--- p_request has, beside the body's name and description: hash (hex) and document, checked and in its canonical text.
-CREATE FUNCTION api.flows_create(p_actor json, p_request json) RETURNS api.answer
+-- The document of p_request (hash in hex, document: checked and in its canonical text) becomes a flow.
+CREATE FUNCTION api.flow_from_document(p_actor json, p_action text, p_request json, p_from json) RETURNS api.answer
 LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM control.flow_slot();
 	PERFORM api.flow_put_document(p_request->>'hash', p_request->'document');
-	RETURN api.flow_make(p_actor, 'flow.create', p_request#>>'{body,name}', p_request#>>'{body,description}',
-	                     decode(p_request->>'hash', 'hex'), 'tenant', NULL);
+	RETURN api.flow_make(p_actor, p_action, p_request#>>'{body,name}', p_request#>>'{body,description}',
+	                     decode(p_request->>'hash', 'hex'), p_request->'document', 'tenant', p_from);
 END $$;
+
+CREATE FUNCTION api.flows_create(p_actor json, p_request json) RETURNS api.answer
+LANGUAGE sql AS $$ SELECT api.flow_from_document(p_actor, 'flow.create', p_request, NULL) $$;
 
 CREATE FUNCTION api.flows_import(p_actor json, p_request json) RETURNS api.answer
-LANGUAGE plpgsql AS $$
-BEGIN
-	PERFORM control.flow_slot();
-	PERFORM api.flow_put_document(p_request->>'hash', p_request->'document');
-	RETURN api.flow_make(p_actor, 'flow.import', p_request#>>'{body,name}', p_request#>>'{body,description}',
-	                     decode(p_request->>'hash', 'hex'), 'tenant', NULL);
-END $$;
+LANGUAGE sql AS $$ SELECT api.flow_from_document(p_actor, 'flow.import', p_request, NULL) $$;
 
 CREATE FUNCTION api.templates_use(p_actor json, p_request json) RETURNS api.answer
-LANGUAGE plpgsql AS $$
-BEGIN
-	PERFORM control.flow_slot();
-	PERFORM api.flow_put_document(p_request->>'hash', p_request->'document');
-	RETURN api.flow_make(p_actor, 'flow.create', p_request#>>'{body,name}', p_request#>>'{body,description}',
-	                     decode(p_request->>'hash', 'hex'), 'tenant',
-	                     json_build_object('template', p_request#>>'{params,name}'));
-END $$;
+LANGUAGE sql AS $$
+	SELECT api.flow_from_document(p_actor, 'flow.create', p_request,
+	                              json_build_object('template', p_request#>>'{params,name}'))
+$$;
 
 -- What a change begins with: the revision and the document that the changed members are put into.
 CREATE FUNCTION api.flow_for_update(p_actor json, p_request json) RETURNS TABLE (rev int, doc json)
@@ -242,7 +240,7 @@ BEGIN
 	PERFORM control.audit(p_actor, 'flow.update', 'flow', v_id::text, json_build_object('rev', v_flow.rev, 'changed',
 		(SELECT json_agg(k) FROM (SELECT json_object_keys(v_body) UNION ALL
 		 SELECT 'document' WHERE p_request->>'hash' IS NOT NULL) c(k))));
-	RETURN api.flow_answer(200, v_flow);
+	RETURN api.flow_answer(200, v_flow, p_request->'document');
 END $$;
 
 CREATE FUNCTION api.flows_delete(p_actor json, p_request json) RETURNS api.answer
@@ -285,10 +283,10 @@ DECLARE
 BEGIN
 	PERFORM control.flow_slot();
 	PERFORM api.need_flow(p_actor, v_id, 'view');
-	SELECT * INTO v_flow FROM flows WHERE id = v_id;
+	SELECT f.*, d.doc INTO v_flow FROM flows f JOIN flow_docs d ON d.hash = f.draft_hash WHERE f.id = v_id;
 	RETURN api.flow_make(p_actor, 'flow.create',
 		coalesce(p_request#>>'{body,name}', left('Copy of ' || v_flow.name, 200)), v_flow.description,
-		v_flow.draft_hash, v_flow.visibility, json_build_object('copy_of', v_id));
+		v_flow.draft_hash, v_flow.doc, v_flow.visibility, json_build_object('copy_of', v_id));
 END $$;
 
 -- ---- versions -------------------------------------------------------------------------------------------------------
@@ -499,6 +497,10 @@ LANGUAGE sql IMMUTABLE AS $$
 	WHERE n.node->'data'->>m.field ~ '^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$'
 $$;
 
+-- Whether a document may name anything at all: a quick look before the thorough one.
+CREATE FUNCTION api.may_use(p_doc json) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$ SELECT position('_id"' IN p_doc::text) > 0 $$;
+
 -- Refuse a document whose subflows name flows that are not there, or not his to run.
 CREATE FUNCTION api.check_subflows(p_actor json, p_doc json) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
@@ -525,6 +527,10 @@ BEGIN
 	SELECT d.doc INTO v_doc FROM flows f LEFT JOIN flow_versions v ON v.flow_id = f.id AND v.version = f.published
 	JOIN flow_docs d ON d.hash = CASE WHEN p_published THEN v.doc_hash ELSE f.draft_hash END
 	WHERE f.id = p_flow AND f.deleted_at IS NULL AND f.status <> 'archived';
+	IF api.may_use(v_doc) IS NOT TRUE AND NOT EXISTS (SELECT FROM resource_uses u WHERE u.user_type = 'flow'
+	   AND u.user_id = p_flow AND u.published = p_published) THEN
+		RETURN;
+	END IF;
 	SELECT json_agg(u) INTO v_uses FROM json_array_elements(api.document_uses(v_doc)) u WHERE u->>'type' <> 'flow';
 	PERFORM api.uses_set('flow', p_flow, p_published, v_uses);
 END $$;
@@ -710,9 +716,12 @@ DECLARE
 	v_next   text;
 BEGIN
 	-- looked at before the list is: a wrong one is refused also where there is nothing to list
-	PERFORM api.read_time(v_params->>'created_after', 'created_after'),
-	        api.read_time(v_params->>'created_before', 'created_before'), api.label_filter(v_params->>'label'),
-	        api.execution_cursor(v_params->>'cursor');
+	IF coalesce(v_params->>'created_after', v_params->>'created_before', v_params->>'label', v_params->>'cursor')
+	   IS NOT NULL THEN
+		PERFORM api.read_time(v_params->>'created_after', 'created_after'),
+		        api.read_time(v_params->>'created_before', 'created_before'), api.label_filter(v_params->>'label'),
+		        api.execution_cursor(v_params->>'cursor');
+	END IF;
 	EXECUTE format($sql$
 		WITH page AS MATERIALIZED (
 			SELECT e.* FROM executions e LEFT JOIN flows f ON f.id = e.flow_id WHERE %s
