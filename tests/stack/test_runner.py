@@ -81,6 +81,7 @@ def test_each_program_sees_only_its_secrets(home, doubles):
     assert "WINDLASS_TOKEN_KEY" in seen and "WINDLASS_POSTGRES_URL" in seen
     assert b"POSTGRES_URL" not in warden and b"TOKEN_KEY" not in warden and b"S3_URL" not in warden
     assert b"POSTGRES_URL" in supervisor and b"TOKEN_KEY" not in supervisor and b"S3_URL" in supervisor
+    assert "WINDLASS_MASTER_KEY" in seen and b"MASTER_KEY" in supervisor and b"MASTER_KEY" not in warden
 
 
 def test_no_secret_stands_in_the_arguments_of_a_process(home, doubles):
@@ -274,7 +275,7 @@ def hard_place():
 
 def copy_checkout(target, doubles):
     """The parts of this checkout that a stack needs, as a checkout of its own; build output by hard link."""
-    for name in ("tools/stack", "tools/docserver", "specs/sql"):
+    for name in ("tools/stack", "tools/docserver", "specs/sql", "quotas"):
         shutil.copytree(ROOT / name, target / name)
     shutil.copytree(ROOT / doubles, target / "build" / "bin")
     os.link(ROOT / "build" / "bin" / "windlass-docserver", target / "build" / "bin" / "windlass-docserver")
