@@ -9,7 +9,8 @@
  * counts from the due time, so that a stall of the server is seen by every request it delays (coordinated
  * omission). --ids appends the id in each 2xx answer to a file, flushed, so that no accepted id is forgotten.
  * --mix FILE takes its requests from lines METHOD<tab>PATH<tab>TOKEN<tab>BODY, one after the other and again from
- * the first; --path, --method and --body do not count then. --follow sends requests one by one and measures until the event stream at PATH (%i: the id) shows `event: end`.
+ * the first; --path, --method and --body do not count then. --follow sends requests one by one and measures until the
+ * event stream at PATH (%i: the id) shows `event: end`.
  *
  * The result is one line of JSON on standard output; latencies are in microseconds.
  */
