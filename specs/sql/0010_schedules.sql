@@ -53,13 +53,13 @@ GRANT SELECT ON control.my_schedule, control.my_fire TO windlass_tenant;
 -- ---- firing: the schedulers -----------------------------------------------------------------------------------
 
 -- Up to {"limit"} schedules whose time has come: {"now_s","due":[{"id","rev","next_s","cron","timezone","misfire"}]}.
--- In a random order: those that cannot fire now (their tenant's tables are locked, say) do not fill every call.
+-- now() and not clock_timestamp(), which no index can be searched for. In a random order: those that cannot fire now (their tenant's tables are locked, say) do not fill every call.
 CREATE FUNCTION control.schedules_due(p_request json) RETURNS json
 LANGUAGE sql SECURITY DEFINER SET search_path = control, pg_temp SET enable_seqscan = off AS $$
-	SELECT json_build_object('now_s', floor(extract(epoch FROM clock_timestamp()))::bigint,
+	SELECT json_build_object('now_s', floor(extract(epoch FROM now()))::bigint,
 		'due', coalesce((SELECT json_agg(d) FROM (
 			SELECT id, rev, extract(epoch FROM next_at)::bigint AS next_s, cron, timezone, misfire
-			FROM control.schedule WHERE next_at <= clock_timestamp() ORDER BY random()
+			FROM control.schedule WHERE next_at <= now() ORDER BY random()
 			LIMIT (p_request->>'limit')::int) d), '[]'))
 $$;
 
