@@ -144,7 +144,7 @@ def test_another_media_type_is_415(admin):
 
 
 def test_an_oversized_body_is_413(admin):
-    body = json.dumps({"name": "x", "description": "y" * (11 << 20)}).encode()
+    body = json.dumps({"name": "x", "description": "y" * (17 << 20)}).encode()
     answer = admin.post("flows", content=body, headers={"Content-Type": "application/json"})
     problem(answer, 413)
     checked(admin.get("flows"), 200)
