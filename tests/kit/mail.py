@@ -54,6 +54,14 @@ class MailServer:
                 refusal = self.answers[word].pop(0) if self.answers[word] else None
             if refusal:
                 say(refusal)
+            elif word == "EHLO":
+                say("250-kit")
+                say("250 AUTH PLAIN")
+            elif word == "AUTH":
+                say("334 ")
+                with self.lock:
+                    self.commands.append(lines.readline().decode().strip())
+                say("235 known")
             elif word == "QUIT":
                 say("221 bye")
                 return

@@ -1,5 +1,7 @@
 """Mails over a real SMTP conversation: what they hold, and what happens when the server is not of our mind."""
 
+import base64
+import pathlib
 import re
 
 import pytest
@@ -11,6 +13,7 @@ from kit.stack import Stack
 from kit.waiting import holds_for, wait_until
 
 PUBLIC = "https://flows.example.test/"
+USER, SECRET = "mailer", "not-to-be-logged"
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +25,8 @@ def server():
 @pytest.fixture(scope="module")
 def mailing(server):
     """A stack that sends its mails to that server."""
-    with Stack("mailing", env={"WINDLASS_SMTP_URL": server.url, "WINDLASS_MAIL_FROM": "windlass@example.test",
+    url = server.url.replace("://", f"://{USER}:{SECRET}@")
+    with Stack("mailing", env={"WINDLASS_SMTP_URL": url, "WINDLASS_MAIL_FROM": "windlass@example.test",
                                "WINDLASS_PUBLIC_URL": PUBLIC}) as running:
         yield running
 
@@ -49,6 +53,12 @@ def test_an_invitation_is_mailed_and_its_link_works(mailing, server, host):
     wait_until(lambda: not waiting(mailing, host.tenant), "the outbox to be empty", 10)
     assert answer["token"] not in mailing.log("scheduler-1")         # a link is logged only where no mail is sent
     assert len(server.of(email)) == 1
+    proof = base64.b64encode(f"\0{USER}\0{SECRET}".encode()).decode()
+    assert any(proof in command for command in server.commands)
+    for name in ("scheduler-1", "web", "supervisor-1"):
+        assert SECRET not in mailing.log(name)
+    environment = {name: pathlib.Path(f"/proc/{pid}/environ").read_text() for name, pid in mailing.pids().items()}
+    assert [name for name, text in environment.items() if SECRET in text] == ["scheduler-1"]
 
 
 @pytest.mark.parametrize("name", [

@@ -2,10 +2,15 @@
 #include "lib/net/mail_smtp.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -104,6 +109,52 @@ static void servers_that_are_none(void **state)
 	assert_int_equal(wl_mail_send("smtp://127.0.0.1:1", &mail, &err), -EINVAL);
 }
 
+/* A mail server without TLS for one client: what the client said goes into `said`. */
+struct plain_server {
+	int fd;
+	char said[2048];
+};
+
+static void *serve_plain(void *context)
+{
+	struct plain_server *server = context;
+	size_t length = 0;
+	int client = accept(server->fd, NULL, NULL);
+	(void)!write(client, "220 plain\r\n", 11);
+	for (ssize_t got; (got = read(client, server->said + length, sizeof(server->said) - 1 - length)) > 0;) {
+		length += (size_t)got;
+		const char *answer =
+			strstr(server->said, "QUIT") ? "221 bye\r\n" : "250-plain\r\n250 AUTH PLAIN LOGIN\r\n";
+		(void)!write(client, answer, strlen(answer));
+	}
+	close(client);
+	return NULL;
+}
+
+static void passwords_do_not_leave_this_host_in_the_clear(void **state)
+{
+	(void)state;
+	struct plain_server server = { .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) };
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t size = sizeof(address);
+	struct wl_mail mail = { "a@b.test", "c@d.test", "subject", "text\n" };
+	struct wl_error err;
+	pthread_t thread;
+	char url[64];
+	assert_int_equal(bind(server.fd, (struct sockaddr *)&address, size), 0);
+	assert_int_equal(listen(server.fd, 1), 0);
+	assert_int_equal(getsockname(server.fd, (struct sockaddr *)&address, &size), 0);
+	assert_int_equal(pthread_create(&thread, NULL, serve_plain, &server), 0);
+	/* reaches the loopback, but is not one of its names */
+	(void)snprintf(url, sizeof(url), "smtp://user:hidden@0.0.0.0:%d", ntohs(address.sin_port));
+	assert_int_equal(wl_mail_send(url, &mail, &err), -ECONNREFUSED);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	close(server.fd);
+	assert_non_null(strstr(server.said, "EHLO"));
+	assert_null(strstr(server.said, "AUTH"));
+	assert_null(strstr(server.said, "MAIL"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -111,6 +162,7 @@ int main(void)
 		cmocka_unit_test(subjects_are_one_header_each),
 		cmocka_unit_test(long_subjects_are_folded),
 		cmocka_unit_test(servers_that_are_none),
+		cmocka_unit_test(passwords_do_not_leave_this_host_in_the_clear),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
