@@ -39,30 +39,11 @@ static enum walk_result walk_result_of(enum node_result result)
 
 /* ---- the end of an attempt ------------------------------------------------------------------------------------- */
 
-static size_t text_bytes(const char *text)
-{
-	return text ? strlen(text) : 0;
-}
-
-/* What is inside of loops and subflows may store so much and no more: a later attempt has to read all of it. */
-static bool may_store(struct scope *scope, const struct node_job *job)
-{
-	if (!scope->parent)
-		return true;
-	scope->run->stored += text_bytes(job->outcome.inputs_json) + text_bytes(job->outcome.outputs_json) +
-			      text_bytes(job->outcome.error_json) + RUN_STORED_EACH;
-	return scope->run->stored <= RUN_STORED_MAX;
-}
-
 static void keep_output(struct scope *scope, int node, struct node_job *job)
 {
 	struct wl_error err = { 0 };
-	bool room = may_store(scope, job);
-	if (room && scope_keep_output(scope, node, job->outcome.outputs_json, &err) == 0)
+	if (scope_keep_output(scope, node, job->outcome.outputs_json, &err) == 0)
 		return;
-	if (!room)
-		(void)wl_fail(&err, EMSGSIZE, "the nodes inside of loops and subflows gave more than %u bytes in all",
-			      RUN_STORED_MAX);
 	free(wl_steal(job->outcome.outputs_json));
 	node_fail(&job->outcome, &job->call, NODE_FAILED_FOR_GOOD, "output_cap", NULL, "%s", err.text);
 }

@@ -75,13 +75,24 @@ static size_t text_bytes(const char *text)
 	return text ? strlen(text) : 0;
 }
 
-static void count_stored(struct run *run)
+bool run_count_stored(struct run *run, const struct wl_node_result *result)
 {
+	if (strchr(result->node_id, '.'))
+		run->stored += text_bytes(result->inputs_json) + text_bytes(result->outputs_json) +
+			       text_bytes(result->error_json) + text_bytes(result->logs_json) + RUN_STORED_EACH;
+	return run->stored <= RUN_STORED_MAX;
+}
+
+/* Sort it, and let go of what going on needs no more. */
+static void take_restored(struct run *run)
+{
+	qsort(run->restored, (size_t)run->restored_count, sizeof(*run->restored), compare_ids);
 	for (int i = 0; i < run->restored_count; i++) {
-		const struct wl_node_result *result = &run->restored[i];
-		if (strchr(result->node_id, '.'))
-			run->stored += text_bytes(result->inputs_json) + text_bytes(result->outputs_json) +
-				       text_bytes(result->error_json) + text_bytes(result->logs_json) + RUN_STORED_EACH;
+		struct wl_node_result *result = &run->restored[i];
+		(void)run_count_stored(run, result);
+		free(wl_steal(result->inputs_json));
+		free(wl_steal(result->receipt_json));
+		free(wl_steal(result->logs_json));
 	}
 }
 
@@ -130,10 +141,8 @@ static int give_known(struct scope *root, int node, struct wl_error *err)
 
 int run_begin(struct run *run, struct wl_error *err)
 {
-	if (run->restored_count > 0) {
-		qsort(run->restored, (size_t)run->restored_count, sizeof(*run->restored), compare_ids);
-		count_stored(run);
-	}
+	if (run->restored_count > 0)
+		take_restored(run);
 	if (scope_restore(run->root, run->deadline_ms, err) < 0)
 		return -err->code;
 	int only = run->options ? run->options->only : -1;

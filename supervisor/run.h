@@ -8,7 +8,7 @@
 #include "supervisor/scope.h"
 
 /* Bytes that the nodes inside of loops and subflows may store; a later attempt has to read all of it. */
-#define RUN_STORED_MAX (64u << 20)
+#define RUN_STORED_MAX (32u << 20)
 #define RUN_STORED_EACH 256 /* what a result counts beside its texts */
 
 struct run {
@@ -50,6 +50,9 @@ struct wl_node_result *run_restored(const struct run *run, const char *path);
 
 /* The first result, by path, whose path is `prefix` or comes after it: an index into restored, or their count. */
 int run_restored_from(const struct run *run, const char *prefix);
+
+/* Count a result that is stored; false: those inside of loops and subflows are more than may be. */
+bool run_count_stored(struct run *run, const struct wl_node_result *result);
 
 /* Have a scope looked at in this turn. */
 void run_touch(struct run *run, struct scope *scope);

@@ -40,6 +40,17 @@ static void check_ended(struct scope *scope, struct node_job *job)
 
 /* ---- results --------------------------------------------------------------------------------------------- */
 
+static void fail_too_large(struct run *run)
+{
+	char sentence[120];
+	(void)snprintf(sentence, sizeof(sentence),
+		       "the nodes inside of loops and subflows gave more than %u bytes in all", RUN_STORED_MAX);
+	if (!run->root->error_json)
+		run->root->error_json = node_error_text("output_cap", sentence, NULL, NULL);
+	walk_fail(&run->root->walk);
+	run_touch(run, run->root);
+}
+
 static void store_node(struct run_loop *loop, struct scope *scope, int node, struct moment now)
 {
 	struct commit_item *item = calloc(1, sizeof(*item));
@@ -51,6 +62,8 @@ static void store_node(struct run_loop *loop, struct scope *scope, int node, str
 	item->scope = scope;
 	item->node = node;
 	scope_fill_result(scope, node, now.wall_ms, &item->result);
+	if (!run_count_stored(scope->run, &item->result))
+		fail_too_large(scope->run);
 	turn_publish(loop, event_node(&item->result, now.wall_ms));
 	item->message.mail.next = NULL;
 	*scope->kept_last = &item->message.mail;

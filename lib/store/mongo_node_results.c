@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define COLLECTION "node_results"
+#define LOAD_BATCH 10 /* results of the largest size stay below the 48 MB that one message may have */
 #define ID_SIZE (WL_UUID_TEXT + WL_NODE_PATH_MAX + 2)
 
 void wl_node_result_release(struct wl_node_result *result)
@@ -257,10 +258,12 @@ static int store_load(void *self, int tenant, const char *eid, struct wl_node_re
 	struct wl_node_result *list = NULL;
 	int count = 0;
 	bson_t *filter = BCON_NEW("e", BCON_UTF8(eid), "t", BCON_INT32(tenant));
-	mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(session.collection, filter, NULL, NULL);
+	bson_t *options = BCON_NEW("batchSize", BCON_INT64(LOAD_BATCH));
+	mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(session.collection, filter, options, NULL);
 	int result = read_cursor(cursor, &list, &count, err);
 	mongoc_cursor_destroy(cursor);
 	bson_destroy(filter);
+	bson_destroy(options);
 	if (result < 0) {
 		for (int i = 0; i < count; i++)
 			wl_node_result_release(&list[i]);

@@ -425,12 +425,22 @@ void walk_cancel(struct walk *walk)
 	look_for_end(walk);
 }
 
-void walk_stop(struct walk *walk, bool record)
+static void end_from_outside(struct walk *walk, enum wl_run_state state, bool record)
 {
 	if (walk->mode == WALK_GOING || walk->mode == WALK_RELEASING)
 		walk->quiet = !record;
-	end_early(walk, WL_RUN_CANCELLED, -1);
+	end_early(walk, state, -1);
 	look_for_end(walk);
+}
+
+void walk_fail(struct walk *walk)
+{
+	end_from_outside(walk, WL_RUN_FAILED, false);
+}
+
+void walk_stop(struct walk *walk, bool record)
+{
+	end_from_outside(walk, WL_RUN_CANCELLED, record);
 }
 
 static void begin_look(struct walk *walk, int node)

@@ -128,6 +128,8 @@ void walk_store_refused(struct walk *walk, int node);
 
 /* Somebody asked for the end of the run. */
 void walk_cancel(struct walk *walk);
+/* The run cannot go on: it fails. Nodes that are cut off are not stored, since the reason is not either. */
+void walk_fail(struct walk *walk);
 /*
  * The walk around this one ends: end as if cancelled. `record`: nodes that are cut off are stored as cancelled. Only
  * when the reason of the end is stored already: a later attempt must not find them without it.

@@ -140,6 +140,15 @@ def test_long_ids_inside_of_each_other_are_told_apart_to_the_last_byte(admin):
     failed(admin.run(flow), "path_too_long")
 
 
+def test_what_is_inside_of_a_run_may_store_so_much_and_no_more(admin):
+    """A later attempt has to read all of it, so it is bounded, whatever the nodes' on_error says."""
+    flow = each(ex("[range(40)]"), on_error="continue")
+    flow.inside("each", "large", "transform", value=ex('"x" * 1000000'), on_error="continue")
+    flow.inside("each", "small", "transform", value=1, after="large")
+    answer = admin.run(flow, seconds=120)
+    assert "loops and subflows" in failed(answer, "output_cap")["message"]
+
+
 @pytest.mark.parametrize("change, path", [
     (lambda f: f.nodes.pop(), "nodes[1]"),                                                    # empty
     (lambda f: f.nodes[3].update(parentId="nowhere"), "nodes[3].parentId"),

@@ -22,7 +22,7 @@ struct play {
 };
 
 /* Events: begin [MS] · ok N [handle] · err N · bad N (not to be tried again) · stopped N · stored N · refused N ·
- * waits N MS · opened N · only N · end quiet or loud (from outside) · rests and restless (what is to be true) ·
+ * waits N MS · opened N · only N · end quiet or loud (from outside) · fail · rests and restless (what is to be true) ·
  * cancel · tick MS · check (outputs are to be) · checked HOW · hold · unhold · drain · interrupt · drop · restored N
  * state [handle] */
 static const struct play plays[] = {
@@ -546,6 +546,16 @@ static const struct play plays[] = {
 	    { "end loud", "" },
 	    { "ok c", "store c" },
 	    { "stored c", "finish cancelled" } } },
+	{ "a run that cannot go on fails, and what is cut off is not stored",
+	  "s:start a:code w:wait",
+	  "s>a s>w",
+	  { { "begin", "start s" },
+	    { "ok s", "store s" },
+	    { "stored s", "start a, start w" },
+	    { "waits w 100", "" },
+	    { "fail", "stop a" },
+	    { "fail", "" },
+	    { "stopped a", "finish failed" } } },
 	{ "one node alone runs, whatever its edges say",
 	  "s:start c:condition x:code o:output",
 	  "s>c c.true>x x>o",
@@ -617,6 +627,8 @@ static void event_without_node(struct walk *walk, const char *verb, uint64_t now
 		walk_interrupt(walk);
 	else if (strcmp(verb, "drop") == 0)
 		walk_drop(walk);
+	else if (strcmp(verb, "fail") == 0)
+		walk_fail(walk);
 	else if (strcmp(verb, "rests") == 0 || strcmp(verb, "restless") == 0)
 		assert_true(walk_rests(walk) == (strcmp(verb, "rests") == 0));
 	else
