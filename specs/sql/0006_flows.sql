@@ -235,7 +235,7 @@ BEGIN
 		PERFORM api.flow_uses(v_id, false);
 	END IF;
 	IF v_body->>'status' IS NOT NULL THEN
-		PERFORM api.flow_uses(v_id, true);
+		PERFORM api.flow_uses(v_id, true, true);
 	END IF;
 	PERFORM control.audit(p_actor, 'flow.update', 'flow', v_id::text, json_build_object('rev', v_flow.rev, 'changed',
 		(SELECT json_agg(k) FROM (SELECT json_object_keys(v_body) UNION ALL
@@ -269,7 +269,7 @@ BEGIN
 	END IF;
 	PERFORM control.flow_slot();
 	UPDATE flows SET deleted_at = NULL, rev = rev + 1, updated_at = now() WHERE id = v_id RETURNING * INTO v_flow;
-	PERFORM api.flow_uses(v_id, false), api.flow_uses(v_id, true);
+	PERFORM api.flow_uses(v_id, false), api.flow_uses(v_id, true, true);
 	PERFORM control.audit(p_actor, 'flow.restore', 'flow', v_id::text, json_build_object('name', v_flow.name));
 	RETURN api.flow_answer(200, v_flow);
 END $$;
@@ -305,7 +305,7 @@ BEGIN
 	IF v_last.doc_hash = v_flow.draft_hash THEN
 		RETURN (200, json_build_object('version', api.version_json(v_last)), NULL, NULL, NULL)::api.answer;
 	END IF;
-	PERFORM api.check_subflows(p_actor, d.doc) FROM flow_docs d WHERE d.hash = v_flow.draft_hash;
+	PERFORM api.check_named(p_actor, d.doc) FROM flow_docs d WHERE d.hash = v_flow.draft_hash;
 	INSERT INTO flow_versions AS v (flow_id, version, doc_hash, name, note, created_by)
 	SELECT v_id, coalesce(max(o.version), 0) + 1, v_flow.draft_hash, v_flow.name,
 	       coalesce(p_request#>>'{body,note}', ''), (p_actor->>'user')::uuid FROM flow_versions o WHERE o.flow_id = v_id
@@ -501,24 +501,29 @@ $$;
 CREATE FUNCTION api.may_use(p_doc json) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS $$ SELECT position('_id"' IN p_doc::text) > 0 $$;
 
--- Refuse a document whose subflows name flows that are not there, or not his to run.
-CREATE FUNCTION api.check_subflows(p_actor json, p_doc json) RETURNS void
+-- Refuse a document that names what is archived, or flows that are not there or not his to run. (What else is not
+-- there is refused by uses_set.)
+CREATE FUNCTION api.check_named(p_actor json, p_doc json) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	v_faults jsonb;
 BEGIN
-	SELECT jsonb_agg(jsonb_build_object('path', u->>'path', 'message', 'names no flow of this tenant')) INTO v_faults
+	SELECT jsonb_agg(jsonb_build_object('path', u->>'path', 'message', CASE WHEN f.status = 'archived'
+		OR u->>'type' <> 'flow' THEN 'names what is archived' ELSE 'names no flow of this tenant' END)) INTO v_faults
 	FROM json_array_elements(api.document_uses(p_doc)) u
-	WHERE u->>'type' = 'flow' AND NOT EXISTS (SELECT FROM flows f WHERE f.id = (u->>'id')::uuid AND f.deleted_at IS NULL
-	      AND api.access_number(api.flow_access(p_actor, f.id)) > 1);
+	LEFT JOIN flows f ON u->>'type' = 'flow' AND f.id = (u->>'id')::uuid AND f.deleted_at IS NULL
+	     AND api.access_number(api.flow_access(p_actor, f.id)) > 1
+	LEFT JOIN resources r ON r.kind = u->>'type' AND r.id = (u->>'id')::uuid AND r.deleted_at IS NULL
+	WHERE r.state = 'archived' OR (u->>'type' = 'flow' AND coalesce(f.status = 'archived', true));
 	IF v_faults IS NOT NULL THEN
 		PERFORM api.refuse_many('WL422', 'what it names is not there', v_faults);
 	END IF;
 END $$;
 
 -- Tell what the draft, or the published version, of a flow uses. A deleted or archived flow uses nothing. WL422 when
--- what is published names what is not there.
-CREATE FUNCTION api.flow_uses(p_flow uuid, p_published boolean) RETURNS void
+-- what is published names what is not there; but with p_comes_back it is left out: a flow that was away is not lost
+-- for what went meanwhile.
+CREATE FUNCTION api.flow_uses(p_flow uuid, p_published boolean, p_comes_back boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
 	v_uses json;
@@ -531,7 +536,9 @@ BEGIN
 	   AND u.user_id = p_flow AND u.published = p_published) THEN
 		RETURN;
 	END IF;
-	SELECT json_agg(u) INTO v_uses FROM json_array_elements(api.document_uses(v_doc)) u WHERE u->>'type' <> 'flow';
+	SELECT json_agg(u) INTO v_uses FROM json_array_elements(api.document_uses(v_doc)) u
+	WHERE u->>'type' <> 'flow' AND (NOT p_comes_back OR EXISTS (SELECT FROM resources r
+	      WHERE r.kind = u->>'type' AND r.id = (u->>'id')::uuid AND r.deleted_at IS NULL));
 	PERFORM api.uses_set('flow', p_flow, p_published, v_uses);
 END $$;
 

@@ -174,6 +174,32 @@ def test_what_is_published_names_things_that_are_there(admin):
     assert publish(admin, sub)["version"] == 1
 
 
+def tool(api, **more):
+    return checked(api.post("tools", json={
+        "name": f"tool {uuid.uuid4()}", "input_schema": {"type": "object"}, "state": "active",
+        "execution_config": {"kind": "code", "language": "python", "source": "print(1)"}, **more}), 201).json()["tool"]["id"]
+
+
+def test_what_a_flow_uses_is_known_and_kept(admin):
+    used = tool(admin)
+    flow = admin.create(Flow().add("call", "tool", tool_id=used, input={}).output(1))
+    checked(admin.put(f"tools/{used}", json={"state": "archived"}), 200)
+    assert fault_paths(admin.post(f"flows/{flow}/publish", json={})) == ["nodes[1].data.tool_id"]
+    checked(admin.put(f"tools/{used}", json={"state": "active"}), 200)
+    publish(admin, flow)
+    problem(admin.delete(f"tools/{used}"), 409)
+    # a flow that went away holds nothing, and comes back without what went meanwhile
+    checked(admin.delete(f"flows/{flow}"), 204)
+    checked(admin.delete(f"tools/{used}"), 204)
+    checked(admin.post(f"flows/{flow}/restore"), 200)
+    assert put(admin, flow, status="archived")["status"] == "archived"
+    assert put(admin, flow, status="draft")["status"] == "published"
+    archived = admin.create(noop())
+    put(admin, archived, status="archived")
+    outer = admin.create(Flow().add("sub", "subflow", flow_id=archived, input={}).output(1))
+    assert fault_paths(admin.post(f"flows/{outer}/publish", json={})) == ["nodes[1].data.flow_id"]
+
+
 def test_changes_are_in_the_audit_log(admin):
     flow = admin.create(noop(), name="watched")
     put(admin, flow, description="x")
