@@ -208,6 +208,10 @@ static void walk_paths(struct walk *walk)
 			openapi_fault(walk->reader, &at, *path == '/' ? "is too long" : "must begin with /");
 			continue;
 		}
+		if (strpbrk(path, "?#")) { /* not foreseen, but seen in the wild */
+			openapi_warn(walk->reader, &at, "has a query or fragment in its path: left out");
+			continue;
+		}
 		const struct wl_json *item = one;
 		if (!wl_json_is(one, WL_JSON_OBJECT))
 			openapi_fault(walk->reader, &at, "must be an object");

@@ -738,28 +738,47 @@ BEGIN
 END $$;
 
 -- Store the tools that the server has read out of an OpenAPI document, all or none. "tools" has for each "one" (a body
--- of tools_create with the "operation" it comes from) and beside it what api.resource_make takes.
+-- of tools_create with the "operation" it comes from) and beside it "id", "credentials" and "credentials_have". Names
+-- are not locked one by one, as there may be a thousand: of two imports at once the second fails on the index of names.
 CREATE FUNCTION api.tools_import(p_actor json, p_request json) RETURNS api.answer
 LANGUAGE plpgsql AS $$
 DECLARE
-	v_taken jsonb;
-	v_tool  json;
-	v_found json;
+	v_faults jsonb;
+	v_found  json;
 BEGIN
 	PERFORM api.resource_room('tool', json_array_length(p_request->'tools'));
 	SELECT jsonb_agg(jsonb_build_object('path', t #>> '{one,operation}', 'message',
-	       format('there is a tool named ''%s''', t #>> '{one,name}')) ORDER BY o) INTO v_taken
+	       format('there is a tool named ''%s''', t #>> '{one,name}')) ORDER BY o) INTO v_faults
 	FROM json_array_elements(p_request->'tools') WITH ORDINALITY e(t, o)
 	WHERE EXISTS (SELECT FROM resources r WHERE r.kind = 'tool' AND r.name = t #>> '{one,name}' AND r.deleted_at IS NULL);
-	IF v_taken IS NOT NULL THEN
-		PERFORM api.refuse_many('WL409', 'tools of these names exist; name_prefix gives others', v_taken);
+	IF v_faults IS NOT NULL THEN
+		PERFORM api.refuse_many('WL409', 'tools of these names exist; name_prefix gives others', v_faults);
 	END IF;
-	-- by name, so that two imports at once wait for each other and do not deadlock
-	FOR v_tool IN SELECT t FROM json_array_elements(p_request->'tools') t ORDER BY t #>> '{one,name}' LOOP
-		PERFORM api.resource_make(p_actor, 'tool', v_tool->'one', v_tool);
-	END LOOP;
-	SELECT coalesce(json_agg(api.resource_json(r.kind, r.id, r.name, r.description, r.state, r.version, r.body,
-	       r.credentials IS NOT NULL, r.created_by, r.created_at, r.updated_at) ORDER BY o), '[]') INTO v_found
-	FROM json_array_elements(p_request->'tools') WITH ORDINALITY e(t, o) JOIN resources r ON r.id = (t->>'id')::uuid;
+	SELECT jsonb_agg(f) INTO v_faults FROM json_array_elements(p_request->'tools') t,
+		jsonb_array_elements(api.tool_faults(t->'one', t->'credentials_have')) f;
+	IF v_faults IS NOT NULL THEN
+		PERFORM api.refuse_many('WL422', 'the tools have faults', v_faults);
+	END IF;
+	WITH made AS (
+		-- by name, so that two imports at once wait for each other and do not deadlock
+		INSERT INTO resources (id, kind, name, description, state, body, credentials, created_by)
+		SELECT (t->>'id')::uuid, 'tool', t #>> '{one,name}', coalesce(t #>> '{one,description}', ''), t #>> '{one,state}',
+		       json_build_object('input_schema', t #> '{one,input_schema}', 'output_schema', t #> '{one,output_schema}',
+		                         'execution_config', t #> '{one,execution_config}'),
+		       t->>'credentials', (p_actor->>'user')::uuid
+		FROM json_array_elements(p_request->'tools') t ORDER BY t #>> '{one,name}'
+		RETURNING *
+	), kept AS (
+		INSERT INTO resource_versions (resource_id, version, name, description, state, body, has_credentials, note,
+		                               created_by)
+		SELECT id, version, name, description, state, body, credentials IS NOT NULL, 'imported', created_by FROM made
+	)
+	SELECT json_agg(api.resource_json(m.kind, m.id, m.name, m.description, m.state, m.version, m.body,
+	                m.credentials IS NOT NULL, m.created_by, m.created_at, m.updated_at) ORDER BY d.o)
+	INTO v_found FROM made m JOIN (SELECT (t->>'id')::uuid AS id, o
+	                               FROM json_array_elements(p_request->'tools') WITH ORDINALITY e(t, o)) d USING (id);
+	PERFORM control.audit(p_actor, 'tool.create', 'tool', t->>'id', json_build_object('name', t #>> '{one,name}',
+		'version', 1, 'state', t #>> '{one,state}', 'note', 'imported'))
+	FROM json_array_elements(p_request->'tools') t;
 	RETURN (201, json_build_object('tools', v_found, 'warnings', p_request->'warnings'), NULL, NULL, NULL)::api.answer;
 END $$;

@@ -262,3 +262,15 @@ def test_patterns_of_other_dialects_are_left_out(shared):
     seen = preview(shared, document=document)
     assert seen["tools"][0]["input_schema"]["properties"]["q"] == {"type": "string", "minLength": 2}
     assert seen["warnings"] == [{"path": "paths./p0.get", "message": "its schemas have patterns that cannot be used: they are left out"}]
+
+
+def test_our_own_document_becomes_tools(stack, api):
+    """A document that is in use: every operation but the pages and streams, each with schemas that compile."""
+    served = checked(api.get("openapi.json"), 200).json()
+    made = imported(api, document=served, server=stack.urls["web"], name_prefix="own_", credentials={"token": api.access})
+    count = sum(method in ("get", "post", "put", "delete") for item in served["paths"].values() for method in item)
+    assert len(made["tools"]) == count
+    listing = next(tool for tool in made["tools"] if tool["name"] == "own_tools_list")
+    assert listing["has_credentials"]
+    ended = checked(api.post(f"tools/{listing['id']}/test", json={"input": {"limit": 1, "search": "tools_list"}}), 200).json()
+    assert ended["status"] == "succeeded" and "own_tools_list" in json.dumps(ended["outputs"]), ended

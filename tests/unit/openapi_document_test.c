@@ -229,6 +229,15 @@ static void what_cannot_be_sent_is_a_warning(void **state)
 	}
 }
 
+static void a_path_with_a_query_is_left_out(void **state)
+{
+	(void)state;
+	_wl_json_ struct wl_json *result = read_good(HEAD "paths: {/a: {get: {}}, '/a?beta=true': {get: {}}}\n");
+	assert_int_equal(wl_json_count(wl_json_get(result, "tools")), 1);
+	assert_true(warned(result, "paths./a?beta=true", "left out"));
+	assert_fault(HEAD "paths: {'/a?b': {get: {}}}\n", "paths", "no operation");
+}
+
 static void operations_can_be_chosen(void **state)
 {
 	(void)state;
@@ -590,6 +599,7 @@ int main(void)
 		cmocka_unit_test(names_are_plain_and_differ),
 		cmocka_unit_test(own_parameters_stand_in_for_the_paths_and_names_do_not_meet),
 		cmocka_unit_test(what_cannot_be_sent_is_a_warning),
+		cmocka_unit_test(a_path_with_a_query_is_left_out),
 		cmocka_unit_test(operations_can_be_chosen),
 		cmocka_unit_test(the_nearest_server_counts),
 		cmocka_unit_test(servers_of_no_use_are_faults),

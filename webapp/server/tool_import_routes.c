@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHECK_MS 10000 /* for the schemas of all tools together */
+#define CHECK_MS 20000 /* for the schemas of all tools together */
 #define PLACE_ROOM 256
 
 struct import {
