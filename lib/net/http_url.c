@@ -26,17 +26,27 @@ static bool has_part(CURLU *parsed, CURLUPart part)
 
 /*
  * libcurl turns 0x7f.1, 2130706433 and 0177.0.0.1 into 127.0.0.1. Nobody writes an address so who does not want to
- * hide it: it has to stand in the URL's authority as it is asked for.
+ * hide it: it has to stand in the URL's authority as it is asked for. A host with %XX is decoded at one time or
+ * another, so that two readings of one URL may differ.
  */
-static bool is_hidden_address(const char *url, const char *host)
+static bool is_hidden_host(const char *url, const char *host)
 {
 	struct in_addr address;
-	if (inet_pton(AF_INET, host, &address) != 1)
-		return false;
 	const char *authority = strstr(url, "//");
 	authority = authority ? authority + 2 : url;
 	size_t length = strcspn(authority, "/?#");
-	return !memmem(authority, length, host, strlen(host));
+	if (memchr(authority, '%', length))
+		return true;
+	return inet_pton(AF_INET, host, &address) == 1 && !memmem(authority, length, host, strlen(host));
+}
+
+/* Letters, digits and marks of names and addresses; beyond ASCII the resolver decides. A % would be decoded again. */
+static bool is_host(const char *host)
+{
+	for (; *host; host++)
+		if ((unsigned char)*host < 0x80 && !isalnum((unsigned char)*host) && !strchr("-._:[]", *host))
+			return false;
+	return true;
 }
 
 /* `text`: as it was written; NULL when the authority comes from the URL that it is relative to. */
@@ -48,15 +58,15 @@ static int read_authority(const char *text, struct wl_http_url *url, struct wl_e
 	if (curl_url_get(url->parsed, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
 	    (strcasecmp(scheme, "http") != 0 && strcasecmp(scheme, "https") != 0))
 		return wl_fail(err, EINVAL, "the url must begin with http:// or https://");
-	if (curl_url_get(url->parsed, CURLUPART_HOST, &host, 0) != CURLUE_OK || !*host ||
+	if (curl_url_get(url->parsed, CURLUPART_HOST, &host, 0) != CURLUE_OK || !*host || !is_host(host) ||
 	    strlen(host) >= sizeof(url->host))
 		return wl_fail(err, EINVAL, "the url names no host of up to %zu characters", sizeof(url->host) - 1);
 	if (has_part(url->parsed, CURLUPART_USER) || has_part(url->parsed, CURLUPART_PASSWORD))
 		return wl_fail(err, EINVAL, "the url must not hold a user or password; send a header instead");
 	if (has_part(url->parsed, CURLUPART_ZONEID))
 		return wl_fail(err, EINVAL, "the url must not name a network interface");
-	if (text && is_hidden_address(text, host))
-		return wl_fail(err, EACCES, "write the address in its usual form, %s", host);
+	if (text && is_hidden_host(text, host))
+		return wl_fail(err, EACCES, "write the host in its usual form, such as %s", host);
 	if (curl_url_get(url->parsed, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK || atoi(port) <= 0)
 		return wl_fail(err, EINVAL, "the url's port is not one of 1 to 65535");
 	size_t length = strlen(host);
@@ -68,11 +78,11 @@ static int read_authority(const char *text, struct wl_http_url *url, struct wl_e
 	return 0;
 }
 
-/* Is it absolute, "scheme://…"? */
+/* Does it begin with a scheme (RFC 3986 §3.1)? libcurl takes "http:/host" for an address with a host. */
 static bool is_absolute(const char *text)
 {
-	const char *colon = strstr(text, "://");
-	return colon && colon < text + strcspn(text, "/?#");
+	size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
+	return length > 0 && text[length] == ':';
 }
 
 /*

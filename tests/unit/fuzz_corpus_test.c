@@ -14,6 +14,11 @@
 #undef LLVMFuzzerTestOneInput
 #undef TESTS_FUZZ_FUZZ_H
 #undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_http_url
+#include "tests/fuzz/http_url_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
 #define LLVMFuzzerTestOneInput fuzz_yaml
 #include "tests/fuzz/yaml_fuzz.c"
 #undef LLVMFuzzerTestOneInput
@@ -112,6 +117,7 @@ static void the_corpus_holds(void **state)
 {
 	(void)state;
 	assert_true(run_folder("json", fuzz_json) > 0);
+	assert_true(run_folder("http_url", fuzz_http_url) > 0);
 	assert_true(run_folder("yaml", fuzz_yaml) > 0);
 	assert_true(run_folder("flow_file", fuzz_flow_file) > 0);
 	assert_true(run_folder("flow_document", fuzz_flow_document) > 0);

@@ -100,6 +100,7 @@ static const struct {
 	{ "/hidden", "HTTP/1.1 302 Moved\r\nLocation: http://2130706433:%d/text\r\nContent-Length: 0\r\n\r\n" },
 	{ "/slashes", "HTTP/1.1 302 Moved\r\nLocation: http:///127.0.0.1:%d/text\r\nContent-Length: 0\r\n\r\n" },
 	{ "/beside", "HTTP/1.1 302 Moved\r\nLocation: //127.1:%d/text\r\nContent-Length: 0\r\n\r\n" },
+	{ "/single", "HTTP/1.1 302 Moved\r\nLocation: http:/127.0.0.1:%d/text\r\nContent-Length: 0\r\n\r\n" },
 	{ "/nothing", "HTTP/1.1 302 Moved\r\nContent-Length: 0\r\n\r\n" },
 	{ "/user", "HTTP/1.1 302 Moved\r\nLocation: http://a:b@127.0.0.1:%d/text\r\nContent-Length: 0\r\n\r\n" },
 	{ "/large", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n123456789" },
@@ -347,6 +348,8 @@ static const struct {
 	{ "http://0/", -EACCES },
 	{ "http://134744072/", -EACCES }, /* 8.8.8.8: global, but hidden all the same */
 	{ "http://%31%32%37.0.0.1/", -EACCES },
+	{ "http://0.0.0%30/", -EACCES },
+	{ "http://exa%6Dple.com/", -EACCES },
 	{ "http://127.1/127.0.0.1", -EACCES },
 	{ "http://127.1?127.0.0.1", -EACCES },
 	{ "http://127.1#127.0.0.1", -EACCES },
@@ -541,7 +544,8 @@ static void test_redirects(void **state)
 		{ "/same", 0, 0, 302 },		 { "/same", 1, 0, 200 },       { "/loop", 3, -EMLINK, 302 },
 		{ "/home", 5, -EACCES, 0 },	 { "/file", 5, -EACCES, 302 }, { "/dict", 5, -EACCES, 302 },
 		{ "/hidden", 5, -EACCES, 302 },	 { "/user", 5, -EACCES, 302 }, { "/text", 5, 0, 200 },
-		{ "/slashes", 5, -EACCES, 302 }, { "/nothing", 5, 0, 302 },    { "/beside", 5, -EACCES, 302 },
+		{ "/slashes", 5, -EACCES, 302 }, { "/nothing", 5, 0, 302 },    { "/single", 5, -EACCES, 302 },
+		{ "/beside", 5, -EACCES, 302 },
 	};
 	for (size_t i = 0; i < WL_COUNT_OF(rows); i++) {
 		_stage_ struct stage stage;

@@ -7,7 +7,8 @@ FUZZ_FLAGS := -g -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame
 	-DWL_SANITIZED=1
 FUZZ_C := $(wildcard lib/base/*.c lib/model/*.c lib/codec/*.c) $(filter-out %/eval_main.c,$(wildcard supervisor/eval/*.c)) \
 	supervisor/out_files.c webapp/server/artifact_range.c lib/store/object_key.c lib/store/object_s3_list.c \
-	lib/secrets/digest.c lib/secrets/hook_signature.c webapp/server/hook_context.c webapp/server/core/parameters.c \
+	lib/net/egress.c lib/net/http_url.c lib/secrets/digest.c lib/secrets/hook_signature.c \
+	webapp/server/hook_context.c webapp/server/core/parameters.c \
 	webapp/server/core/guards.c webapp/server/core/prefer.c
 FUZZ_OBJECTS := $(FUZZ_C:%.c=$(FUZZ)/obj/%.o) $(FUZZ)/obj/lib/codec/json_schema.o
 
@@ -22,7 +23,7 @@ $(FUZZ)/obj/%.o: %.cc
 $(FUZZ)/%: tests/fuzz/%_fuzz.c tests/fuzz/fuzz.h $(FUZZ_OBJECTS)
 	@echo "  LD  $@"
 	@clang++ -fsanitize=fuzzer,address,undefined -o $@ -x c -std=gnu11 $(FUZZ_FLAGS) $< -x none $(FUZZ_OBJECTS) \
-		-lcjson -lyaml -ljq -lonig -lseccomp -lsodium -lm -lpthread
+		-lcjson -lyaml -lcurl -ljq -lonig -lseccomp -lsodium -lm -lpthread
 
 .SECONDARY: $(FUZZ_OBJECTS)
 .PHONY: fuzz
