@@ -102,11 +102,12 @@ LANGUAGE sql VOLATILE AS $$
 	      substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6) AS raw) r
 $$;
 
--- The text of a JSON object with that of another behind its members: long documents are not taken apart for it.
+-- The text of a JSON object with that of another behind its members: long documents are not taken apart for it. Both
+-- texts begin with their first brace and end with their last, as all that we write.
 CREATE FUNCTION api.json_with(p_object json, p_more json) RETURNS json
 LANGUAGE sql IMMUTABLE AS $$
-	SELECT CASE WHEN p_more IS NULL OR btrim(p_more::text) = '{}' THEN p_object
-	       ELSE (rtrim(rtrim(p_object::text), '}') || ',' || substr(ltrim(p_more::text), 2))::json END
+	SELECT CASE WHEN p_more IS NULL OR p_more::text = '{}' THEN p_object
+	       ELSE (left(p_object::text, -1) || ',' || substr(p_more::text, 2))::json END
 $$;
 
 -- A row of flows as the API shows it.
@@ -175,27 +176,29 @@ BEGIN
 	RETURN api.flow_answer(201, v_flow, p_doc);
 END $$;
 
--- The document of p_request (hash in hex, document: checked and in its canonical text) becomes a flow.
-CREATE FUNCTION api.flow_from_document(p_actor json, p_action text, p_request json, p_from json) RETURNS api.answer
+-- The document of p_request (hash in hex, document: checked and in its canonical text) becomes a flow. The request is
+-- taken apart once: it may be long, and each look into it reads it all.
+CREATE FUNCTION api.flow_from_document(p_actor json, p_action text, p_request json, p_templates boolean)
+RETURNS api.answer
 LANGUAGE plpgsql AS $$
+DECLARE
+	v record;
 BEGIN
+	SELECT * INTO v FROM json_to_record(p_request) AS r(hash text, document json, body json, params json);
 	PERFORM control.flow_slot();
-	PERFORM api.flow_put_document(p_request->>'hash', p_request->'document');
-	RETURN api.flow_make(p_actor, p_action, p_request#>>'{body,name}', p_request#>>'{body,description}',
-	                     decode(p_request->>'hash', 'hex'), p_request->'document', 'tenant', p_from);
+	PERFORM api.flow_put_document(v.hash, v.document);
+	RETURN api.flow_make(p_actor, p_action, v.body->>'name', v.body->>'description', decode(v.hash, 'hex'), v.document,
+	                     'tenant', CASE WHEN p_templates THEN json_build_object('template', v.params->>'name') END);
 END $$;
 
 CREATE FUNCTION api.flows_create(p_actor json, p_request json) RETURNS api.answer
-LANGUAGE sql AS $$ SELECT api.flow_from_document(p_actor, 'flow.create', p_request, NULL) $$;
+LANGUAGE sql AS $$ SELECT api.flow_from_document(p_actor, 'flow.create', p_request, false) $$;
 
 CREATE FUNCTION api.flows_import(p_actor json, p_request json) RETURNS api.answer
-LANGUAGE sql AS $$ SELECT api.flow_from_document(p_actor, 'flow.import', p_request, NULL) $$;
+LANGUAGE sql AS $$ SELECT api.flow_from_document(p_actor, 'flow.import', p_request, false) $$;
 
 CREATE FUNCTION api.templates_use(p_actor json, p_request json) RETURNS api.answer
-LANGUAGE sql AS $$
-	SELECT api.flow_from_document(p_actor, 'flow.create', p_request,
-	                              json_build_object('template', p_request#>>'{params,name}'))
-$$;
+LANGUAGE sql AS $$ SELECT api.flow_from_document(p_actor, 'flow.create', p_request, true) $$;
 
 -- What a change begins with: the revision and the document that the changed members are put into.
 CREATE FUNCTION api.flow_for_update(p_actor json, p_request json) RETURNS TABLE (rev int, doc json)
@@ -214,33 +217,36 @@ END $$;
 CREATE FUNCTION api.flows_update(p_actor json, p_request json) RETURNS api.answer
 LANGUAGE plpgsql AS $$
 DECLARE
-	v_id   uuid := (p_request#>>'{params,id}')::uuid;
-	v_body json := p_request->'body';
-	v_flow record := api.flow_hold(p_actor, v_id, 'edit');
+	v      record;
+	v_id   uuid;
+	v_flow record;
 BEGIN
-	PERFORM api.check_match(p_request#>>'{params,If-Match}', v_flow.rev, 'flow');
-	IF v_flow.rev <> (p_request->>'rev')::int THEN
+	SELECT * INTO v FROM json_to_record(p_request) AS r(hash text, document json, rev int, body json, params json);
+	v_id := (v.params->>'id')::uuid;
+	v_flow := api.flow_hold(p_actor, v_id, 'edit');
+	PERFORM api.check_match(v.params->>'If-Match', v_flow.rev, 'flow');
+	IF v_flow.rev <> v.rev THEN
 		RAISE EXCEPTION 'the flow was changed at the same time; read it again' USING ERRCODE = 'WL409';
 	END IF;
-	IF p_request->'document' IS NOT NULL THEN
-		PERFORM api.flow_put_document(p_request->>'hash', p_request->'document');
+	IF v.document IS NOT NULL THEN
+		PERFORM api.flow_put_document(v.hash, v.document);
 	END IF;
-	UPDATE flows f SET name = coalesce(v_body->>'name', f.name),
-		description = coalesce(v_body->>'description', f.description),
-		status = CASE WHEN v_body->>'status' IS NULL THEN f.status WHEN v_body->>'status' = 'archived' THEN 'archived'
+	UPDATE flows f SET name = coalesce(v.body->>'name', f.name),
+		description = coalesce(v.body->>'description', f.description),
+		status = CASE WHEN v.body->>'status' IS NULL THEN f.status WHEN v.body->>'status' = 'archived' THEN 'archived'
 		              WHEN f.published IS NOT NULL THEN 'published' ELSE 'draft' END,
-		draft_hash = coalesce(decode(p_request->>'hash', 'hex'), f.draft_hash), rev = f.rev + 1, updated_at = now()
+		draft_hash = coalesce(decode(v.hash, 'hex'), f.draft_hash), rev = f.rev + 1, updated_at = now()
 	WHERE f.id = v_id RETURNING * INTO v_flow;
-	IF p_request->>'hash' IS NOT NULL OR v_body->>'status' IS NOT NULL THEN
+	IF v.hash IS NOT NULL OR v.body->>'status' IS NOT NULL THEN
 		PERFORM api.flow_uses(v_id, false);
 	END IF;
-	IF v_body->>'status' IS NOT NULL THEN
+	IF v.body->>'status' IS NOT NULL THEN
 		PERFORM api.flow_uses(v_id, true, true);
 	END IF;
 	PERFORM control.audit(p_actor, 'flow.update', 'flow', v_id::text, json_build_object('rev', v_flow.rev, 'changed',
-		(SELECT json_agg(k) FROM (SELECT json_object_keys(v_body) UNION ALL
-		 SELECT 'document' WHERE p_request->>'hash' IS NOT NULL) c(k))));
-	RETURN api.flow_answer(200, v_flow, p_request->'document');
+		(SELECT json_agg(k) FROM (SELECT json_object_keys(v.body) UNION ALL
+		 SELECT 'document' WHERE v.hash IS NOT NULL) c(k))));
+	RETURN api.flow_answer(200, v_flow, v.document);
 END $$;
 
 CREATE FUNCTION api.flows_delete(p_actor json, p_request json) RETURNS api.answer
