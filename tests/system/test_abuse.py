@@ -252,3 +252,45 @@ def test_a_full_queue_is_429_and_says_so(stack, admin):
     assert "wait" in problem(answer, 429)["detail"]
     assert answer.headers["Retry-After"] == "1" and answer.headers["RateLimit-Remaining"] == "0"
     assert stack.sql(f"SELECT count(*) FROM t_{admin.tenant}.executions")[0][0] == 0
+
+
+# ---- large bodies ------------------------------------------------------------------------------------------------------
+
+def post_text(api, path, text):
+    return api.post(path, content=text, headers={"Content-Type": "application/json"})
+
+
+@pytest.mark.parametrize("path", ["auth/login", "auth/register", "auth/refresh", "auth/password-reset",
+                                  "auth/invitations/preview", "operator/login"])
+def test_without_a_token_a_body_is_small(stack, path):
+    text = json.dumps({"x": "a" * 65536})
+    assert "65536" in problem(post_text(stack.api(), path, text), 413)["detail"]
+    problem(post_text(stack.api(), path, text[:-2 - 65000] + '"}'), 400)
+
+
+def longest_wait_beside(stack, path, text):
+    """How long others waited at most while somebody's large body was read, and how long that took."""
+    waits, done = [], threading.Event()
+
+    def ask():
+        api = stack.api()
+        while not done.is_set():
+            begin = time.monotonic()
+            problem(api.get("nothing"), 404)
+            waits.append(time.monotonic() - begin)
+
+    admin = stack.tenant()
+    asker = threading.Thread(target=ask)
+    asker.start()
+    begin = time.monotonic()
+    problem(post_text(admin, path, text), 400)
+    took = time.monotonic() - begin
+    done.set()
+    asker.join()
+    return max(waits), took
+
+
+def test_a_large_body_holds_up_nobody_else(strict):
+    text = json.dumps({"x": [[0] * 10] * 450000})
+    tries = [longest_wait_beside(strict, "flows", text) for _ in range(3)]
+    assert any(wait < took / 3 for wait, took in tries), tries

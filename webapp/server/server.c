@@ -11,6 +11,7 @@
 #include "lib/store/postgres_session.h"
 #include "webapp/server/api_call.h"
 #include "webapp/server/artifact_content.h"
+#include "webapp/server/body_check.h"
 #include "webapp/server/event_channel.h"
 #include "webapp/server/event_watch.h"
 #include "webapp/server/login_limit.h"
@@ -74,45 +75,6 @@ static bool framing_refused(struct web_request *request)
 	return true;
 }
 
-static bool body_refused(struct web_request *request)
-{
-	struct wl_flow_faults *faults;
-	struct wl_error err = { 0 };
-	const struct web_route *route = request->route;
-	if (route->body_raw)
-		return false;
-	if (!route->body_schema) {
-		if (request->body_length)
-			web_answer_problem(request, 400, "this operation takes no body");
-		return request->body_length > 0;
-	}
-	if (request->body_length == 0) {
-		if (route->body_required)
-			web_answer_problem(request, 400, "this operation needs a body");
-		return route->body_required;
-	}
-	if (!web_content_is_json(web_exchange_header(request->exchange, "content-type"))) {
-		web_answer_problem(request, 415, "the body must be application/json");
-		return true;
-	}
-	if (wl_json_parse(request->body, request->body_length, &request->json, &err) < 0) {
-		web_answer_problem(request, 400, "the body is not JSON: %s", err.text);
-		return true;
-	}
-	faults = calloc(1, sizeof(*faults));
-	int rc = faults ? wl_json_schema_check(web.body_schemas[request->route_index], request->body,
-					       request->body_length, "", faults, &err)
-			: -ENOMEM;
-	if (rc == -ENOMEM)
-		web_answer_unavailable(request, 1, "no memory");
-	else if (rc < 0)
-		web_answer_problem(request, 400, "the body is not JSON: %s", err.text);
-	else if (rc > 0)
-		web_answer_faults(request, 400, faults, "the body does not fit its schema");
-	free(faults);
-	return rc != 0;
-}
-
 static bool parameters_refused(struct web_request *request)
 {
 	_wl_free_ struct wl_flow_faults *faults = calloc(1, sizeof(*faults));
@@ -126,6 +88,12 @@ static bool parameters_refused(struct web_request *request)
 	return rc != 0;
 }
 
+static void handle(struct web_request *request)
+{
+	web_handler *handler = web_handler_of(request->route->operation);
+	(handler ? handler : web_api_operation)(request);
+}
+
 /* Who asks is known, when that matters. The client may have gone in between: then nobody waits for an answer. */
 static void identified(struct web_request *request)
 {
@@ -136,10 +104,8 @@ static void identified(struct web_request *request)
 				   web_role_name(request->route->role), web_role_name(request->identity.role));
 		return;
 	}
-	if (parameters_refused(request) || body_refused(request))
-		return;
-	web_handler *handler = web_handler_of(request->route->operation);
-	(handler ? handler : web_api_operation)(request);
+	if (!parameters_refused(request))
+		web_body_check(request, handle);
 }
 
 void web_server_handle(struct web_request *request)
