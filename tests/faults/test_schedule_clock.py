@@ -93,7 +93,7 @@ def clock():
     try:
         ours.start()
         with Stack("clock-documents", servers_only=True) as documents:
-            env = {**SHORT_LEASES, "WINDLASS_POSTGRES_URL": ours.url.replace("postgres@", "windlass_app:any@"),
+            env = {**SHORT_LEASES, "WINDLASS_POSTGRES_URL": ours.url.replace("postgres@", "windlass_app@"),
                    "WINDLASS_POSTGRES_ADMIN_URL": ours.url,
                    "WINDLASS_MONGODB_URL": documents.urls["mongodb"]}
             with Stack("clock-stack", env=env, schedulers=2) as stack:

@@ -19,6 +19,7 @@
 #include "lib/base/log.h"
 #include "webapp/server/bridge.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -490,13 +491,28 @@ static void connection_event(void *context, bool readable, bool writable, bool b
 		receive(connection);
 }
 
+static char *password; /* "": none is needed */
+
+int pg_password_keep(const char *text, struct wl_error *err)
+{
+	free(password);
+	password = strdup(text ? text : "");
+	return password ? 0 : wl_fail(err, ENOMEM, "no memory for a password");
+}
+
 static void connect_start(struct connection *connection)
 {
-	static const char *const names[] = { "dbname", "application_name", "options", "tcp_user_timeout", NULL };
-	const char *const values[] = { connection->pool->url, "windlass-web",
+	/* what stands behind dbname overrules the URL: no file is looked into, see pg_password_keep() */
+	static const char *const names[] = { "password", "dbname", "application_name", "options", "tcp_user_timeout",
+					     "passfile", NULL };
+	const char *const values[] = { password,
+				       connection->pool->url,
+				       "windlass-web",
 				       "-c statement_timeout=10000 -c lock_timeout=5000 -c jit=off "
 				       "-c idle_in_transaction_session_timeout=10000",
-				       "10000", NULL };
+				       "10000",
+				       "/dev/null",
+				       NULL };
 	connection->state = PG_CONNECTING;
 	connection->since_ms = wl_clock_boot_ms();
 	connection->conn = PQconnectStartParams(names, values, 1);

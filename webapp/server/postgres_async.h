@@ -53,6 +53,12 @@ struct pg_job {
 
 struct pg_pool;
 
+/*
+ * In the parent: keep the password that a first connection used, wherever it came from. A worker cannot look for it in
+ * files: its seccomp filter ends it. 0 or -ENOMEM.
+ */
+int pg_password_keep(const char *password, struct wl_error *err);
+
 /* Start `connections` connections to a postgresql:// URL; they come up on the loop. NULL without memory. */
 struct pg_pool *pg_pool_open(const char *url, int connections);
 /* How many connections are up, and jobs under way or waiting. */

@@ -258,7 +258,9 @@ static int reach_servers(struct wl_error *err)
 			     "PostgreSQL does not answer at WINDLASS_POSTGRES_URL (postgres_url): %.*s",
 			     (int)strcspn(why, "\n"), why);
 	else
-		find_functions(conn, err) < 0 ? wl_log(WL_LOG_WARNING, "%s", err->text) : (void)0; /* STRICT */
+		rc = find_functions(conn, err);
+	if (rc == 0)
+		rc = pg_password_keep(PQpass(conn), err);
 	PQfinish(conn);
 	struct wl_redis_address address;
 	redisContext *redis = NULL;
