@@ -882,10 +882,10 @@ BEGIN
 		RAISE EXCEPTION 'the execution has not ended' USING ERRCODE = 'WL409';
 	ELSIF v_row.closed THEN
 		RAISE EXCEPTION 'the flow is archived or deleted' USING ERRCODE = 'WL409';
-	ELSIF v_row.version IS NULL AND (p_actor->>'role' NOT IN ('editor', 'admin')
+	ELSIF (v_row.version IS NULL OR v_row.options->>'only' IS NOT NULL) AND (p_actor->>'role' NOT IN ('editor', 'admin')
 	      OR EXISTS (SELECT FROM flows f WHERE f.id = v_row.flow_id)
 	         AND api.access_number(api.flow_access(p_actor, v_row.flow_id)) < 3) THEN
-		RAISE EXCEPTION 'running a draft''s document takes the role editor and the access "edit" to the flow'
+		RAISE EXCEPTION 'running a draft''s document or one node takes the role editor and the access "edit" to the flow'
 			USING ERRCODE = 'WL403';
 	END IF;
 	RETURN v_row;

@@ -296,6 +296,12 @@ BEGIN
 	RETURN v_row;
 END $$;
 
+-- Whether the actor may run a flow's draft, as flows_execute asks.
+CREATE FUNCTION api.schedule_may_draft(p_actor json, p_flow uuid) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+	SELECT p_actor->>'role' IN ('editor', 'admin') AND api.access_number(api.flow_access(p_actor, p_flow)) > 2
+$$;
+
 -- What the server needs before it can work out a new or a changed schedule: {"now_s", the schedule as it will be:
 -- "flow_id","cron","timezone","version","inputs", "rev" of a changed one, and "schema": the flow's input_schema}. With
 -- {"preview"} there is no flow, and now_s is the time after which the fires are wanted.
@@ -308,6 +314,7 @@ DECLARE
 	v_flow uuid;
 	v_doc  json;
 	v_hash bytea;
+	v_draft boolean; -- its runs are of the draft, for want of a published version
 	v_from timestamptz := coalesce(api.read_time(v_body->>'after', 'after'), clock_timestamp());
 BEGIN
 	IF p_request->>'preview' IS NOT NULL THEN
@@ -322,9 +329,12 @@ BEGIN
 	v_all := v_all || v_body;
 	v_flow := (v_all->>'flow_id')::uuid;
 	PERFORM api.need_flow(p_actor, v_flow, 'run');
-	SELECT coalesce(CASE WHEN v_all->>'version' IS NULL AND f.published IS NULL THEN f.draft_hash END,
-		(SELECT v.doc_hash FROM flow_versions v WHERE v.flow_id = f.id
-		 AND v.version = coalesce((v_all->>'version')::int, f.published))) INTO v_hash
+	SELECT v_all->>'version' IS NULL AND f.published IS NULL INTO v_draft FROM flows f WHERE f.id = v_flow;
+	IF v_draft AND NOT api.schedule_may_draft(p_actor, v_flow) THEN
+		RAISE EXCEPTION 'the flow has no published version, and a draft runs only for who may edit' USING ERRCODE = 'WL403';
+	END IF;
+	SELECT CASE WHEN v_draft THEN f.draft_hash ELSE (SELECT v.doc_hash FROM flow_versions v WHERE v.flow_id = f.id
+		AND v.version = coalesce((v_all->>'version')::int, f.published)) END INTO v_hash
 	FROM flows f WHERE f.id = v_flow;
 	IF v_hash IS NULL THEN
 		PERFORM api.refuse('WL422', 'the flow has no such version', 'version', 'is no version of the flow');
@@ -486,7 +496,8 @@ DECLARE
 BEGIN
 	PERFORM api.need_flow(p_actor, v_row.flow_id, 'run');
 	SELECT * INTO v_new FROM api.accept_one(json_build_object('eid', api.uuid7(), 'flow', v_row.flow_id,
-		'version', v_row.version, 'may_draft', true, 'inputs', v_row.inputs, 'labels', v_row.labels,
+		'version', v_row.version, 'may_draft', api.schedule_may_draft(p_actor, v_row.flow_id),
+		'inputs', v_row.inputs, 'labels', v_row.labels,
 		'timeout_ms', v_row.timeout_s * 1000::bigint, 'user_id', coalesce(p_actor->>'user', v_row.created_by::text),
 		'source', 'schedule', 'source_id', v_row.id));
 	PERFORM control.schedule_ran(v_row.id, v_new.eid);

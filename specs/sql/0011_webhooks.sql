@@ -57,7 +57,8 @@ CREATE TABLE control.outgoing_webhook (
 	host             text NOT NULL, -- of the url, as the server has parsed it
 	events           text[] NOT NULL,
 	flow_id          uuid, -- NULL: of all flows
-	sees_private     boolean NOT NULL, -- an admin chose the url: without a flow_id it is told of private flows, too
+	sees_private     boolean NOT NULL, -- an admin chose the url: it is told of private flows, too
+	chosen_by        uuid    NOT NULL, -- whoever chose the url: of a private flow with that flow_id it is told what he may see
 	enabled          boolean NOT NULL,
 	failures         int  NOT NULL DEFAULT 0, -- tries that failed or were slow, since one was quick and well
 	secret           text NOT NULL,
@@ -547,12 +548,12 @@ DECLARE
 	v_body json := p_request->'body';
 BEGIN
 	PERFORM control.hook_slot('control.outgoing_webhook');
-	INSERT INTO control.outgoing_webhook (id, tenant, name, url, host, events, flow_id, sees_private, enabled, secret,
-	                                      created_by)
+	INSERT INTO control.outgoing_webhook (id, tenant, name, url, host, events, flow_id, sees_private, chosen_by, enabled,
+	                                      secret, created_by)
 	VALUES ((p_request->>'id')::uuid, control.tenant_of_role(), v_body->>'name', v_body->>'url', p_request->>'host',
 	        ARRAY(SELECT json_array_elements_text(v_body->'events')), (v_body->>'flow_id')::uuid,
-	        p_actor->>'role' = 'admin', coalesce((v_body->>'enabled')::boolean, true), p_request->>'secret',
-	        (p_actor->>'user')::uuid);
+	        p_actor->>'role' = 'admin', (p_actor->>'user')::uuid, coalesce((v_body->>'enabled')::boolean, true),
+	        p_request->>'secret', (p_actor->>'user')::uuid);
 	PERFORM control.audit(p_actor, 'outgoing_webhook.create', 'outgoing_webhook', p_request->>'id',
 		json_build_object('name', v_body->>'name', 'host', p_request->>'host', 'flow_id', v_body->>'flow_id'));
 END $$;
@@ -592,6 +593,7 @@ BEGIN
 		events = CASE WHEN v_body ? 'events' THEN ARRAY(SELECT jsonb_array_elements_text(v_body->'events')) ELSE events END,
 		flow_id = CASE WHEN v_body ? 'flow_id' THEN (v_body->>'flow_id')::uuid ELSE flow_id END,
 		sees_private = CASE WHEN v_body ? 'url' OR v_body ? 'flow_id' THEN p_actor->>'role' = 'admin' ELSE sees_private END,
+		chosen_by = CASE WHEN v_body ? 'url' OR v_body ? 'flow_id' THEN (p_actor->>'user')::uuid ELSE chosen_by END,
 		enabled = coalesce((v_body->>'enabled')::boolean, enabled),
 		failures = CASE WHEN v_body ? 'url' THEN 0 ELSE failures END, rev = rev + 1, updated_at = now()
 	WHERE id = v_id;
@@ -761,6 +763,28 @@ GRANT EXECUTE ON FUNCTION control.webhook_insert(json, json), control.webhook_ch
 
 -- ---- webhooks that are sent: at the end of a run ------------------------------------------------------------------------------
 
+-- Whether a hook may be told of a run of that flow: what is private is only for who may see it, as things stand now. One
+-- who is gone may see as much as a viewer.
+CREATE FUNCTION control.hook_sees(p_hook control.outgoing_webhook, p_flow uuid, p_visibility text, p_owner uuid)
+RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	v_share text;
+	v_role  text;
+BEGIN
+	IF p_hook.flow_id IS NOT NULL AND p_hook.flow_id <> p_flow THEN
+		RETURN false;
+	ELSIF p_visibility IS DISTINCT FROM 'private' OR p_hook.sees_private THEN
+		RETURN true;
+	ELSIF p_hook.flow_id IS NULL THEN
+		RETURN false;
+	END IF;
+	EXECUTE format('SELECT access FROM t_%s.flow_shares WHERE flow_id = $1 AND user_id = $2', p_hook.tenant)
+	INTO v_share USING p_flow, p_hook.chosen_by;
+	SELECT u.role INTO v_role FROM control.app_user u WHERE u.id = p_hook.chosen_by AND u.tenant = p_hook.tenant;
+	RETURN api.access_level(p_hook.chosen_by, coalesce(v_role, 'viewer'), p_visibility, p_owner, v_share) > 0;
+END $$;
+
 -- In the transaction that ends the run. Mostly nobody wants to know: one look into an index.
 CREATE OR REPLACE FUNCTION control.end_hooks(p_tenant int, p_eid uuid, p_status text) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -771,30 +795,31 @@ BEGIN
 	               WHERE h.tenant = p_tenant AND h.enabled AND p_status = ANY (h.events)) THEN
 		RETURN;
 	END IF;
-	EXECUTE format('SELECT e.flow_id, e.source, f.visibility FROM t_%1$s.executions e
+	EXECUTE format('SELECT e.flow_id, e.source, f.visibility, f.created_by FROM t_%1$s.executions e
 	                LEFT JOIN t_%1$s.flows f ON f.id = e.flow_id WHERE e.id = $1', p_tenant) INTO v_run USING p_eid;
 	INSERT INTO control.out_delivery (id, hook, tenant, eid, event)
 	SELECT api.uuid7(), h.id, p_tenant, p_eid, p_status FROM control.outgoing_webhook h
 	WHERE h.tenant = p_tenant AND h.enabled AND p_status = ANY (h.events) AND v_run.source <> 'tool'
-	  AND (h.flow_id = v_run.flow_id
-	       OR h.flow_id IS NULL AND (h.sees_private OR v_run.visibility IS DISTINCT FROM 'private'));
+	  AND control.hook_sees(h, v_run.flow_id, v_run.visibility, v_run.created_by);
 END $$;
 
 -- What is sent; NULL when the hook may not be told (any more). The same text in each try.
 CREATE FUNCTION control.out_body(p_row control.out_delivery, p_hook control.outgoing_webhook) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
-	v_run json;
+	v_run  json;
+	v_flow record;
 BEGIN
 	IF p_row.eid IS NOT NULL THEN
 		EXECUTE format('SELECT json_build_object(''id'', e.id, ''flow_id'', e.flow_id, ''status'', e.status,
 			''start_time'', api.time(e.start_time), ''end_time'', api.time(e.end_time),
 			''outputs'', CASE WHEN octet_length(e.outputs::text) <= 65536 THEN e.outputs END,
 			''outputs_left_out'', coalesce(octet_length(e.outputs::text) > 65536, false), ''error'', e.error)
-			FROM t_%1$s.executions e LEFT JOIN t_%1$s.flows f ON f.id = e.flow_id
-			WHERE e.id = $1 AND (e.flow_id = $2 OR $2 IS NULL AND ($3 OR f.visibility IS DISTINCT FROM ''private''))',
-			p_row.tenant) INTO v_run USING p_row.eid, p_hook.flow_id, p_hook.sees_private;
-		IF v_run IS NULL THEN
+			AS run, e.flow_id, f.visibility, f.created_by
+			FROM t_%1$s.executions e LEFT JOIN t_%1$s.flows f ON f.id = e.flow_id WHERE e.id = $1',
+			p_row.tenant) INTO v_flow USING p_row.eid;
+		v_run := v_flow.run;
+		IF v_run IS NULL OR NOT control.hook_sees(p_hook, v_flow.flow_id, v_flow.visibility, v_flow.created_by) THEN
 			RETURN NULL;
 		END IF;
 	END IF;

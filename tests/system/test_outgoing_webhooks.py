@@ -279,6 +279,25 @@ def test_a_changed_url_does_not_get_what_was_meant_for_another(stack, admin, rec
     assert receiver.at(second) == []
 
 
+def test_a_flow_that_becomes_private_is_told_to_who_may_see_it(stack, admin, receiver):
+    owner, editor = stack.user(admin, "editor", "owner"), stack.user(admin, "editor", "other")
+    flow = owner.create(noop())
+    of_owner, of_editor = receiver.path(), receiver.path()
+    make(owner, receiver.url(of_owner), flow_id=flow)
+    hook = make(editor, receiver.url(of_editor), flow_id=flow)
+    sharing = {"visibility": "private", "shares": [{"user_id": editor.user_id, "access": "view"}]}
+    checked(owner.put(f"flows/{flow}/sharing", json=sharing), 200)
+    owner.start(flow)
+    receiver.wait(of_editor)
+    checked(owner.put(f"flows/{flow}/sharing", json={"shares": []}), 200)
+    owner.start(flow)
+    receiver.wait(of_owner, 2)
+    holds_for(lambda: len(receiver.at(of_editor)) == 1, "nothing more for who may not see it", 1)
+    checked(admin.put(f"outgoing-webhooks/{hook['id']}", json={"url": receiver.url(of_editor)}), 200)
+    owner.start(flow)
+    receiver.wait(of_editor, 2)   # now an admin means it
+
+
 def test_another_tenants_ids_are_unknown(stack, admin, receiver):
     hook = make(admin, receiver.url(receiver.path()))
     sent = checked(admin.post(f"outgoing-webhooks/{hook['id']}/test"), 202).json()["delivery"]

@@ -207,3 +207,7 @@ def test_one_node_alone_takes_an_editor(stack, tenant):
     checked(tenant.post(f"flows/{flow}/publish", json={}), 201)
     problem(executor.execute(flow, only_node="start"), 403)
     checked(executor.execute(flow, pinned=True), 202)
+    eid = checked(tenant.execute(flow, only_node="start"), 202).json()["execution_id"]
+    tenant.wait(eid)
+    problem(executor.post(f"executions/{eid}/retry"), 403)
+    retry(tenant, eid)

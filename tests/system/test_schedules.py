@@ -426,6 +426,24 @@ def test_a_private_flow_has_private_schedules(stack, admin):
     assert checked(admin.get("schedules"), 200).json()["total"] == 1
 
 
+def test_a_draft_runs_for_who_may_edit_alone(stack, admin):
+    """As flows_execute has it: a schedule is no way round."""
+    owner, reader = stack.user(admin, "editor", "owner"), stack.user(admin, "editor", "reader")
+    executor = stack.user(admin, "executor")
+    flow = owner.create(noop())
+    schedule = make(owner, flow)
+    problem(executor.post(f"schedules/{schedule['id']}/run"), 403)
+    sharing = {"visibility": "private", "shares": [{"user_id": reader.user_id, "access": "run"}]}
+    checked(owner.put(f"flows/{flow}/sharing", json=sharing), 200)
+    problem(make(reader, flow, status=403), 403)
+    problem(reader.post(f"schedules/{schedule['id']}/run"), 403)
+    problem(reader.put(f"schedules/{schedule['id']}", json={"cron": EVERY_SECOND}), 403)
+    checked(owner.post(f"schedules/{schedule['id']}/run"), 202)
+    checked(owner.post(f"flows/{flow}/publish", json={}), 201)
+    checked(reader.post(f"schedules/{schedule['id']}/run"), 202)
+    make(reader, flow)
+
+
 def test_lists_have_pages(admin):
     flow = admin.create(noop())
     made = [make(admin, flow, name=f"s{n}")["id"] for n in range(5)]
