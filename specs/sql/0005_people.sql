@@ -216,6 +216,10 @@ END $$;
 
 -- ---- mail ------------------------------------------------------------------------------------------------------
 
+-- A tenant's name as it stands in mails to people who may not know it: it stays in its line.
+CREATE FUNCTION control.mail_name(p_name text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$ SELECT regexp_replace(p_name, '[\u0001-\u001f\u007f-\u009f\u2028\u2029]', ' ', 'g') $$;
+
 CREATE FUNCTION control.mail_put(p_tenant int, p_to text, p_subject text, p_body text, p_link text, p_expires timestamptz)
 RETURNS void
 LANGUAGE sql AS $$
@@ -606,11 +610,11 @@ BEGIN
 	INSERT INTO control.invitation (id, tenant, email, role, hash, created_by, expires_at)
 	VALUES ((p_request->>'id')::uuid, v_tenant.id, v_email, v_role, control.token_hash(p_request->>'token'),
 	        (p_actor->>'user')::uuid, v_expires);
-	PERFORM control.mail_put(v_tenant.id, v_email, format('You are invited to %s on Windlass', v_tenant.name),
+	PERFORM control.mail_put(v_tenant.id, v_email, format('You are invited to %s on Windlass', control.mail_name(v_tenant.name)),
 		format(E'Somebody has invited you to work in the tenant "%s" (%s) on Windlass, with the role %s.\n\n'
 		       'Open this link to choose a password:\n\n%s\n\nIt is good once, until %s. '
-		       'If you do not expect this, do nothing.\n', v_tenant.name, v_tenant.slug, v_role, p_request->>'link',
-		       api.time(v_expires)), p_request->>'link', v_expires);
+		       'If you do not expect this, do nothing.\n', control.mail_name(v_tenant.name), v_tenant.slug, v_role,
+		       p_request->>'link', api.time(v_expires)), p_request->>'link', v_expires);
 	PERFORM control.audit(p_actor, 'invitation.create', 'invitation', p_request->>'id',
 		json_build_object('email', v_email, 'role', v_role));
 END $$;
@@ -684,7 +688,8 @@ BEGIN
 			PERFORM control.mail_put(v_row.tenant, v_row.email, 'A new password for Windlass',
 				format(E'Somebody has asked for a new password of your account in the tenant "%s" (%s) on Windlass.\n\n'
 				       'Open this link to choose one:\n\n%s\n\nIt is good once, until %s. '
-				       'If you did not ask for this, do nothing.\n', v_row.name, v_row.slug, v_link, api.time(v_expires)),
+				       'If you did not ask for this, do nothing.\n', control.mail_name(v_row.name), v_row.slug, v_link,
+				       api.time(v_expires)),
 				v_link, v_expires);
 			PERFORM control.audit_for(v_row.tenant, control.actor_is(p_actor, v_row.tenant, NULL, NULL),
 				'auth.password_reset_asked', 'user', v_row.id::text);

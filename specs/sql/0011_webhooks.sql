@@ -677,8 +677,11 @@ DECLARE
 	v_from  uuid := api.hook_cursor(p_request);
 BEGIN
 	RETURN api.hook_deliveries((SELECT coalesce(json_agg(api.out_delivery_json(d) ORDER BY d.id DESC), '[]')
-		FROM (SELECT * FROM control.my_out_delivery WHERE hook = v_hook.id AND id < v_from
-		      ORDER BY id DESC LIMIT v_limit + 1) d), v_limit);
+		FROM (SELECT * FROM control.my_out_delivery o WHERE o.hook = v_hook.id AND o.id < v_from
+		      -- of a hook of all flows those of runs that he may see
+		      AND (v_hook.flow_id IS NOT NULL OR o.eid IS NULL OR p_actor->>'role' = 'admin'
+		           OR api.execution_access(p_actor, o.eid) <> 'none')
+		      ORDER BY o.id DESC LIMIT v_limit + 1) d), v_limit);
 END $$;
 
 CREATE FUNCTION control.outgoing_test(p_actor json, p_hook uuid) RETURNS uuid

@@ -74,6 +74,7 @@ def test_whatever_a_tenant_is_called_its_mails_are_whole(mailing, server, host, 
     assert letter.message["Subject"] == f"You are invited to {shown} on Windlass"
     assert letter.message["Bcc"] is None and letter.recipients == [email]
     assert answer["link"] in letter.text and "with the role viewer" in letter.text
+    assert f'in the tenant "{shown}" (' in letter.text   # what he calls himself makes no lines of its own
     assert not any("x@y" in command for command in server.commands)
 
 

@@ -257,12 +257,14 @@ def test_private_flows_are_told_to_their_own_hooks_and_to_admins(stack, admin, r
     checked(admin.put(f"flows/{flow}/sharing", json={"visibility": "private"}), 200)
     of_editor, of_admin = receiver.path(), receiver.path()
     theirs = make(editor, receiver.url(of_editor))
-    make(admin, receiver.url(of_admin))
+    ours = make(admin, receiver.url(of_admin))
     problem(make(editor, receiver.url(of_editor), status=422, flow_id=flow), 422)
     admin.start(flow)
     receiver.wait(of_admin)
     holds_for(lambda: receiver.at(of_editor) == [], "nothing of a private flow", 1)
     assert deliveries(admin, theirs) == []
+    assert len(deliveries(admin, ours)) == 1
+    assert deliveries(editor, ours) == []   # they name runs that he may not know of
 
 
 def test_a_changed_url_does_not_get_what_was_meant_for_another(stack, admin, receiver):
