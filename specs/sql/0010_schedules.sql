@@ -27,7 +27,8 @@ CREATE TABLE control.schedule (
 	next_at    timestamptz,                        -- the first fire that has not happened; NULL: none will
 	upcoming   timestamptz[] NOT NULL DEFAULT '{}', -- that one and a few behind it, to be shown
 	last_fire  timestamptz,
-	refusal    text                                -- why fires are refused since the last one that was not
+	refusal    text,                               -- why fires are refused since the last one that was not
+	fires      bigint NOT NULL DEFAULT 0           -- how many of its fires were recorded
 ) WITH (fillfactor = 80);
 CREATE INDEX schedule_due ON control.schedule (next_at) WHERE next_at IS NOT NULL;
 CREATE INDEX schedule_tenant ON control.schedule (tenant, created_at DESC, id);
@@ -63,16 +64,24 @@ LANGUAGE sql SECURITY DEFINER SET search_path = control, pg_temp SET enable_seqs
 			LIMIT (p_request->>'limit')::int) d), '[]'))
 $$;
 
--- One fire and what became of it.
+-- One fire and what became of it. A schedule keeps its newest 1000 to 1500: one of each second has as many in a quarter of
+-- an hour, and refused ones take from no quota.
 CREATE FUNCTION control.fire_put(p_schedule control.schedule, p_at timestamptz, p_outcome text, p_eid uuid, p_detail text)
 RETURNS void
-LANGUAGE sql AS $$
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_fires bigint;
+BEGIN
 	INSERT INTO control.fire (schedule_id, tenant, fire_at, outcome, eid, detail)
 	VALUES (p_schedule.id, p_schedule.tenant, p_at, p_outcome, p_eid, p_detail) ON CONFLICT DO NOTHING;
-	UPDATE control.schedule SET last_fire = greatest(last_fire, p_at),
+	UPDATE control.schedule SET last_fire = greatest(last_fire, p_at), fires = fires + 1,
 		refusal = CASE WHEN p_outcome = 'refused' THEN p_detail END
-	WHERE id = p_schedule.id;
-$$;
+	WHERE id = p_schedule.id RETURNING fires INTO v_fires;
+	IF v_fires % 500 = 0 THEN
+		DELETE FROM control.fire WHERE schedule_id = p_schedule.id AND fire_at < (SELECT f.fire_at FROM control.fire f
+			WHERE f.schedule_id = p_schedule.id ORDER BY f.fire_at DESC OFFSET 999 LIMIT 1);
+	END IF;
+END $$;
 
 -- Runs of a schedule that have not ended, of its last hundred fires.
 CREATE FUNCTION control.schedule_running(p_schedule uuid) RETURNS uuid[]
@@ -464,9 +473,11 @@ BEGIN
 	RETURN api.schedule_answer(200, v_row.id);
 END $$;
 
+-- Its fires go with it: nobody could see them any more.
 CREATE FUNCTION control.schedule_drop(p_id uuid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = control, pg_temp AS $$
-	DELETE FROM control.schedule WHERE id = p_id AND tenant = control.tenant_of_role()
+	DELETE FROM control.schedule WHERE id = p_id AND tenant = control.tenant_of_role();
+	DELETE FROM control.fire WHERE schedule_id = p_id AND tenant = control.tenant_of_role();
 $$;
 
 CREATE FUNCTION api.schedules_delete(p_actor json, p_request json) RETURNS api.answer

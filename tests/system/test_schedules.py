@@ -184,6 +184,22 @@ def test_a_full_day_is_shown_in_the_fires(stack, admin):
     change(admin, schedule, enabled=False)
 
 
+def test_a_schedule_keeps_its_newest_fires(stack, admin):
+    """What fires each second with nothing left of the day would fill the disk of all, at no cost of its own."""
+    stack.quota(admin.tenant, max_executions_per_day=0)
+    schedule = make(admin, noop(), EVERY_SECOND, enabled=False)
+    stack.sql("""INSERT INTO control.fire (schedule_id, tenant, fire_at, outcome)
+                 SELECT id, tenant, now() - n * interval '1 s', 'refused' FROM control.schedule, generate_series(1, 1495) n
+                 WHERE id = %s""", schedule["id"])
+    stack.sql("UPDATE control.schedule SET fires = 1495 WHERE id = %s", schedule["id"])
+    count = lambda: stack.sql("SELECT count(*) FROM control.fire WHERE schedule_id = %s", schedule["id"])[0][0]  # noqa: E731
+    change(admin, schedule, enabled=True)
+    wait_until(lambda: 1000 <= count() < 1495, "the oldest fires to be gone", 30)
+    assert len(fires(admin, schedule)) == 100
+    checked(admin.delete(f"schedules/{schedule['id']}"), 204)
+    assert count() == 0
+
+
 def test_an_archived_flow_is_refused_once_and_runs_again_later(stack, admin):
     flow = admin.create(noop())
     schedule = make(admin, flow, EVERY_SECOND)
