@@ -352,16 +352,27 @@ GRANT EXECUTE ON FUNCTION control.start_batch(text, uuid[], int[], smallint[], b
 -- Whatever ends an execution writes its terminal row through these two; what else its end sets off hangs on
 -- after_end, in the same transaction.
 
--- Replaced where runs wait (0008): forget what the run was waiting for.
-CREATE FUNCTION control.end_waits(p_eid uuid) RETURNS void LANGUAGE plpgsql AS $$ BEGIN END $$;
--- Replaced where webhooks are sent (0011).
+-- Replaced where runs wait (0008): forget what runs were waiting for.
+CREATE FUNCTION control.end_waits(p_eids uuid[]) RETURNS void LANGUAGE plpgsql AS $$ BEGIN END $$;
+-- Replaced where webhooks are sent (0011). Whether a tenant may want to be told of ends, and telling it of one.
+CREATE FUNCTION control.ends_are_told(p_tenant int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RETURN true; END $$;
 CREATE FUNCTION control.end_hooks(p_tenant int, p_eid uuid, p_status text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN END $$;
 
 CREATE FUNCTION control.after_end(p_tenant int, p_eid uuid, p_status text) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-	PERFORM control.end_waits(p_eid);
+	PERFORM control.end_waits(ARRAY[p_eid]);
 	PERFORM control.end_hooks(p_tenant, p_eid, p_status);
+END $$;
+
+-- The same for several of one tenant: what mostly nobody asked for is looked up once for all.
+CREATE FUNCTION control.after_ends(p_tenant int, p_ended control.ended[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM control.end_waits(ARRAY(SELECT e.eid FROM unnest(p_ended) e));
+	IF control.ends_are_told(p_tenant) THEN
+		PERFORM control.end_hooks(p_tenant, e.eid, e.status) FROM unnest(p_ended) e;
+	END IF;
 END $$;
 
 CREATE OR REPLACE FUNCTION control.terminal(p_tenant int, p_eid uuid, p_status text, p_epoch int, p_started timestamptz,
@@ -394,7 +405,7 @@ BEGIN
 			EXECUTE format('UPDATE t_%s.executions x SET status = w.status, epoch = w.epoch, start_time = w.started,
 			                end_time = clock_timestamp(), outputs = w.outputs, error = w.error
 			                FROM unnest($1) w WHERE x.id = w.eid', v_group.tenant) USING v_group.ended;
-			PERFORM control.after_end(w.tenant, w.eid, w.status) FROM unnest(v_group.ended) w;
+			PERFORM control.after_ends(v_group.tenant, v_group.ended);
 		END IF;
 	END LOOP;
 END $$;

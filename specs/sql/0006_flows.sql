@@ -741,7 +741,8 @@ BEGIN
 			ORDER BY e.created_at DESC, e.id DESC LIMIT $3 + 1),
 		shown AS (
 			SELECT p.*, l.state AS live_state, l.started_at, row_number() OVER (ORDER BY p.created_at DESC, p.id DESC) AS place
-			FROM page p LEFT JOIN LATERAL (SELECT state, started_at FROM control.live WHERE eid = p.id) l
+			-- the LIMIT makes it a look-up by id: else all that is in flight is read
+			FROM page p LEFT JOIN LATERAL (SELECT state, started_at FROM control.live WHERE eid = p.id LIMIT 1) l
 			     ON p.status IN ('queued', 'running'))
 		SELECT coalesce(json_agg(api.execution_summary(s) ORDER BY s.place) FILTER (WHERE s.place <= $3), '[]'),
 		       CASE WHEN count(*) > $3 THEN max((extract(epoch FROM s.created_at) * 1000000)::bigint || '_' || s.id)

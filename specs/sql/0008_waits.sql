@@ -195,7 +195,8 @@ DECLARE
 	v_row   control.dispatch;
 	v_woken json[] := '{}';
 BEGIN
-	FOR v_eid IN SELECT p.eid FROM control.parked p WHERE p.due <= clock_timestamp()
+	-- now() and not clock_timestamp(), which no index can be searched for
+	FOR v_eid IN SELECT p.eid FROM control.parked p WHERE p.due <= now()
 	             ORDER BY p.due LIMIT (p_request->>'limit')::int LOOP
 		-- one that somebody else is at is woken by that one, or by the next call
 		SELECT * INTO v_row FROM control.dispatch d WHERE d.eid = v_eid FOR UPDATE SKIP LOCKED;
@@ -211,27 +212,27 @@ END $$;
 
 -- ---- the third state in the functions that know the other two --------------------------------------------------------
 
--- To the API a parked run is running: only its node tells that it waits.
+-- To the API a parked run is running: only its node tells that it waits. The tenant is asked for once, not for each row.
 CREATE OR REPLACE VIEW control.live WITH (security_barrier) AS
 	SELECT eid, CASE state WHEN 'W' THEN 'R'::"char" ELSE state END AS state, cancel, epoch, started_at, accepted_at,
 	       deadline
-	FROM control.dispatch WHERE tenant = control.tenant_of_role();
+	FROM control.dispatch WHERE tenant = (SELECT control.tenant_of_role());
 
--- The end of a run ends what it waits for.
-CREATE OR REPLACE FUNCTION control.end_waits(p_eid uuid) RETURNS void
+-- The end of runs ends what they wait for.
+CREATE OR REPLACE FUNCTION control.end_waits(p_eids uuid[]) RETURNS void
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 BEGIN
 	-- most runs have neither: they pay for one look
-	IF NOT EXISTS (SELECT FROM control.wait WHERE eid = p_eid)
-	   AND NOT EXISTS (SELECT FROM control.subflow_pin WHERE eid = p_eid) THEN
+	IF NOT EXISTS (SELECT FROM control.wait WHERE eid = ANY (p_eids))
+	   AND NOT EXISTS (SELECT FROM control.subflow_pin WHERE eid = ANY (p_eids)) THEN
 		RETURN;
 	END IF;
-	DELETE FROM control.parked WHERE eid = p_eid;
-	DELETE FROM control.subflow_pin WHERE eid = p_eid;
-	DELETE FROM control.wait WHERE eid = p_eid;
+	DELETE FROM control.parked WHERE eid = ANY (p_eids);
+	DELETE FROM control.subflow_pin WHERE eid = ANY (p_eids);
+	DELETE FROM control.wait WHERE eid = ANY (p_eids);
 	IF FOUND THEN
 		UPDATE control.approval SET status = CASE WHEN expires_at <= clock_timestamp() THEN 'expired' ELSE 'cancelled' END
-		WHERE eid = p_eid AND status = 'pending';
+		WHERE eid = ANY (p_eids) AND status = 'pending';
 	END IF;
 END $$;
 

@@ -788,6 +788,12 @@ BEGIN
 	RETURN api.access_level(p_hook.chosen_by, coalesce(v_role, 'viewer'), p_visibility, p_owner, v_share) > 0;
 END $$;
 
+CREATE OR REPLACE FUNCTION control.ends_are_told(p_tenant int) RETURNS boolean
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+BEGIN
+	RETURN EXISTS (SELECT FROM control.outgoing_webhook h WHERE h.tenant = p_tenant AND h.enabled);
+END $$;
+
 -- In the transaction that ends the run. Mostly nobody wants to know: one look into an index.
 CREATE OR REPLACE FUNCTION control.end_hooks(p_tenant int, p_eid uuid, p_status text) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -973,6 +979,8 @@ DECLARE
 BEGIN
 	FOR v_one IN SELECT * FROM json_to_recordset(p_request)
 		AS x(id uuid, hook uuid, try int, outcome text, slow boolean, status int, error text, pause_ms bigint) ORDER BY hook, id LOOP
+		-- the hook before its deliveries, as whoever changes or deletes one
+		PERFORM FROM control.outgoing_webhook WHERE id = v_one.hook FOR NO KEY UPDATE;
 		UPDATE control.out_delivery SET sending = false,
 			state = CASE v_one.outcome WHEN 'delivered' THEN 'delivered' WHEN 'retry' THEN 'pending' ELSE 'failed' END,
 			next_try_at = clock_timestamp() + coalesce(v_one.pause_ms, 0) * interval '1 ms',

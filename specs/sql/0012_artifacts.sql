@@ -204,7 +204,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = control, pg_temp AS $$
 	WITH taken AS (
 		UPDATE control.object_trash t SET tries = t.tries + 1,
 			due = clock_timestamp() + least(t.tries + 1, 60) * interval '1 minute'
-		FROM (SELECT key FROM control.object_trash WHERE due <= clock_timestamp() ORDER BY due
+		FROM (SELECT key FROM control.object_trash WHERE due <= now() ORDER BY due -- an index cannot be searched for clock_timestamp()
 		      LIMIT (p_request->>'limit')::int FOR UPDATE SKIP LOCKED) d
 		WHERE t.key = d.key RETURNING t.key)
 	SELECT json_agg(key) FROM taken
@@ -239,6 +239,7 @@ CREATE FUNCTION api.artifacts_list(p_actor json, p_request json) RETURNS api.ans
 LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
 	v_params json := p_request->'params';
+	v_user   uuid := (p_actor->>'user')::uuid;
 	v_limit  int := coalesce((v_params->>'limit')::int, 20);
 	v_cursor text[] := regexp_match(v_params->>'cursor', '^([0-9]{1,17})_([0-9a-f-]{36})$');
 	v_rows   json[] := '{}';
@@ -255,7 +256,11 @@ BEGIN
 		  AND (v_params->>'node_id' IS NULL OR a.node_id = v_params->>'node_id')
 		  AND (v_cursor IS NULL OR (a.created_at, a.id) <
 		       (timestamptz 'epoch' + v_cursor[1]::bigint * interval '1 microsecond', v_cursor[2]::uuid))
-		  AND (p_actor->>'role' = 'admin' OR api.execution_access(p_actor, a.execution_id) <> 'none')
+		  -- whose execution he may see, as in executions_list
+		  AND (p_actor->>'role' = 'admin' OR EXISTS (
+		       SELECT FROM executions e LEFT JOIN flows f ON f.id = e.flow_id WHERE e.id = a.execution_id
+		       AND (f.visibility IS DISTINCT FROM 'private' OR f.created_by = v_user OR EXISTS (
+		            SELECT FROM flow_shares s WHERE s.flow_id = f.id AND s.user_id = v_user))))
 		ORDER BY a.created_at DESC, a.id DESC LIMIT v_limit + 1
 	LOOP
 		IF cardinality(v_rows) = v_limit THEN
