@@ -5,6 +5,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
 #include "lib/net/http_client.h"
+#include "tests/kit/http_script.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -75,17 +76,7 @@ void freeaddrinfo(struct addrinfo *info)
 /* ---- the server ---------------------------------------------------------------------------------------------------
  */
 
-/* It answers each request by its path and remembers what came, and on which of its addresses. */
-struct server {
-	int listener, port;
-	pthread_t thread;
-	atomic_int requests;
-	char seen[16384];
-};
-
-static const struct {
-	const char *path, *answer;
-} answers[] = {
+static const struct http_script answers[] = {
 	{ "/text",
 	  "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-One: 1\r\nx-one: 2\r\nContent-Length: 2\r\n\r\nok" },
 	{ "/json",
@@ -107,91 +98,30 @@ static const struct {
 	{ "/old", "plain words without a status line" },
 	{ "/cut", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n123" },
 	{ "/hang", "" },
+	{ NULL, NULL },
 };
 
-static void answer(struct server *server, int connection, const char *request)
+/* What is too long for a script. */
+static bool send_more(int connection, const char *path)
 {
-	char path[64] = "", text[512];
-	(void)sscanf(request, "%*s %63[^ ?]", path);
-	for (size_t i = 0; i < WL_COUNT_OF(answers); i++) {
-		if (strcmp(path, answers[i].path) != 0)
-			continue;
-		const char *port = strstr(answers[i].answer, "%d");
-		if (port)
-			(void)snprintf(text, sizeof(text), "%.*s%d%s", (int)(port - answers[i].answer),
-				       answers[i].answer, server->port, port + 2);
-		else
-			(void)snprintf(text, sizeof(text), "%s", answers[i].answer);
-		(void)send(connection, text, strlen(text), MSG_NOSIGNAL);
-	}
 	if (strcmp(path, "/flood") == 0)
 		(void)send(connection, "HTTP/1.1 200 OK\r\n", 17, MSG_NOSIGNAL);
 	for (int i = 0; strcmp(path, "/flood") == 0 && i < 100000; i++)
 		if (send(connection, "X-Flood: aaaaaaaaaaaaaaaaaaaaaaaa\r\n", 35, MSG_NOSIGNAL) < 0)
-			return;
+			return false;
 	for (int i = 0; strcmp(path, "/drip") == 0 && i < 200; i++) {
 		if (send(connection, i ? "x" : "HTTP/1.1 200 OK\r\n\r\n", i ? 1 : 19, MSG_NOSIGNAL) < 0)
-			return;
+			return false;
 		(void)poll(NULL, 0, 20);
 	}
-}
-
-static void note_address(struct server *server, int connection)
-{
-	struct sockaddr_in local;
-	socklen_t length = sizeof(local);
-	char text[INET_ADDRSTRLEN + 2] = "@";
-	if (getsockname(connection, (struct sockaddr *)&local, &length) == 0 &&
-	    inet_ntop(AF_INET, &local.sin_addr, text + 1, INET_ADDRSTRLEN))
-		strncat(server->seen, text, sizeof(server->seen) - strlen(server->seen) - 1);
-	strncat(server->seen, "\n", sizeof(server->seen) - strlen(server->seen) - 1);
-}
-
-static void *serve(void *context)
-{
-	struct server *server = context;
-	int connection;
-	while ((connection = accept(server->listener, NULL, NULL)) >= 0) {
-		char request[8192];
-		ssize_t got;
-		note_address(server, connection);
-		while ((got = recv(connection, request, sizeof(request) - 1, 0)) > 0) {
-			request[got] = '\0';
-			strncat(server->seen, request, sizeof(server->seen) - strlen(server->seen) - 1);
-			atomic_fetch_add(&server->requests, 1);
-			answer(server, connection, request);
-			if (!strstr(request, " /text") && !strstr(request, " /hang"))
-				break;
-		}
-		(void)close(connection);
-	}
-	return NULL;
-}
-
-static void start_server(struct server *server)
-{
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_ANY) };
-	socklen_t length = sizeof(address);
-	*server = (struct server){ .listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) };
-	assert_int_equal(bind(server->listener, (struct sockaddr *)&address, sizeof(address)), 0);
-	assert_int_equal(listen(server->listener, 8), 0);
-	assert_int_equal(getsockname(server->listener, (struct sockaddr *)&address, &length), 0);
-	server->port = ntohs(address.sin_port);
-	assert_int_equal(pthread_create(&server->thread, NULL, serve, server), 0);
-}
-
-static void stop_server(struct server *server)
-{
-	(void)shutdown(server->listener, SHUT_RDWR);
-	(void)pthread_join(server->thread, NULL);
-	(void)close(server->listener);
+	return strcmp(path, "/text") == 0 || strcmp(path, "/hang") == 0;
 }
 
 /* ---- asking it
  * ------------------------------------------------------------------------------------------------------- */
 
 struct stage {
-	struct server server;
+	struct http_server server;
 	struct wl_egress_rules rules;
 	struct wl_http_client *client;
 	struct wl_http_request request;
@@ -203,7 +133,7 @@ struct stage {
 static void set_stage(struct stage *stage, const char *allow)
 {
 	*stage = (struct stage){ .request = { .method = "GET", .cancel_fd = -1, .timeout_ms = 10000 } };
-	start_server(&stage->server);
+	http_server_start(&stage->server, answers, send_more);
 	assert_int_equal(wl_egress_rules_read(allow, &stage->rules, &stage->err), 0);
 	assert_int_equal(wl_http_client_new(&stage->rules, &stage->client, &stage->err), 0);
 }
@@ -212,7 +142,7 @@ static void clear_stage(struct stage *stage)
 {
 	wl_http_response_release(&stage->response);
 	wl_http_client_free(stage->client);
-	stop_server(&stage->server);
+	http_server_stop(&stage->server);
 	rebind_answers = NULL;
 }
 

@@ -5,10 +5,9 @@
 #include "supervisor/nodes/node.h"
 #include "supervisor/nodes/text.h"
 #include "supervisor/run_context.h"
+#include "tests/kit/http_script.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -18,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -438,16 +438,7 @@ static void test_http_bad_requests(void **state)
 	}
 }
 
-/* A server that answers each connection's requests from a script and remembers what came. */
-struct server {
-	int listener, port;
-	pthread_t thread;
-	char seen[8192];
-};
-
-static const struct {
-	const char *path, *answer;
-} answers[] = {
+static const struct http_script answers[] = {
 	{ "/json", "HTTP/1.1 200 OK\r\nContent-Type: application/problem+json\r\nX-Two: a\r\nX-Two: b\r\n"
 		   "Content-Length: 13\r\n\r\n{ \"a\" : 1.0 }" },
 	{ "/text", "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\nh\xff\"i" },
@@ -461,70 +452,20 @@ static const struct {
 	  "HTTP/1.1 307 Temporary Redirect\r\nLocation: http://127.0.0.2:%d/text\r\nContent-Length: 0\r\n\r\n" },
 	{ "/huge", "HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n" },
 	{ "/hang", "" },
+	{ NULL, NULL },
 };
 
-static void answer(struct server *server, int connection, const char *request)
+static bool send_more(int connection, const char *path)
 {
-	char path[64] = "", text[512];
-	(void)sscanf(request, "%*s %63[^ ?]", path);
-	for (size_t i = 0; i < WL_COUNT_OF(answers); i++) {
-		if (strcmp(path, answers[i].path) != 0)
-			continue;
-		(void)snprintf(text, sizeof(text), "%s", answers[i].answer);
-		char *port = strstr(text, "%d");
-		if (port) {
-			char rest[256];
-			(void)snprintf(rest, sizeof(rest), "%s", port + 2);
-			(void)snprintf(port, sizeof(text) - (size_t)(port - text), "%d%s", server->port, rest);
-		}
-		(void)send(connection, text, strlen(text), MSG_NOSIGNAL);
-	}
 	char block[65536];
 	memset(block, 'x', sizeof(block));
 	for (int i = 0; strcmp(path, "/huge") == 0 && i < 100; i++)
 		if (send(connection, block, sizeof(block), MSG_NOSIGNAL) < 0)
-			return;
+			return false;
+	return strcmp(path, "/other") != 0 && strcmp(path, "/huge") != 0;
 }
 
-static void *serve(void *context)
-{
-	struct server *server = context;
-	int connection;
-	while ((connection = accept(server->listener, NULL, NULL)) >= 0) {
-		char request[4096];
-		ssize_t got;
-		while ((got = recv(connection, request, sizeof(request) - 1, 0)) > 0) {
-			request[got] = '\0';
-			strncat(server->seen, request, sizeof(server->seen) - strlen(server->seen) - 1);
-			answer(server, connection, request);
-			if (strstr(request, " /other") || strstr(request, " /huge"))
-				break;
-		}
-		(void)close(connection);
-	}
-	return NULL;
-}
-
-static void start_server(struct server *server)
-{
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_ANY) };
-	socklen_t length = sizeof(address);
-	*server = (struct server){ .listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) };
-	assert_int_equal(bind(server->listener, (struct sockaddr *)&address, sizeof(address)), 0);
-	assert_int_equal(listen(server->listener, 8), 0);
-	assert_int_equal(getsockname(server->listener, (struct sockaddr *)&address, &length), 0);
-	server->port = ntohs(address.sin_port);
-	assert_int_equal(pthread_create(&server->thread, NULL, serve, server), 0);
-}
-
-static void stop_server(struct server *server)
-{
-	(void)shutdown(server->listener, SHUT_RDWR);
-	(void)pthread_join(server->thread, NULL);
-	(void)close(server->listener);
-}
-
-static void ask(struct stage *stage, const struct server *server, const char *path, const char *more)
+static void ask(struct stage *stage, const struct http_server *server, const char *path, const char *more)
 {
 	static char data[512];
 	(void)snprintf(data, sizeof(data), "{\"url\":\"http://127.0.0.1:%d%s\"%s}", server->port, path, more);
@@ -551,8 +492,8 @@ static void test_http_answers(void **state)
 		{ "/huge", "", NULL, "output_cap" },
 	};
 	for (size_t i = 0; i < WL_COUNT_OF(rows); i++) {
-		struct server server;
-		start_server(&server);
+		struct http_server server;
+		http_server_start(&server, answers, send_more);
 		{
 			_stage_ struct stage stage;
 			ask(&stage, &server, rows[i].path, rows[i].more);
@@ -562,7 +503,7 @@ static void test_http_answers(void **state)
 				fail_msg("%s: %s %s", rows[i].path, stage.outcome.outputs_json,
 					 stage.outcome.error_json);
 		}
-		stop_server(&server);
+		http_server_stop(&server);
 	}
 }
 
@@ -570,8 +511,8 @@ static void test_http_answers(void **state)
 static void test_http_headers(void **state)
 {
 	(void)state;
-	struct server server;
-	start_server(&server);
+	struct http_server server;
+	http_server_start(&server, answers, send_more);
 	{
 		_stage_ struct stage stage;
 		ask(&stage, &server, "/other",
@@ -581,7 +522,7 @@ static void test_http_headers(void **state)
 		assert_non_null(strstr(stage.outcome.inputs_json, "\"X-Secret-Key\":\"***\""));
 		assert_null(strstr(stage.outcome.inputs_json, "hidden"));
 	}
-	stop_server(&server);
+	http_server_stop(&server);
 	assert_non_null(strstr(server.seen, "POST /other?q=a%20b%26c&n=2 HTTP/1.1"));
 	assert_non_null(strstr(server.seen, "Idempotency-Key: " EID "-"));
 	assert_non_null(strstr(server.seen, "Content-Type: application/json"));
@@ -605,9 +546,9 @@ static void *write_later(void *context)
 static void test_http_cancel(void **state)
 {
 	(void)state;
-	struct server server;
+	struct http_server server;
 	pthread_t canceller;
-	start_server(&server);
+	http_server_start(&server, answers, send_more);
 	{
 		_stage_ struct stage stage;
 		static char data[128];
@@ -621,14 +562,14 @@ static void test_http_cancel(void **state)
 		assert_int_equal(stage.outcome.result, NODE_STOPPED);
 		(void)close(stop);
 	}
-	stop_server(&server);
+	http_server_stop(&server);
 }
 
 static void test_http_timeout(void **state)
 {
 	(void)state;
-	struct server server;
-	start_server(&server);
+	struct http_server server;
+	http_server_start(&server, answers, send_more);
 	{
 		_stage_ struct stage stage;
 		static char data[128];
@@ -638,7 +579,7 @@ static void test_http_timeout(void **state)
 		node_run(&stage.world, &stage.call, &stage.outcome);
 		expect_error(&stage, "timeout");
 	}
-	stop_server(&server);
+	http_server_stop(&server);
 }
 
 /* ---- texts and logs ------------------------------------------------------------------------------------------------
