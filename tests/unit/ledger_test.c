@@ -7,9 +7,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/ids.h"
-#include "lib/store/postgres_ledger.h"
-#include "tests/kit/ledger_kit.h"
-#include "tests/kit/servers.h"
+#include "tests/kit/ledger_stage.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -17,33 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static struct servers servers;
-static PGconn *admin;
-static PGconn *app;
-static struct wl_ledger ledger;
-static int tenant;
-
-static int set_up(void **state)
-{
-	(void)state;
-	struct wl_error err = { 0 };
-	servers_start_postgres(&servers);
-	admin = PQconnectdb(servers.postgres_admin_url);
-	app = PQconnectdb(servers.postgres_url);
-	tenant = kit_tenant(admin, "acme");
-	return wl_postgres_ledger_open(servers.postgres_url, &ledger, &err);
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	ledger.close(ledger.self);
-	PQfinish(admin);
-	PQfinish(app);
-	servers_stop(&servers);
-	return 0;
-}
 
 static struct kit_accept accept_one(const char *inputs, int64_t timeout_ms)
 {
@@ -612,5 +583,5 @@ int main(void)
 		cmocka_unit_test(a_bad_url_is_refused_without_its_password),
 		cmocka_unit_test(the_app_role_reads_no_table),
 	};
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return cmocka_run_group_tests(tests, ledger_stage_set_up, ledger_stage_tear_down);
 }

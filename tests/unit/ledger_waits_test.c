@@ -9,40 +9,11 @@
 #include "lib/base/clock.h"
 #include "lib/base/ids.h"
 #include "lib/codec/json.h"
-#include "lib/store/postgres_ledger.h"
-#include "tests/kit/ledger_kit.h"
-#include "tests/kit/servers.h"
+#include "tests/kit/ledger_stage.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static struct servers servers;
-static PGconn *admin;
-static PGconn *app;
-static struct wl_ledger ledger;
-static int tenant;
-
-static int set_up(void **state)
-{
-	(void)state;
-	struct wl_error err = { 0 };
-	servers_start_postgres(&servers);
-	admin = PQconnectdb(servers.postgres_admin_url);
-	app = PQconnectdb(servers.postgres_url);
-	tenant = kit_tenant(admin, "acme");
-	return wl_postgres_ledger_open(servers.postgres_url, &ledger, &err);
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	ledger.close(ledger.self);
-	PQfinish(admin);
-	PQfinish(app);
-	servers_stop(&servers);
-	return 0;
-}
 
 /* An execution whose attempt 1 has started. */
 static struct wl_lease start_new(int64_t timeout_ms)
@@ -338,5 +309,5 @@ int main(void)
 		cmocka_unit_test(the_end_of_a_run_ends_its_waits),
 		cmocka_unit_test(a_subflow_keeps_its_version_for_the_runs_whole_life),
 	};
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return cmocka_run_group_tests(tests, ledger_stage_set_up, ledger_stage_tear_down);
 }
