@@ -5,6 +5,7 @@ import uuid
 
 from kit.client import checked, fault_paths, problem
 from kit.flows import Flow, noop
+from kit.tools import make_tool
 from kit.waiting import wait_until
 
 
@@ -175,9 +176,8 @@ def test_what_is_published_names_things_that_are_there(admin):
 
 
 def tool(api, **more):
-    return checked(api.post("tools", json={
-        "name": f"tool {uuid.uuid4()}", "input_schema": {"type": "object"}, "state": "active",
-        "execution_config": {"kind": "code", "language": "python", "source": "print(1)"}, **more}), 201).json()["tool"]["id"]
+    return make_tool(api, {"kind": "code", "language": "python", "source": "print(1)"},
+                     **{"input_schema": {"type": "object"}, "state": "active", **more})
 
 
 def test_what_a_flow_uses_is_known_and_kept(admin):
