@@ -1,6 +1,5 @@
 """The command line as a test runs it, and a scripted server for what no real one would say."""
 
-import http.server
 import json
 import os
 import pathlib
@@ -12,6 +11,8 @@ import subprocess
 import threading
 import time
 import types
+
+from kit.http_server import HttpServer
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("WINDLASS_TEST_CLI", str(ROOT / "build" / "bin" / "windlass"))
@@ -79,46 +80,20 @@ class Cli:
         return os.waitstatus_to_exitcode(status), shown.decode(errors="replace")
 
 
-class Peer:
+class Peer(HttpServer):
     """An HTTP server that says what a test tells it to. Each route is a function of the request that returns
     (status, JSON value or bytes, headers) or a generator of bytes, which is sent piece by piece until it ends; then the
     connection is cut."""
 
+    methods = ("GET", "POST", "PUT", "DELETE")
+
     def __init__(self):
-        self.routes, self.seen, self.lock = {}, [], threading.Lock()
-        self.closing = threading.Event()
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def serve(self):
-                outer.handle(self)
-
-            do_GET = do_POST = do_PUT = do_DELETE = serve
-
-            def log_message(self, *_):
-                pass
-
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *_):
-                """A client that hangs up is part of the tests."""
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
+        super().__init__()
+        self.routes, self.seen, self.closing = {}, [], threading.Event()
 
     def __exit__(self, *_):
         self.closing.set()
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
+        super().__exit__()
 
     def on(self, method, path, answer):
         """Answer requests for a path (without /api/v1 and query) by a function or by a value with status 200."""
@@ -129,34 +104,18 @@ class Peer:
         with self.lock:
             return [request for request in self.seen if (request.command, request.route) == (method, path)]
 
-    def handle(self, request):
+    def answer(self, request):
         request.route = request.path.removeprefix("/api/v1").partition("?")[0]
-        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
-        request.json = json.loads(body) if body else None
+        request.json = json.loads(request.body) if request.body else None
         with self.lock:     # a copy: the handler serves further requests of its connection
             self.seen.append(types.SimpleNamespace(command=request.command, route=request.route, path=request.path,
                                                    headers=request.headers, json=request.json))
         answer = self.routes.get((request.command, request.route))
         answer = answer(request) if answer else problem(404, f"no route {request.route}")
         if not isinstance(answer, tuple):
-            return self.stream(request, answer)
+            return 200, {"Content-Type": "text/event-stream", "Connection": "close"}, iter(answer)
         status, value, headers = answer
-        body = value if isinstance(value, bytes) else json.dumps(value).encode()
-        request.send_response(status)
-        for name, text in {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}.items():
-            request.send_header(name, text)
-        request.end_headers()
-        request.wfile.write(body)
-
-    def stream(self, request, pieces):
-        request.close_connection = True
-        request.send_response(200)
-        request.send_header("Content-Type", "text/event-stream")
-        request.send_header("Connection", "close")
-        request.end_headers()
-        for piece in pieces:
-            request.wfile.write(piece)
-            request.wfile.flush()
+        return status, {"Content-Type": "application/json", **headers}, value
 
 
 def problem(status, detail, errors=(), **headers):

@@ -2,13 +2,12 @@
 
 import hashlib
 import hmac
-import http.server
 import json
-import threading
 import time
 import uuid
 
 from kit.client import checked
+from kit.http_server import HttpServer
 from kit.waiting import wait_until
 
 HEADER = "Windlass-Signature"
@@ -80,47 +79,25 @@ class Received:
         self.id = headers["Windlass-Delivery"]
 
 
-class Receiver:
+class Receiver(HttpServer):
     """A server that takes deliveries. `answers` maps a path to a list of statuses that are given in turn, the last one
     for ever; a number below zero waits that many seconds before it answers 200."""
 
+    methods = ("POST",)
+
     def __init__(self):
-        self.lock, self.seen, self.answers = threading.Lock(), [], {}
-        receiver = self
+        super().__init__()
+        self.seen, self.answers = [], {}
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                with receiver.lock:
-                    receiver.seen.append(Received(self.path, dict(self.headers), body))
-                    line = receiver.answers.get(self.path, [200])
-                    status = line.pop(0) if len(line) > 1 else line[0]
-                if status < 0:
-                    time.sleep(-status)
-                    status = 200
-                self.send_response(status)
-                if 300 <= status < 400:
-                    self.send_header("Location", "/elsewhere")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.port = self.server.server_address[1]
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
+    def answer(self, request):
+        with self.lock:
+            self.seen.append(Received(request.path, dict(request.headers), request.body))
+            line = self.answers.get(request.path, [200])
+            status = line.pop(0) if len(line) > 1 else line[0]
+        if status < 0:
+            time.sleep(-status)
+            status = 200
+        return status, {"Location": "/elsewhere"} if 300 <= status < 400 else {}, b""
 
     def path(self, *statuses):
         """A path of our own that answers so."""

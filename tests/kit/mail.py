@@ -5,18 +5,17 @@ import email
 import email.policy
 import re
 import socketserver
-import threading
 
+from kit.http_server import LoopbackServer
 from kit.waiting import wait_until
 
 Letter = collections.namedtuple("Letter", "sender recipients message text")
 
 
-class MailServer:
+class MailServer(LoopbackServer):
     """`answers` maps a command's first word to the reply lines it gives first, one a time, before it does its work."""
 
     def __init__(self):
-        self.letters, self.answers, self.commands, self.lock = [], collections.defaultdict(list), [], threading.Lock()
         outer = self
 
         class Handler(socketserver.StreamRequestHandler):
@@ -25,21 +24,9 @@ class MailServer:
             def handle(self):
                 outer.converse(self.rfile, self.wfile)
 
-        class Server(socketserver.ThreadingTCPServer):
-            daemon_threads = allow_reuse_address = True
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"smtp://127.0.0.1:{self.server.server_address[1]}"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
+        super().__init__(Handler)
+        self.letters, self.answers, self.commands = [], collections.defaultdict(list), []
+        self.url = f"smtp://127.0.0.1:{self.port}"
 
     def converse(self, lines, out):
         def say(text):

@@ -1,17 +1,15 @@
 """The flows of docs/flows, run as their pages say, with real input and looked at closely."""
 
 import collections
-import http.server
 import json
 import pathlib
 import re
-import threading
 
 import pytest
 
 from kit.cli import ROOT, Cli
 from kit.client import checked
-from kit.client import checked
+from kit.http_server import HttpServer
 from kit.waiting import wait_until
 
 FLOWS = ROOT / "docs" / "flows"
@@ -41,39 +39,21 @@ def states(shown):
     return {name: state for state, name in re.findall(r"^(\w+) +([\w-]+)(?:  .*)?$", shown, re.MULTILINE)}
 
 
-class Server:
+class Server(HttpServer):
     """An HTTP server of the test's own: `pages` maps a path to (status, body), or to a list that is used up."""
 
+    protocol = "HTTP/1.0"
+    methods = ("GET",)
+
     def __init__(self, pages):
+        super().__init__()
         self.pages, self.asked = pages, collections.Counter()
-        outer = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                outer.asked[self.path] += 1
-                page = outer.pages.get(self.path, (404, {}))
-                status, body = page.pop(0) if isinstance(page, list) else page
-                text = json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            def log_message(self, *_):
-                pass
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
+    def answer(self, request):
+        self.asked[request.path] += 1
+        page = self.pages.get(request.path, (404, {}))
+        status, body = page.pop(0) if isinstance(page, list) else page
+        return status, {}, body
 
 
 # ---- text-report -----------------------------------------------------------------------------------

@@ -1,13 +1,12 @@
 """LLM providers: their settings, sealed keys, and the trial of their connection."""
 
 import collections
-import http.server
-import json
 import threading
 
 import pytest
 
 from kit.client import checked, fault_paths, problem
+from kit.http_server import HttpServer
 from kit.secrets import places_of
 from kit.stack import Stack
 
@@ -16,45 +15,27 @@ MODELS = {"data": [{"id": "big"}, {"id": "small"}]}
 Seen = collections.namedtuple("Seen", "path headers")
 
 
-class ModelServer:
+class ModelServer(HttpServer):
     """Answers any GET with what the test has put there; remembers what it was asked."""
 
+    protocol = "HTTP/1.0"
+    methods = ("GET",)
+
     def __init__(self):
+        super().__init__()
         self.status, self.body, self.headers, self.seen = 200, MODELS, {}, []
         self.released = threading.Event()
         self.hold = False
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                outer.seen.append(Seen(self.path, {name.lower(): value for name, value in self.headers.items()}))
-                if outer.hold:
-                    outer.released.wait(30)
-                text = outer.body if isinstance(outer.body, bytes) else json.dumps(outer.body).encode()
-                self.send_response(outer.status)
-                for name, value in {"Content-Type": "application/json", "Content-Length": len(text), **outer.headers}.items():
-                    self.send_header(name, str(value))
-                self.end_headers()
-                self.wfile.write(text)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.server.handle_error = lambda *_: None      # a client that has had enough
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
 
     def __exit__(self, *_):
         self.released.set()
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
+        super().__exit__()
+
+    def answer(self, request):
+        self.seen.append(Seen(request.path, request.fields))
+        if self.hold:
+            self.released.wait(30)
+        return self.status, {"Content-Type": "application/json", **self.headers}, self.body
 
 
 @pytest.fixture

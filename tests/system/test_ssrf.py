@@ -5,10 +5,11 @@ import threading
 
 import pytest
 
-from kit.client import checked, problem
+from kit.client import problem
 from kit.effects import EffectServer
 from kit.flows import Flow, ex, of
 from kit.stack import Stack
+from kit.tools import make_tool
 
 # 127.0.0.1 alone is open in this stack; 127.0.0.2, the rest of loopback and everything private are not
 OPEN = {"WINDLASS_EGRESS_ALLOW": "127.0.0.1/32"}
@@ -83,7 +84,7 @@ def test_the_open_address_is_reached(team, inside):
     "//127.0.0.2:{port}/echo"])))
 def test_redirects_are_checked_like_the_first_step(team, inside, n, target):
     with EffectServer() as server:
-        server.answer_away = lambda request, *_: server.reply(request, 302, {}, [("Location", target.format(port=inside.port))])
+        server.answer_away = lambda *_: (302, {"Location": target.format(port=inside.port)}, {})
         before = calls(inside)
         node = fetch(team, server.url + "/away")
         assert node["status"] == "failed" and node["error"]["code"] == "http_refused", node["error"]
@@ -92,7 +93,7 @@ def test_redirects_are_checked_like_the_first_step(team, inside, n, target):
 
 def test_headers_do_not_follow_to_another_origin(team, inside):
     with EffectServer() as server:
-        server.answer_away = lambda request, *_: server.reply(request, 307, {}, [("Location", inside.url + "/echo")])
+        server.answer_away = lambda *_: (307, {"Location": inside.url + "/echo"}, {})
         headers = {"Authorization": "Bearer hidden", "X-Api-Key": "hidden"}
         node = fetch(team, server.url + "/away", headers=headers)
         assert node["status"] == "succeeded", node["error"]
@@ -110,10 +111,8 @@ def test_no_header_frames_a_request_anew(team, inside):
 
 def test_a_tool_asks_its_own_hosts_alone(team, inside):
     def call(**config):
-        tool = checked(team.post("tools", json={"name": f"tool {next(numbers)}", "execution_config": {
-            "kind": "http", "url": f"http://127.0.0.1:{inside.port}/echo", **config}}), 201).json()["tool"]["id"]
+        tool = make_tool(team, {"kind": "http", "url": f"http://127.0.0.1:{inside.port}/echo", **config})
         return team.run(Flow().add("call", "tool", tool_id=tool).output(1))["node"]["call"]
-    numbers = iter(range(10))
     assert call()["status"] == "succeeded"
     assert call(egress={"hosts": [f"127.0.0.1:{inside.port}"]})["status"] == "succeeded"
     before = calls(inside)
@@ -126,9 +125,8 @@ def test_private_networks_are_an_admins_and_loopback_stays_the_operators(closed,
     editor = closed.user(team, "editor")
     problem(editor.post("tools", json={"name": "not mine to open", "execution_config": config}), 403)
     before = calls(inside)
-    for n, host in enumerate((f"127.0.0.2:{inside.port}", "169.254.169.254", "[::1]", "100.100.100.200", "[fd00:ec2::254]")):
-        tool = checked(team.post("tools", json={"name": f"private {n}", "execution_config": {
-            **config, "url": f"http://{host}/"}}), 201).json()["tool"]["id"]
+    for host in (f"127.0.0.2:{inside.port}", "169.254.169.254", "[::1]", "100.100.100.200", "[fd00:ec2::254]"):
+        tool = make_tool(team, {**config, "url": f"http://{host}/"})
         node = team.run(Flow().add("call", "tool", tool_id=tool).output(1))["node"]["call"]
         assert node["error"]["code"] == "http_refused", node
     assert calls(inside) == before

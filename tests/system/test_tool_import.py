@@ -1,15 +1,14 @@
 """Tools from OpenAPI documents, from the preview to a call; bad documents and what they cost."""
 
 import concurrent.futures
-import http.server
 import json
-import threading
 import time
 
 import pytest
 import yaml
 
 from kit.client import checked, fault_paths, problem
+from kit.http_server import HttpServer
 from kit.secrets import places_of
 
 PETS = """
@@ -125,25 +124,18 @@ def test_credentials_go_to_the_tools_that_need_them(stack, api):
 def test_an_imported_tool_calls_its_server(api):
     seen = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            seen.append((self.path, self.headers["X-Key"], json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
-            self.send_response(201)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", "13")
-            self.end_headers()
-            self.wfile.write(b'{"made":true}')
+    class Pets(HttpServer):
+        protocol = "HTTP/1.0"
+        methods = ("POST",)
 
-        def log_message(self, *_):
-            pass
+        def answer(self, request):
+            seen.append((request.path, request.headers["X-Key"], json.loads(request.body)))
+            return 201, {}, {"made": True}
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        made = imported(api, server=f"http://127.0.0.1:{server.server_address[1]}/v9", operations=["POST /pets"],
-                        credentials={"token": TOKEN})
+    with Pets() as server:
+        made = imported(api, server=f"{server.url}/v9", operations=["POST /pets"], credentials={"token": TOKEN})
         ended = checked(api.post(f"tools/{made['tools'][0]['id']}/test", json={"input": {"body": {"name": "Rex"}}}), 200).json()
         refused = checked(api.post(f"tools/{made['tools'][0]['id']}/test", json={"input": {"body": {"nome": "Rex"}}}), 200).json()
-        server.shutdown()
     assert ended["status"] == "succeeded" and "true" in json.dumps(ended["outputs"]), ended
     assert seen == [("/v9/pets", TOKEN, {"name": "Rex"})]
     assert refused["status"] == "failed"

@@ -3,9 +3,7 @@
 import base64
 import concurrent.futures
 import gzip
-import http.server
 import json
-import threading
 import time
 import urllib.parse
 
@@ -13,103 +11,63 @@ import pytest
 
 from kit.client import checked
 from kit.flows import Flow, ex, of
+from kit.http_server import HttpServer
 from kit.secrets import places_of
+from kit.tools import ECHO, make_tool as make
 from kit.waiting import wait_until
 
-PYTHON = "import json, sys\nprint(json.dumps({'got': json.load(sys.stdin)}))"
 JAVASCRIPT = "import fs from 'fs';\nconsole.log(JSON.stringify({got: JSON.parse(fs.readFileSync(0, 'utf8'))}));"
 BASH = "printf '{\"got\": %s}' \"$(cat)\""
 
 
-class World:
+class World(HttpServer):
     """The outside world of tools: /echo tells the request, other paths misbehave each in its way."""
 
     def __init__(self):
+        super().__init__()
         self.seen = []
-        outer = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+    def answer(self, request):
+        seen = {"method": request.command, "path": request.path, "body": request.body.decode("utf-8", "replace"),
+                "headers": request.fields}
+        self.seen.append(seen)
+        name = urllib.parse.urlsplit(request.path).path.strip("/").split("/")[0]
+        return getattr(self, f"answer_{name}", self.answer_echo)(seen)
 
-            def serve(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                outer.seen.append({"method": self.command, "path": self.path, "body": body.decode("utf-8", "replace"),
-                                   "headers": {name.lower(): text for name, text in self.headers.items()}})
-                name = urllib.parse.urlsplit(self.path).path.strip("/").split("/")[0]
-                getattr(outer, f"answer_{name}", outer.answer_echo)(self, outer.seen[-1])
+    def answer_echo(self, seen):
+        return 200, {"X-Echo": seen["headers"].get("authorization", "none")}, seen
 
-            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = serve
-
-            def log_message(self, *_):
-                pass
-
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 128
-
-            def handle_error(self, *_):
-                """A client that hangs up in the middle is what some tests are about."""
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.port = self.server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
-
-    @staticmethod
-    def reply(request, status, body, kind="application/json", **headers):
-        request.send_response(status)
-        request.send_header("Content-Type", kind)
-        request.send_header("Content-Length", str(len(body)))
-        for name, text in headers.items():
-            request.send_header(name.replace("_", "-"), text)
-        request.end_headers()
-        if request.command != "HEAD":
-            request.wfile.write(body)
-
-    def answer_echo(self, request, seen):
-        self.reply(request, 200, json.dumps(seen).encode(), X_Echo=seen["headers"].get("authorization", "none"))
-
-    def answer_secret(self, request, seen):
+    def answer_secret(self, seen):
         """Whatever came as a credential, in the body's values and keys, in a header, and as an error."""
         token = seen["headers"].get("authorization", "").removeprefix("Bearer ") or seen["headers"].get("x-key", "")
-        self.reply(request, 500 if seen["path"].endswith("fail") else 200,
-                   json.dumps({"token": token, token: [f"a{token}b"], "all": seen}).encode(), X_Token=token)
+        return (500 if seen["path"].endswith("fail") else 200, {"X-Token": token},
+                {"token": token, token: [f"a{token}b"], "all": seen})
 
-    def answer_text(self, request, _):
-        self.reply(request, 200, b"plain", "text/plain")
+    def answer_text(self, _):
+        return 200, {"Content-Type": "text/plain"}, b"plain"
 
-    def answer_empty(self, request, _):
-        request.send_response(204)
-        request.end_headers()
+    def answer_empty(self, _):
+        return 204, {}, b""
 
-    def answer_status(self, request, seen):
-        self.reply(request, int(seen["path"].split("/")[2]), b'{"why": "because"}')
+    def answer_status(self, seen):
+        return int(seen["path"].split("/")[2]), {}, {"why": "because"}
 
-    def answer_large(self, request, seen):
-        self.reply(request, 200, b'"' + b"x" * (int(seen["path"].split("/")[2]) * 1024 - 2) + b'"')
+    def answer_large(self, seen):
+        return 200, {}, "x" * (int(seen["path"].split("/")[2]) * 1024 - 2)
 
-    def answer_bomb(self, request, _):
-        self.reply(request, 200, gzip.compress(b"\0" * (64 << 20), 9), "application/octet-stream", Content_Encoding="gzip")
+    def answer_bomb(self, _):
+        headers = {"Content-Type": "application/octet-stream", "Content-Encoding": "gzip"}
+        return 200, headers, gzip.compress(b"\0" * (64 << 20), 9)
 
-    def answer_slow(self, request, _):
-        request.send_response(200)
-        request.end_headers()
-        for _ in range(200):
-            request.wfile.write(b"x")
-            request.wfile.flush()
-            time.sleep(0.05)
+    def answer_slow(self, _):
+        def drops():
+            for _ in range(200):
+                yield b"x"
+                time.sleep(0.05)
+        return 200, {}, drops()
 
-    def answer_redirect(self, request, _):
-        self.reply(request, 302, b"", Location="/echo")
+    def answer_redirect(self, _):
+        return 302, {"Location": "/echo"}, b""
 
 
 @pytest.fixture(scope="module")
@@ -121,16 +79,6 @@ def world():
 @pytest.fixture(scope="module")
 def team(stack):
     return stack.tenant()
-
-
-def make(api, config, **more):
-    name = more.pop("name", f"tool {make.count}")
-    make.count += 1
-    body = {"name": name, "execution_config": config, **more}
-    return checked(api.post("tools", json=body), 201).json()["tool"]["id"]
-
-
-make.count = 0
 
 
 def openapi(world, path="/echo", method="GET", **more):
@@ -154,7 +102,7 @@ def bad(node, code):
 
 
 # ---- code --------------------------------------------------------------------------------------
-@pytest.mark.parametrize("language, source", [("python", PYTHON), ("javascript", JAVASCRIPT), ("bash", BASH)])
+@pytest.mark.parametrize("language, source", [("python", ECHO), ("javascript", JAVASCRIPT), ("bash", BASH)])
 def test_code_tools_run_in_their_sandbox(team, language, source):
     tool = make(team, {"kind": "code", "language": language, "source": source})
     node = call(team, tool.upper(), {"n": 1, "text": "{{ .execution.id | length }}"})
@@ -165,7 +113,7 @@ def test_code_tools_run_in_their_sandbox(team, language, source):
 
 
 def test_a_code_tool_takes_what_came_before_it_and_its_own_limits(team):
-    config = {"kind": "code", "language": "python", "source": PYTHON, "limits": {"memory_mb": 64}, "timeout_s": 20}
+    config = {"kind": "code", "language": "python", "source": ECHO, "limits": {"memory_mb": 64}, "timeout_s": 20}
     flow = Flow().transform("t", {"a": [1]}).add("call", "tool", tool_id=make(team, config)).output(ex(of("call")))
     node = team.run(flow)["node"]["call"]
     assert good(node) == {"got": {"a": [1]}} and node["inputs"] == {"a": [1]}
@@ -183,7 +131,7 @@ def test_a_code_tool_that_fails_or_is_slow(team):
 def test_schemas_hold_on_both_sides(team, world):
     ins = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}
     outs = {"type": "object", "properties": {"got": {"type": "object", "required": ["m"]}}}
-    tool = make(team, {"kind": "code", "language": "python", "source": PYTHON}, input_schema=ins, output_schema=outs)
+    tool = make(team, {"kind": "code", "language": "python", "source": ECHO}, input_schema=ins, output_schema=outs)
     error = bad(call(team, tool, {"n": "x"}), "input_invalid")
     assert [fault["path"] for fault in error["detail"]["faults"]] == ["n"], error
     error = bad(call(team, tool, {"n": 1}), "output_invalid")

@@ -1,6 +1,5 @@
 """Tools: what their configuration may say, their credentials, checks, and trial calls."""
 
-import http.server
 import json
 import threading
 import time
@@ -8,52 +7,29 @@ import time
 import pytest
 
 from kit.client import checked, fault_paths, problem
+from kit.http_server import HttpServer
 from kit.secrets import places_of
+from kit.tools import ECHO, make_tool as make
 
-CODE = {"kind": "code", "language": "python", "source": "import json, sys\nprint(json.dumps({'got': json.load(sys.stdin)}))"}
+CODE = {"kind": "code", "language": "python", "source": ECHO}
 HTTP = {"kind": "http", "url": "https://api.example.org/things/{id}", "parameters": [{"name": "id", "in": "path", "required": True}]}
 OPENAPI = {"kind": "openapi", "method": "GET", "url": "https://api.example.org/v1", "path": "/things"}
 TOKEN = "tok-57ac1e90b2"
 
 
-class Recorder:
+class Recorder(HttpServer):
     """An HTTP server that remembers the requests and answers {"ok": true}."""
 
+    protocol = "HTTP/1.0"
+    methods = ("GET", "POST", "HEAD")
+
     def __init__(self):
+        super().__init__()
         self.seen = []
-        outer = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def serve(self):
-                length = int(self.headers.get("Content-Length") or 0)
-                outer.seen.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()},
-                                   self.rfile.read(length)))
-                text = b'{"ok": true}'
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(text)
-
-            do_GET = do_POST = do_HEAD = serve
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
+    def answer(self, request):
+        self.seen.append((request.command, request.path, request.fields, request.body))
+        return 200, {}, {"ok": True}
 
 
 @pytest.fixture
@@ -70,10 +46,6 @@ def shared(stack):
 @pytest.fixture
 def api(stack):
     return stack.tenant()
-
-
-def make(api, config, name="tool", **more):
-    return checked(api.post("tools", json={"name": name, "execution_config": config, **more}), 201).json()["tool"]["id"]
 
 
 def call(api, tool_id, input=None, **more):
