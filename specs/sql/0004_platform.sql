@@ -165,53 +165,6 @@ SELECT control.tenant_ddl_everywhere('tenant_ddl_0004_options');
 ALTER TABLE control.dispatch ADD COLUMN options json;
 ALTER TYPE control.accept_item ADD ATTRIBUTE options json, ADD ATTRIBUTE source text, ADD ATTRIBUTE source_id uuid;
 
--- As before, and an item that names its document (doc_hash, of flow_docs) takes that one and no version of a flow.
-CREATE OR REPLACE FUNCTION control.accept_pick(p_tenant int, p_items json) RETURNS control.accept_item[]
-LANGUAGE plpgsql AS $$
-#variable_conflict use_column
-DECLARE
-	v_items control.accept_item[];
-	v_item  control.accept_item;
-	v_last  control.accept_item; -- calls of one batch mostly run the same flow: look it up once
-	v_idem  control.idem;
-	n       int;
-BEGIN
-	SELECT array_agg(x ORDER BY x.ord) INTO v_items
-	FROM json_populate_recordset(NULL::control.accept_item, p_items) x;
-	-- in order of their keys, so that two batches with the same keys wait for each other and do not deadlock
-	FOR n IN SELECT i FROM generate_subscripts(v_items, 1) i ORDER BY (v_items[i]).idem, i LOOP
-		v_item := v_items[n];
-		v_item.outcome := 'accepted';
-		IF v_item.idem IS NOT NULL THEN
-			INSERT INTO control.idem (tenant, key, req_hash, eid)
-			VALUES (p_tenant, v_item.idem, decode(v_item.req_hash, 'hex'), v_item.eid) ON CONFLICT DO NOTHING;
-			IF NOT FOUND THEN
-				SELECT * INTO v_idem FROM control.idem i WHERE i.tenant = p_tenant AND i.key = v_item.idem;
-				v_item.outcome := CASE WHEN v_idem.req_hash = decode(v_item.req_hash, 'hex') THEN 'replayed'
-				                       ELSE 'key_reused' END;
-				v_item.eid := v_idem.eid;
-			END IF;
-		END IF;
-		IF v_item.outcome = 'accepted' AND v_item.doc_hash IS NULL THEN
-			IF (v_last.flow, v_last.version, v_last.may_draft) IS NOT DISTINCT FROM
-			   (v_item.flow, v_item.version, v_item.may_draft) AND v_last.ord IS NOT NULL THEN
-				v_item.outcome := v_last.outcome;
-				v_item.doc_hash := v_last.doc_hash;
-				v_item.picked := v_last.picked;
-			ELSE
-				SELECT f.outcome, f.doc_hash, f.version INTO v_item.outcome, v_item.doc_hash, v_item.picked
-				FROM control.flow_pick(p_tenant, v_item.flow, v_item.version, v_item.may_draft) f;
-				v_last := v_item;
-			END IF;
-			IF v_item.outcome <> 'accepted' AND v_item.idem IS NOT NULL THEN
-				DELETE FROM control.idem i WHERE i.tenant = p_tenant AND i.key = v_item.idem;
-			END IF;
-		END IF;
-		v_items[n] := v_item;
-	END LOOP;
-	RETURN v_items;
-END $$;
-
 -- Accept for a tenant that the caller knows (a schedule's row, say). See accept_batch, which takes it from the role.
 CREATE FUNCTION control.accept_for(p_tenant int, p_items json)
 RETURNS TABLE (ord int, outcome text, eid uuid, tenant int, shard int, gen bigint, seq bigint, version int, quota int,
@@ -302,51 +255,6 @@ BEGIN
 		json_build_array(json_build_object('eid', v.eid, 'tenant', v.tenant, 'shard', v.shard, 'gen', v.gen,
 		                                   'seq', v.seq))) END;
 END $$;
-
--- start_batch with the options of the run.
-DROP FUNCTION control.start_batch(text, uuid[], int[], smallint[], bigint[]);
-CREATE FUNCTION control.start_batch(p_sup text, p_eids uuid[], p_epochs int[], p_shards smallint[], p_gens bigint[])
-RETURNS TABLE (eid uuid, epoch int, outcome text, tenant int, flow_id uuid, doc_hash bytea, inputs json,
-               deadline_left_ms bigint, deliveries int, options json)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp SET enable_seqscan = off AS $$
-#variable_conflict use_column
-DECLARE
-	v_item record;
-	v_row  control.dispatch;
-	v_in   json;
-BEGIN
-	FOR v_item IN SELECT DISTINCT s FROM unnest(p_shards) s ORDER BY s LOOP
-		PERFORM pg_advisory_xact_lock_shared(7201, v_item.s);
-	END LOOP;
-	FOR v_item IN SELECT * FROM unnest(p_eids, p_epochs, p_shards, p_gens) AS w(eid, epoch, shard, gen) ORDER BY 1 LOOP
-		UPDATE control.dispatch d
-		SET state = 'R', epoch = v_item.epoch, sup = p_sup, started_at = coalesce(d.started_at, clock_timestamp())
-		WHERE d.eid = v_item.eid AND d.epoch < v_item.epoch AND NOT d.cancel AND d.state = 'Q'
-		  AND (d.not_before IS NULL OR d.not_before <= clock_timestamp())
-		  AND v_item.gen = (SELECT s.gen FROM control.shard s WHERE s.id = v_item.shard)
-		RETURNING d.* INTO v_row;
-		IF FOUND THEN
-			v_in := v_row.inputs;
-			IF v_in IS NULL THEN
-				EXECUTE format('SELECT inputs FROM t_%s.executions WHERE id = $1', v_row.tenant) INTO v_in USING v_row.eid;
-			END IF;
-			RETURN QUERY SELECT v_row.eid, v_item.epoch, 'started', v_row.tenant, v_row.flow_id, v_row.doc_hash, v_in,
-				(extract(epoch FROM v_row.deadline - clock_timestamp()) * 1000)::bigint, v_row.deliveries::int,
-				v_row.options;
-			CONTINUE;
-		END IF;
-		SELECT * INTO v_row FROM control.dispatch d WHERE d.eid = v_item.eid;
-		RETURN QUERY SELECT v_item.eid, v_item.epoch,
-			CASE WHEN v_row.eid IS NULL THEN 'gone' WHEN v_row.not_before > clock_timestamp() THEN 'early'
-			     WHEN v_row.cancel AND v_row.state = 'Q' THEN 'cancelled' ELSE 'stale' END,
-			v_row.tenant, NULL::uuid, NULL::bytea, NULL::json, NULL::bigint, v_row.deliveries::int, NULL::json;
-		IF v_row.cancel AND v_row.state = 'Q' THEN
-			DELETE FROM control.dispatch d WHERE d.eid = v_item.eid;
-			PERFORM control.terminal(v_row.tenant, v_row.eid, 'cancelled', v_row.epoch, v_row.started_at, NULL, NULL);
-		END IF;
-	END LOOP;
-END $$;
-GRANT EXECUTE ON FUNCTION control.start_batch(text, uuid[], int[], smallint[], bigint[]) TO windlass_app;
 
 -- ---- the end of a run -------------------------------------------------------------------------------------------
 -- Whatever ends an execution writes its terminal row through these two; what else its end sets off hangs on

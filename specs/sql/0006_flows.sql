@@ -590,7 +590,8 @@ BEGIN
 	END IF;
 END $$;
 
--- As in 0004, and it asks flow_pick for the person.
+-- As in 0003, and it asks flow_pick for the person; and an item that names its document (doc_hash, of flow_docs) takes
+-- that one and no version of a flow.
 CREATE OR REPLACE FUNCTION control.accept_pick(p_tenant int, p_items json) RETURNS control.accept_item[]
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column

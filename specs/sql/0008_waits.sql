@@ -236,8 +236,10 @@ BEGIN
 	END IF;
 END $$;
 
--- As in 0004; the queue may still know a parked run that a supervisor had no time to take out: gone frees its slot.
-CREATE OR REPLACE FUNCTION control.start_batch(p_sup text, p_eids uuid[], p_epochs int[], p_shards smallint[], p_gens bigint[])
+-- As in 0003, with the options of the run; and the queue may still know a parked run that a supervisor had no time to take
+-- out: gone frees its slot.
+DROP FUNCTION control.start_batch(text, uuid[], int[], smallint[], bigint[]);
+CREATE FUNCTION control.start_batch(p_sup text, p_eids uuid[], p_epochs int[], p_shards smallint[], p_gens bigint[])
 RETURNS TABLE (eid uuid, epoch int, outcome text, tenant int, flow_id uuid, doc_hash bytea, inputs json,
                deadline_left_ms bigint, deliveries int, options json)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp SET enable_seqscan = off AS $$
@@ -278,6 +280,8 @@ BEGIN
 		END IF;
 	END LOOP;
 END $$;
+
+GRANT EXECUTE ON FUNCTION control.start_batch(text, uuid[], int[], smallint[], bigint[]) TO windlass_app;
 
 -- As in 0003; a parked run is nobody's and stays so, and the queue has nothing to keep of it.
 CREATE OR REPLACE FUNCTION control.fence_batch(p_eids uuid[], p_epochs int[], p_max_deliveries int)
