@@ -385,12 +385,13 @@ LANGUAGE sql STABLE AS $$
 		'decided_by', p_row.decided_by, 'decided_at', api.time(p_row.decided_at), 'comment', p_row.comment)
 $$;
 
--- A page of the tenant's approvals, newest first, behind (p_at, p_id); one row more than asked tells that there are more.
-CREATE FUNCTION control.approvals_page(p_status text, p_eid uuid, p_at timestamptz, p_id uuid, p_limit int)
+-- A page of the tenant's approvals, newest first, behind (p_at, p_id), without those of the flows p_hidden; one row more
+-- than asked tells that there are more.
+CREATE FUNCTION control.approvals_page(p_status text, p_eid uuid, p_at timestamptz, p_id uuid, p_limit int, p_hidden uuid[])
 RETURNS SETOF control.approval
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
 	SELECT * FROM control.approval a
-	WHERE a.tenant = control.tenant_of_role() AND (p_eid IS NULL OR a.eid = p_eid)
+	WHERE a.tenant = control.tenant_of_role() AND (p_eid IS NULL OR a.eid = p_eid) AND a.flow_id <> ALL (p_hidden)
 	  AND (p_status IS NULL OR p_status =
 	       CASE WHEN a.status = 'pending' AND a.expires_at <= now() THEN 'expired' ELSE a.status END)
 	  AND (p_at IS NULL OR (a.created_at, a.id) < (p_at, p_id))
@@ -440,10 +441,11 @@ BEGIN
 		json_build_object('enqueue', json_build_array(control.queue_entry(v_row))) END;
 END $$;
 GRANT EXECUTE ON FUNCTION control.approval_json(control.approval),
-	control.approvals_page(text, uuid, timestamptz, uuid, int), control.approval_get(uuid),
+	control.approvals_page(text, uuid, timestamptz, uuid, int, uuid[]), control.approval_get(uuid),
 	control.approval_decide(json, uuid, text, text) TO windlass_tenant;
 
--- Those of runs that p_actor may see: pages are read until there are enough of them.
+-- Those of runs that p_actor may see: pages are read until there are enough of them. Flows that are private to others
+-- are left out while the pages are read: else a page may be behind very many of theirs.
 CREATE FUNCTION api.approvals_list(p_actor json, p_request json) RETURNS api.answer
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -454,12 +456,14 @@ DECLARE
 	v_read   int;
 	v_at     timestamptz;
 	v_id     uuid;
+	v_hidden uuid[] := ARRAY(SELECT f.id FROM flows f WHERE f.visibility = 'private' AND p_actor->>'role' <> 'admin'
+	                         AND api.flow_access(p_actor, f.id) = 'none');
 BEGIN
 	SELECT c.at, c.id INTO v_at, v_id FROM api.execution_cursor(v_params->>'cursor') c;
 	LOOP
 		v_read := 0;
 		FOR v_row IN SELECT * FROM control.approvals_page(v_params->>'status', (v_params->>'execution_id')::uuid, v_at,
-		                                                  v_id, v_limit + 1) LOOP
+		                                                  v_id, v_limit + 1, v_hidden) LOOP
 			v_read := v_read + 1;
 			v_at := v_row.created_at;
 			v_id := v_row.id;

@@ -243,3 +243,19 @@ def test_what_a_private_run_made_and_asks_is_as_private(office):
         checked(api.get(f"artifacts/{artifact}"), 200)
     checked(office.owner.post(f"approvals/{approval}/decide", json={"decision": "approve"}), 200)
     assert office.owner.wait(eid)["execution"]["status"] == "succeeded"
+
+
+def test_what_is_hidden_does_not_slow_a_list_down(stack, office):
+    """Approvals of somebody's private flow: a page of others is not behind them."""
+    flow = office.owner.create(noop())
+    checked(office.owner.put(f"flows/{flow}/sharing", json={"visibility": "private", "shares": []}), 200)
+    eid = office.owner.start(flow)
+    stack.sql("""INSERT INTO control.approval (id, tenant, eid, flow_id, node, message, roles, status, expires_at, created_at)
+                 SELECT gen_random_uuid(), %s, %s, %s, 'n', 'm', '{editor}', 'approved', now(), now() + n * interval '1 ms'
+                 FROM generate_series(1, 100000) n""", office.owner.tenant, eid, flow)
+    try:
+        seen = checked(office.editor.get("approvals"), 200).json()["approvals"]
+        assert eid not in {approval["execution_id"] for approval in seen}
+        assert len(checked(office.owner.get("approvals"), 200).json()["approvals"]) == 20
+    finally:
+        stack.sql("DELETE FROM control.approval WHERE eid = %s", eid)
