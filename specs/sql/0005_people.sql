@@ -968,6 +968,10 @@ LANGUAGE plpgsql AS $$
 DECLARE
 	v_id uuid := (p_request->'params'->>'id')::uuid;
 BEGIN
+	-- as an invitation: who gets in, and as what, is decided by people; a key may only take away by disabling
+	IF p_request->'body'->>'role' IS NOT NULL OR p_request->'body'->>'state' = 'active' THEN
+		PERFORM api.must_be_person(p_actor, 'change roles or enable accounts');
+	END IF;
 	PERFORM control.user_update(p_actor, v_id, p_request->'body'->>'role', p_request->'body'->>'state');
 	RETURN api.user_answer(v_id);
 END $$;

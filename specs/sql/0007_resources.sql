@@ -48,7 +48,7 @@ BEGIN
 		);
 		CREATE INDEX ON %1$I.resource_uses (used_id);
 		GRANT SELECT, INSERT, UPDATE ON %1$I.resources TO %1$I;
-		GRANT SELECT, INSERT ON %1$I.resource_versions TO %1$I;
+		GRANT SELECT, INSERT, DELETE ON %1$I.resource_versions TO %1$I;
 		GRANT SELECT, INSERT, DELETE ON %1$I.resource_uses TO %1$I;
 	$ddl$, p_schema);
 END $$;
@@ -520,6 +520,8 @@ BEGIN
 	INSERT INTO resource_versions (resource_id, version, name, description, state, body, has_credentials, note, created_by)
 	VALUES (v.id, v.version, v.name, v.description, v.state, v.body, v.credentials IS NOT NULL, p_note,
 	        (p_actor->>'user')::uuid);
+	-- each may hold a megabyte of source: the newest ones are kept
+	DELETE FROM resource_versions o WHERE o.resource_id = v.id AND o.version <= v.version - 200;
 	IF p_kind <> 'tool' THEN
 		PERFORM api.uses_set(p_kind, p_id, false, api.resource_references(p_kind, v.body));
 	END IF;

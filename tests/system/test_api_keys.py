@@ -65,6 +65,15 @@ def test_a_key_makes_no_keys(stack, admin):
     wait_until(lambda: key.get("auth/me").status_code == 401, "the key to end", SOON)
 
 
+def test_a_key_lets_nobody_in_and_up(stack, admin):
+    """A key that was stolen must not become a lasting account."""
+    key, viewer = with_key(stack, admin, "admin"), member(stack, admin, "viewer")
+    problem(key.put(f"users/{viewer.user_id}", json={"role": "admin"}), 403)
+    assert checked(key.put(f"users/{viewer.user_id}", json={"state": "disabled"}), 200).json()["user"]["state"] == "disabled"
+    problem(key.put(f"users/{viewer.user_id}", json={"state": "active"}), 403)
+    assert checked(admin.put(f"users/{viewer.user_id}", json={"state": "active"}), 200).json()["user"]["role"] == "viewer"
+
+
 def test_a_revoked_key_ends_and_so_do_its_streams(stack, admin):
     viewer = member(stack, admin)
     key, spared = with_key(stack, viewer), with_key(stack, viewer)

@@ -321,3 +321,12 @@ def test_private_addresses_are_an_admins_to_open(admin, editor):
     problem(editor.put(where, json={"execution_config": plain}), 403)
     checked(admin.put(where, json={"execution_config": plain}), 200)
     problem(editor.put(where, json={"execution_config": http}), 403)
+
+
+def test_old_versions_make_room(stack, admin):
+    """Two hundred versions are kept of a thing; more would let one editor fill the disk of all."""
+    agent = checked(admin.post("agents", json={"name": "many"}), 201).json()["agent"]["id"]
+    stack.sql(f"UPDATE t_{admin.tenant}.resources SET version = 250 WHERE id = %s", agent)
+    checked(admin.put(f"agents/{agent}", json={"description": "once more"}), 200)
+    versions = checked(admin.get(f"agents/{agent}/versions"), 200).json()
+    assert [row["version"] for row in versions["versions"]] == [251] and versions["total"] == 1
