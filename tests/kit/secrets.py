@@ -9,8 +9,9 @@ def places_of(stack, secret):
     found = [path.name for path in (stack.home / "log").rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
     tables = stack.sql("SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables "
                        "WHERE schemaname = 'control' OR schemaname ~ '^t_[0-9]+$'")
-    found += [name for (name,) in tables
-              if stack.sql(f"SELECT EXISTS (SELECT FROM {name} t WHERE position(%s IN t::text) > 0)", secret)[0][0]]
+    with stack.postgres() as connection:   # one for all: a stack that has run for long has thousands of tables
+        found += [name for (name,) in tables if connection.execute(
+            f"SELECT EXISTS (SELECT FROM {name} t WHERE position(%s IN t::text) > 0)", (secret,)).fetchone()[0]]
     with pymongo.MongoClient(stack.urls["mongodb"], serverSelectionTimeoutMS=5000) as client:
         database = client.get_default_database("windlass")
         found += [name for name in database.list_collection_names() if any(secret in str(one) for one in database[name].find())]
