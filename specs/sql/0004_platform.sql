@@ -220,9 +220,10 @@ END $$;
 CREATE OR REPLACE FUNCTION control.accept_batch(p_items json)
 RETURNS TABLE (ord int, outcome text, eid uuid, tenant int, shard int, gen bigint, seq bigint, version int, quota int,
                used int, resets_s int)
-LANGUAGE sql SECURITY DEFINER SET search_path = control, pg_temp AS $$
-	SELECT * FROM control.accept_for(control.tenant_of_role(), p_items)
-$$;
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$ -- a body in sql is planned at each call
+BEGIN
+	RETURN QUERY SELECT * FROM control.accept_for(control.tenant_of_role(), p_items);
+END $$;
 
 -- Accept one execution in an api function, and what its answer needs: refusals become exceptions, effects has the
 -- queue's entry. p_item as an item of accept_batch; ord is not needed.
@@ -273,49 +274,52 @@ BEGIN
 	PERFORM control.end_hooks(p_tenant, p_eid, p_status);
 END $$;
 
--- The same for several of one tenant: what mostly nobody asked for is looked up once for all.
-CREATE FUNCTION control.after_ends(p_tenant int, p_ended control.ended[]) RETURNS void
+CREATE FUNCTION control.terminal_row(p_tenant int, p_eid uuid, p_status text, p_epoch int, p_started timestamptz,
+                                     p_outputs json, p_error json) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-	PERFORM control.end_waits(ARRAY(SELECT e.eid FROM unnest(p_ended) e));
-	IF control.ends_are_told(p_tenant) THEN
-		PERFORM control.end_hooks(p_tenant, e.eid, e.status) FROM unnest(p_ended) e;
-	END IF;
+	EXECUTE format('UPDATE t_%s.executions SET status = $2, epoch = $3, start_time = $4, end_time = clock_timestamp(),
+	                outputs = $5, error = $6 WHERE id = $1', p_tenant)
+	USING p_eid, p_status, p_epoch, p_started, p_outputs, p_error;
 END $$;
 
 CREATE OR REPLACE FUNCTION control.terminal(p_tenant int, p_eid uuid, p_status text, p_epoch int, p_started timestamptz,
                                             p_outputs json, p_error json) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-	EXECUTE format('UPDATE t_%s.executions SET status = $2, epoch = $3, start_time = $4, end_time = clock_timestamp(),
-	                outputs = $5, error = $6 WHERE id = $1', p_tenant)
-	USING p_eid, p_status, p_epoch, p_started, p_outputs, p_error;
+	PERFORM control.terminal_row(p_tenant, p_eid, p_status, p_epoch, p_started, p_outputs, p_error);
 	PERFORM control.after_end(p_tenant, p_eid, p_status);
 END $$;
 
+-- What mostly nobody asked for is looked up once for all that end together.
 CREATE OR REPLACE FUNCTION control.terminal_batch(p_ended control.ended[]) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
 	v_one   control.ended;
 	v_group record;
 BEGIN
-	IF cardinality(p_ended) < 4 THEN
-		FOREACH v_one IN ARRAY p_ended LOOP
-			PERFORM control.terminal(v_one.tenant, v_one.eid, v_one.status, v_one.epoch, v_one.started, v_one.outputs,
-			                         v_one.error);
-		END LOOP;
+	IF cardinality(p_ended) = 1 THEN
+		v_one := p_ended[1];
+		PERFORM control.terminal(v_one.tenant, v_one.eid, v_one.status, v_one.epoch, v_one.started, v_one.outputs,
+		                         v_one.error);
 		RETURN;
 	END IF;
 	FOR v_group IN SELECT e.tenant, count(*) AS rows, array_agg(e) AS ended FROM unnest(p_ended) e GROUP BY 1 LOOP
 		IF v_group.rows < 4 THEN
-			PERFORM control.terminal_batch(v_group.ended);
+			FOREACH v_one IN ARRAY v_group.ended LOOP
+				PERFORM control.terminal_row(v_one.tenant, v_one.eid, v_one.status, v_one.epoch, v_one.started,
+				                             v_one.outputs, v_one.error);
+			END LOOP;
 		ELSE
 			EXECUTE format('UPDATE t_%s.executions x SET status = w.status, epoch = w.epoch, start_time = w.started,
 			                end_time = clock_timestamp(), outputs = w.outputs, error = w.error
 			                FROM unnest($1) w WHERE x.id = w.eid', v_group.tenant) USING v_group.ended;
-			PERFORM control.after_ends(v_group.tenant, v_group.ended);
+		END IF;
+		IF control.ends_are_told(v_group.tenant) THEN
+			PERFORM control.end_hooks(v_group.tenant, e.eid, e.status) FROM unnest(v_group.ended) e;
 		END IF;
 	END LOOP;
+	PERFORM control.end_waits(ARRAY(SELECT e.eid FROM unnest(p_ended) e));
 END $$;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA control FROM PUBLIC;
