@@ -43,7 +43,9 @@ class Place:
         if self.s3:
             return [key for key in self.s3.keys() if key.startswith(f"{tenant}/")]
         base = self.stack.home / "objects"
-        return sorted(str(path.relative_to(base)) for path in (base / str(tenant)).rglob("*") if path.is_file())
+        # folders may go meanwhile: walk passes over those
+        found = (os.path.join(folder, name) for folder, _, names in os.walk(base / str(tenant)) for name in names)
+        return sorted(os.path.relpath(path, base) for path in found)
 
     def path(self, key):
         return (self.s3.folder / self.s3.bucket if self.s3 else self.stack.home / "objects") / key
