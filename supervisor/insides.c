@@ -130,6 +130,16 @@ static void fill(struct run_loop *loop, struct scope *scope, int node, struct mo
 		close_inner(loop, scope, node, now);
 }
 
+/* Whether a stored result, "each[3].x" less its prefix "each[", is of a node whose failure ends the loop. */
+static bool ends_the_loop(const struct flow_part *body, const struct wl_node_result *result, size_t prefix_length)
+{
+	const char *id = strstr(result->node_id + prefix_length, "].");
+	int node = result->committed && result->state == WL_NODE_FAILED && id
+			   ? wl_flow_graph_find(&body->graph, id + 2)
+			   : -1; /* what lies deeper is no node of this body: its loop there has failed as well */
+	return node >= 0 && body->graph.nodes[node].on_error == WL_ON_ERROR_FAIL;
+}
+
 /*
  * An earlier attempt may have stored that a node inside of one item failed, and then that others were cut off. The item
  * with the cause comes first, so that it is found before what it caused.
@@ -138,12 +148,13 @@ static void begin_failed_first(struct run_loop *loop, struct scope *scope, int n
 {
 	struct inner *inner = scope->nodes[node].inner;
 	const struct run *run = scope->run;
+	const struct flow_part *body = &scope->flow->parts[scope_shape(scope, node)->body];
 	_wl_free_ char *prefix = NULL;
 	int length = asprintf(&prefix, "%s%s[", scope->prefix, scope_shape(scope, node)->id);
 	for (int i = length < 0 ? run->restored_count : run_restored_from(run, prefix);
 	     i < run->restored_count && strncmp(run->restored[i].node_id, prefix, (size_t)length) == 0; i++) {
 		int index = atoi(run->restored[i].node_id + length);
-		bool failed = run->restored[i].committed && run->restored[i].state == WL_NODE_FAILED;
+		bool failed = ends_the_loop(body, &run->restored[i], (size_t)length);
 		if (failed && !inner->ending && inner_begin(inner, index))
 			begin_child(loop, scope, node, index, now);
 	}
