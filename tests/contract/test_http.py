@@ -197,7 +197,7 @@ def test_a_body_that_is_not_declared_json_is_refused(raw, content_type):
 
 
 @pytest.mark.parametrize("body", [
-    b"", b"{", b"nul", b'{"email":', b'{"email":"a","email":"b"}', b"{}{}", b'"\xff"', b'{"a":"\x00"}', b"[" * 100000,
+    b"", b"{", b"nul", b'{"email":', b'{"email":"a","email":"b"}', b"{}{}", b'"\xff"', b'{"a":"\x00"}', b"[" * 60000,
     b'{"a":' * 5000, b"\xef\xbb\xbf{}", b"NaN", b"[1,]", b"{'a':1}", b"null", b"[]", b"1e999999",
 ])
 def test_a_body_that_is_not_the_right_json_is_refused(stack, body):
