@@ -83,11 +83,14 @@ class EffectServer(HttpServer):
         with self.lock:
             return [visit for visit in self.visits[execution] if node is None or visit[1] == node]
 
-    def going_back(self):
-        """Chains (see flows.effects) in which a node was called again after a later one: a finished node re-ran."""
+    def going_back(self, executions):
+        """Those of the executions, chains (see flows.effects), in which a node was called again after a later one: a
+        finished node re-ran. Others than one's own are nobody's business: a process that was stopped and woke may still
+        send what it had begun, long after its test."""
         with self.lock:
             found = []
-            for execution, visits in self.visits.items():
+            for execution in executions:
+                visits = self.visits.get(execution, [])
                 numbers = [number for _, _, number, _ in sorted(visits)]
                 if any(later < earlier for earlier, later in zip(numbers, numbers[1:])):
                     found.append((execution, numbers))

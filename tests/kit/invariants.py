@@ -152,6 +152,6 @@ def check_all(stack, accepted, nodes=(), effects=None, seconds=QUIESCE_S):
     check_counts(stack)
     check_nothing_left(stack)
     if effects:
-        again = effects.going_back()
+        again = effects.going_back(accepted)
         assert not again, f"finished nodes ran again (execution, order of visits): {again[:3]}"
     return outcome
