@@ -216,8 +216,16 @@ BEGIN
 		FROM unnest(v_items) i LEFT JOIN control.dispatch d ON d.eid = i.eid AND i.outcome = 'accepted' ORDER BY i.ord;
 END $$;
 
--- The items of accept_batch may have three members more: options, source and source_id; and doc_hash.
-CREATE OR REPLACE FUNCTION control.accept_batch(p_items json)
+-- Accept executions of the tenant of this transaction: for each its idempotency key, its row in the tenant's schema
+-- and its row in the ledger; the day's quota once for all, exact under parallel calls because its row is held until
+-- commit. p_items: an array of {ord, eid, flow, version, may_draft, inputs, labels, timeout_ms, user_id, idem,
+-- req_hash, options, source, source_id, doc_hash, role}; version: absent for the newest published one (else the draft
+-- where may_draft), "draft", or a number; doc_hash (of flow_docs): that document and no version of a flow.
+-- One row back for each item, in order. outcome: accepted; replayed (the key was seen with the same body: eid is the
+-- first one's); key_reused (with another body); no_flow; archived; no_version; no_access; no_draft (nothing is published
+-- and drafts are not his to run); quota (of the day); backlog (as many wait as may: then the columns quota and used are
+-- max_queued and resets_s is 1). Only accepted stored anything. Several at once share one commit.
+CREATE FUNCTION control.accept_batch(p_items json)
 RETURNS TABLE (ord int, outcome text, eid uuid, tenant int, shard int, gen bigint, seq bigint, version int, quota int,
                used int, resets_s int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$ -- a body in sql is planned at each call
@@ -258,14 +266,9 @@ BEGIN
 END $$;
 
 -- ---- the end of a run -------------------------------------------------------------------------------------------
--- Whatever ends an execution writes its terminal row through these two; what else its end sets off hangs on
--- after_end, in the same transaction.
-
--- Replaced where runs wait (0008): forget what runs were waiting for.
-CREATE FUNCTION control.end_waits(p_eids uuid[]) RETURNS void LANGUAGE plpgsql AS $$ BEGIN END $$;
--- Replaced where webhooks are sent (0011). Whether a tenant may want to be told of ends, and telling it of one.
-CREATE FUNCTION control.ends_are_told(p_tenant int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RETURN true; END $$;
-CREATE FUNCTION control.end_hooks(p_tenant int, p_eid uuid, p_status text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN END $$;
+-- Whatever ends an execution writes its terminal row through terminal and terminal_batch; what else its end sets off
+-- hangs on them, in the same transaction: what the run was waiting for is forgotten (end_waits, 0008), and webhooks are
+-- told of it (end_hooks, where ends_are_told says that the tenant may want that; both 0011).
 
 CREATE FUNCTION control.after_end(p_tenant int, p_eid uuid, p_status text) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -283,7 +286,8 @@ BEGIN
 	USING p_eid, p_status, p_epoch, p_started, p_outputs, p_error;
 END $$;
 
-CREATE OR REPLACE FUNCTION control.terminal(p_tenant int, p_eid uuid, p_status text, p_epoch int, p_started timestamptz,
+-- Write the terminal row of an execution whose ledger row was just deleted, and do what hangs on its end.
+CREATE FUNCTION control.terminal(p_tenant int, p_eid uuid, p_status text, p_epoch int, p_started timestamptz,
                                             p_outputs json, p_error json) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -291,8 +295,9 @@ BEGIN
 	PERFORM control.after_end(p_tenant, p_eid, p_status);
 END $$;
 
--- What mostly nobody asked for is looked up once for all that end together.
-CREATE OR REPLACE FUNCTION control.terminal_batch(p_ended control.ended[]) RETURNS void
+-- The same for several executions. A statement on a tenant's table is planned each time, so many rows of one tenant share
+-- one; for a few the plain statement is cheaper. What mostly nobody asked for is looked up once for all that end together.
+CREATE FUNCTION control.terminal_batch(p_ended control.ended[]) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
 	v_one   control.ended;
@@ -323,6 +328,7 @@ BEGIN
 END $$;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA control FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION control.accept_batch(json) TO windlass_tenant;
 GRANT EXECUTE ON FUNCTION api.time(timestamptz), api.read_time(text, text), api.refuse(text, text, text, text),
 	api.missing(text), api.check_match(text, int, text), api.page_info(int, int, bigint) TO windlass_app;
 GRANT USAGE ON SCHEMA api TO windlass_app;

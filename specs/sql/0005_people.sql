@@ -290,7 +290,6 @@ LANGUAGE sql STABLE AS $$
 	FROM control.app_user u JOIN control.tenant t ON t.id = u.tenant WHERE u.id = p_user
 $$;
 
-DROP FUNCTION control.login_candidates(text, text);
 -- The accounts that a login may mean: one row a tenant in which the address is known (p_slug NULL: all of them).
 -- known: the account has logged in from that network before.
 CREATE FUNCTION control.login_candidates(p_email text, p_slug text, p_network text)
@@ -369,11 +368,6 @@ BEGIN
 		json_build_object('slug', v_body->>'tenant_slug', 'email', v_body->>'email'));
 	RETURN ROW(201, json_build_object('tenant_id', v_tenant, 'user_id', v_user), NULL, NULL, NULL)::api.answer;
 END $$;
-
-DROP FUNCTION control.session_open(uuid, uuid, bytea, int);
-DROP FUNCTION control.session_rotate(bytea, bytea, int);
-DROP FUNCTION control.session_close(bytea);
-DROP FUNCTION control.session_alive(uuid);
 
 -- Change a refresh token for a new one. outcome: ok, unknown, expired, ended (the login or the account), suspended or
 -- deleted (the tenant), or reused: then the whole login ends.
@@ -1214,30 +1208,6 @@ BEGIN
 	RETURN CASE WHEN v_made THEN 'made' ELSE 'changed' END;
 END $$;
 
--- The name of a tenant's plan; replaced where plans are (0009).
-CREATE FUNCTION control.tenant_plan_name(p_tenant int) RETURNS text
-LANGUAGE sql STABLE AS $$ SELECT 'default'::text $$;
-
-CREATE FUNCTION control.operator_tenant_json(p_row control.tenant) RETURNS json
-LANGUAGE sql STABLE AS $$
-	SELECT json_build_object('id', p_row.id, 'slug', p_row.slug, 'name', p_row.name, 'state', p_row.state,
-		'settings', p_row.settings, 'billing_info', p_row.billing_info, 'created_at', api.time(p_row.created_at),
-		'purge_at', api.time(p_row.purge_at), 'plan', control.tenant_plan_name(p_row.id),
-		'users', (SELECT count(*) FROM control.app_user u WHERE u.tenant = p_row.id))
-$$;
-
-CREATE FUNCTION control.operator_tenant_answer(p_id int, p_status int) RETURNS api.answer
-LANGUAGE plpgsql STABLE AS $$
-DECLARE
-	v_row control.tenant;
-BEGIN
-	SELECT * INTO v_row FROM control.tenant WHERE id = p_id;
-	IF NOT FOUND THEN
-		PERFORM api.missing('tenant');
-	END IF;
-	RETURN ROW(p_status, json_build_object('tenant', control.operator_tenant_json(v_row)), NULL, NULL, NULL)::api.answer;
-END $$;
-
 CREATE FUNCTION api_operator.operator_tenants_list(p_actor json, p_request json) RETURNS api.answer
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
 DECLARE
@@ -1262,9 +1232,10 @@ BEGIN
 END $$;
 
 CREATE FUNCTION api_operator.operator_tenants_get(p_actor json, p_request json) RETURNS api.answer
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
-	SELECT control.operator_tenant_answer((p_request->'params'->>'tenant_id')::int, 200)
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
+BEGIN
+	RETURN control.operator_tenant_answer((p_request->'params'->>'tenant_id')::int, 200);
+END $$;
 
 -- Suspend, or take back what was suspended or deleted. What is being purged cannot be had back.
 CREATE FUNCTION control.tenant_state_set(p_actor json, p_tenant control.tenant, p_state text) RETURNS void
@@ -1324,8 +1295,9 @@ END $$;
 
 -- ---- what stands still, and what goes -----------------------------------------------------------------------------
 
--- Weights and caps as before; a tenant that is not active runs nothing new: its queue waits with a cap of 0.
-CREATE OR REPLACE FUNCTION control.shard_quotas(p_shard int) RETURNS TABLE (tenant int, weight int, cap int, max_queued int)
+-- Weights and caps of fair scheduling, for the shard's tenants; one that is not active runs nothing new: its queue waits
+-- with a cap of 0.
+CREATE FUNCTION control.shard_quotas(p_shard int) RETURNS TABLE (tenant int, weight int, cap int, max_queued int)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
 	SELECT q.tenant, q.weight, CASE WHEN t.state = 'active' THEN q.max_concurrent ELSE 0 END, q.max_queued
 	FROM control.quota q JOIN control.tenant t ON t.id = q.tenant WHERE q.tenant % 16 = p_shard
@@ -1506,7 +1478,7 @@ GRANT EXECUTE ON FUNCTION control.my_tenant_key(), control.my_tenant_key_or(text
 	control.session_end(uuid, uuid), control.user_update(json, uuid, text, text), control.user_delete(json, uuid),
 	control.user_sessions_end(json, uuid), control.api_key_add(json, json), control.api_key_drop(uuid, uuid),
 	control.tenant_update(json, text, json), control.tenant_delete(json, int) TO windlass_tenant;
-GRANT EXECUTE ON FUNCTION control.tenant_key_of(int), control.login_candidates(text, text, text),
+GRANT EXECUTE ON FUNCTION control.tenant_key_of(int), control.shard_quotas(int), control.login_candidates(text, text, text),
 	control.login_wait(text, text), control.login_failed(json, json),
 	control.session_rotate(bytea, bytea, int, text, text), control.session_check(uuid),
 	control.key_check(bytea, text, text), control.logins_ended(uuid[]), control.invitation_check(text),

@@ -553,9 +553,8 @@ END $$;
 -- An item with a role asks for the person user_id with that role; one without was allowed by whoever made it.
 ALTER TYPE control.accept_item ADD ATTRIBUTE role text;
 
--- As before, and with p_role: no_flow for who may not see the flow, no_access for who may not run it (or, with
--- p_edits, not change it).
-DROP FUNCTION control.flow_pick(int, uuid, text, boolean);
+-- Which document an execution of a flow runs, or why none. With p_role: no_flow for who may not see the flow, no_access for
+-- who may not run it (or, with p_edits, not change it).
 CREATE FUNCTION control.flow_pick(p_tenant int, p_flow uuid, p_version text, p_may_draft boolean, p_user uuid,
                                   p_role text, p_edits boolean)
 RETURNS TABLE (outcome text, doc_hash bytea, version int)
@@ -590,9 +589,9 @@ BEGIN
 	END IF;
 END $$;
 
--- As in 0003, and it asks flow_pick for the person; and an item that names its document (doc_hash, of flow_docs) takes
--- that one and no version of a flow.
-CREATE OR REPLACE FUNCTION control.accept_pick(p_tenant int, p_items json) RETURNS control.accept_item[]
+-- The first half of accept_for: keys and documents. Items that may be accepted come back as such; flow_pick is asked
+-- for the person.
+CREATE FUNCTION control.accept_pick(p_tenant int, p_items json) RETURNS control.accept_item[]
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE

@@ -219,7 +219,7 @@ CREATE OR REPLACE VIEW control.live WITH (security_barrier) AS
 	FROM control.dispatch WHERE tenant = (SELECT control.tenant_of_role());
 
 -- The end of runs ends what they wait for.
-CREATE OR REPLACE FUNCTION control.end_waits(p_eids uuid[]) RETURNS void
+CREATE FUNCTION control.end_waits(p_eids uuid[]) RETURNS void
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 BEGIN
 	-- most runs have neither: they pay for one look
@@ -236,9 +236,9 @@ BEGIN
 	END IF;
 END $$;
 
--- As in 0003, with the options of the run; and the queue may still know a parked run that a supervisor had no time to take
--- out: gone frees its slot.
-DROP FUNCTION control.start_batch(text, uuid[], int[], smallint[], bigint[]);
+-- Start claimed executions (compare and set on epoch and gen), one row back for each asked, in any order.
+-- outcome: started; gone (no row: already terminal; or parked, and a supervisor had no time to take it out of the queue);
+-- cancelled (made terminal here); stale (another epoch or gen); early (its retry delay is not over).
 CREATE FUNCTION control.start_batch(p_sup text, p_eids uuid[], p_epochs int[], p_shards smallint[], p_gens bigint[])
 RETURNS TABLE (eid uuid, epoch int, outcome text, tenant int, flow_id uuid, doc_hash bytea, inputs json,
                deadline_left_ms bigint, deliveries int, options json)
@@ -281,10 +281,10 @@ BEGIN
 	END LOOP;
 END $$;
 
-GRANT EXECUTE ON FUNCTION control.start_batch(text, uuid[], int[], smallint[], bigint[]) TO windlass_app;
-
--- As in 0003; a parked run is nobody's and stays so, and the queue has nothing to keep of it.
-CREATE OR REPLACE FUNCTION control.fence_batch(p_eids uuid[], p_epochs int[], p_max_deliveries int)
+-- Fence attempts whose lease has expired, started or not, before their Redis slot is freed. outcome: requeue
+-- (waits again), poison (failed for good here), cancelled (made terminal here), gone (no row, or parked: that is nobody's
+-- and stays so), newer (a later epoch holds it).
+CREATE FUNCTION control.fence_batch(p_eids uuid[], p_epochs int[], p_max_deliveries int)
 RETURNS TABLE (eid uuid, epoch int, outcome text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp SET enable_seqscan = off AS $$
 #variable_conflict use_column
@@ -315,8 +315,10 @@ BEGIN
 	END LOOP;
 END $$;
 
--- As in 0003; a parked run has no supervisor that would end it.
-CREATE OR REPLACE FUNCTION control.expire_overdue(p_grace_ms int, p_limit int)
+-- End what is past its deadline: waiting and parked ones at once, running ones after p_grace_ms, which their supervisor
+-- has to end them itself. One that cannot be ended (its tenant's tables are damaged, say) stays and holds up no other: in
+-- a random order such ones do not fill every call.
+CREATE FUNCTION control.expire_overdue(p_grace_ms int, p_limit int)
 RETURNS TABLE (eid uuid, tenant int, shard int, epoch int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
 #variable_conflict use_column
@@ -338,8 +340,9 @@ BEGIN
 	END LOOP;
 END $$;
 
--- As in 0003; a parked run ends at once.
-CREATE OR REPLACE FUNCTION control.cancel(p_eid uuid) RETURNS TABLE (outcome text, shard int, gen bigint, sup text)
+-- Ask for the end of an execution, in a tenant's transaction. outcome: cancelled (it was waiting or parked), cancelling,
+-- or gone: there is no such execution in flight.
+CREATE FUNCTION control.cancel(p_eid uuid) RETURNS TABLE (outcome text, shard int, gen bigint, sup text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -362,8 +365,9 @@ BEGIN
 	END IF;
 END $$;
 
--- As in 0003; the queue has no business with parked runs.
-CREATE OR REPLACE FUNCTION control.dispatch_page(p_shard int, p_after bigint, p_min_age_ms int, p_limit int)
+-- A page of the ledger in order of acceptance, for the sweeper (p_min_age_ms) and for a rebuild (0). The queue has no
+-- business with parked runs.
+CREATE FUNCTION control.dispatch_page(p_shard int, p_after bigint, p_min_age_ms int, p_limit int)
 RETURNS TABLE (eid uuid, tenant int, state "char", epoch int, sup text, seq bigint, cancel boolean, delay_ms bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
 	SELECT eid, tenant, state, epoch, sup, seq, cancel,
@@ -506,6 +510,9 @@ BEGIN
 END $$;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA control FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION control.wait_look(uuid, int, text, bigint, bigint, text, json),
+GRANT EXECUTE ON FUNCTION control.cancel(uuid) TO windlass_tenant;
+GRANT EXECUTE ON FUNCTION control.start_batch(text, uuid[], int[], smallint[], bigint[]), control.fence_batch(uuid[], int[], int),
+	control.expire_overdue(int, int), control.dispatch_page(int, bigint, int, int),
+	control.wait_look(uuid, int, text, bigint, bigint, text, json),
 	control.subflow_pick(int, uuid, int, uuid, int), control.park_batch(uuid[], int[], json[]), control.wake_due(json)
 	TO windlass_app;

@@ -232,11 +232,19 @@ BEGIN
 		FROM unnest(control.quota_names()) WITH ORDINALITY AS n(name, place));
 END $$;
 
-CREATE OR REPLACE FUNCTION control.tenant_plan_name(p_tenant int) RETURNS text
+CREATE FUNCTION control.tenant_plan_name(p_tenant int) RETURNS text
 LANGUAGE sql STABLE AS $$ SELECT plan FROM control.quota WHERE tenant = p_tenant $$;
 
--- As in 0005, with the limits and their use.
-CREATE OR REPLACE FUNCTION control.operator_tenant_answer(p_id int, p_status int) RETURNS api.answer
+CREATE FUNCTION control.operator_tenant_json(p_row control.tenant) RETURNS json
+LANGUAGE sql STABLE AS $$
+	SELECT json_build_object('id', p_row.id, 'slug', p_row.slug, 'name', p_row.name, 'state', p_row.state,
+		'settings', p_row.settings, 'billing_info', p_row.billing_info, 'created_at', api.time(p_row.created_at),
+		'purge_at', api.time(p_row.purge_at), 'plan', control.tenant_plan_name(p_row.id),
+		'users', (SELECT count(*) FROM control.app_user u WHERE u.tenant = p_row.id))
+$$;
+
+-- A tenant as operators see it, with its limits and their use.
+CREATE FUNCTION control.operator_tenant_answer(p_id int, p_status int) RETURNS api.answer
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	v_row control.tenant;
