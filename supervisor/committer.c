@@ -19,8 +19,8 @@ static struct commit_item *item_of(struct mail *mail)
 
 static size_t weight_of(const struct wl_node_result *result)
 {
-	const char *const texts[] = { result->inputs_json, result->outputs_json, result->error_json,
-				      result->receipt_json, result->logs_json };
+	const char *const texts[] = { result->inputs_json,  result->outputs_json, result->error_json,
+				      result->receipt_json, result->logs_json,	  result->trace_json };
 	size_t weight = 512;
 	for (size_t i = 0; i < WL_COUNT_OF(texts); i++)
 		weight += texts[i] ? strlen(texts[i]) : 0;

@@ -54,6 +54,7 @@ static int adopt(const struct takeover *takeover, struct wl_node_result *result,
 	const struct wl_lease *lease = &takeover->run->held->lease;
 	free(result->receipt_json);
 	free(wl_steal(result->logs_json));
+	free(wl_steal(result->trace_json));
 	result->receipt_json = NULL;
 	if (asprintf(&result->receipt_json, "{\"reused_from\":\"%s\"}", takeover->run->options->reuse) < 0) {
 		result->receipt_json = NULL;

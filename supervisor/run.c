@@ -93,6 +93,7 @@ static void take_restored(struct run *run)
 		free(wl_steal(result->inputs_json));
 		free(wl_steal(result->receipt_json));
 		free(wl_steal(result->logs_json));
+		free(wl_steal(result->trace_json));
 	}
 }
 

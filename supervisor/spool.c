@@ -41,7 +41,7 @@ static uint32_t crc32_of(const void *bytes, size_t length)
 
 /* ---- records ----------------------------------------------------------------------------------------------- */
 
-#define TEXT_COUNT 7
+#define TEXT_COUNT 8
 
 static void texts_of(struct wl_node_result *result, char ***texts)
 {
@@ -52,6 +52,7 @@ static void texts_of(struct wl_node_result *result, char ***texts)
 	texts[4] = &result->error_json;
 	texts[5] = &result->receipt_json;
 	texts[6] = &result->logs_json;
+	texts[7] = &result->trace_json;
 }
 
 static int append_record(struct wl_buffer *out, const struct wl_node_result *result)

@@ -12,6 +12,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* A longer trace is cut by who makes it: a last step of kind "cut" says how many steps are not there. */
+#define WL_NODE_TRACE_MAX (256u << 10)
+
 /* All texts are owned by whoever made the struct; wl_node_result_release() frees them. NULL: absent. */
 struct wl_node_result {
 	int tenant;
@@ -28,6 +31,7 @@ struct wl_node_result {
 	char *error_json;	  /* {"code","message",...} */
 	char *receipt_json;	  /* of a sandboxed node */
 	char *logs_json;	  /* array of {"time","stream","text"}; capped */
+	char *trace_json;	  /* of a node that asked models: array of steps, at most WL_NODE_TRACE_MAX bytes */
 };
 
 enum wl_commit_outcome {

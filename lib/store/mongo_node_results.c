@@ -25,6 +25,7 @@ void wl_node_result_release(struct wl_node_result *result)
 	free(result->error_json);
 	free(result->receipt_json);
 	free(result->logs_json);
+	free(result->trace_json);
 	*result = (struct wl_node_result){ 0 };
 }
 
@@ -54,6 +55,7 @@ static void put_fields(bson_t *document, const struct wl_node_result *result)
 	put_text(document, "x", result->error_json);
 	put_text(document, "r", result->receipt_json);
 	put_text(document, "l", result->logs_json);
+	put_text(document, "d", result->trace_json);
 }
 
 static const char *id_of(const char *eid, const char *node, char id[ID_SIZE])
@@ -225,6 +227,7 @@ static void read_document(const bson_t *document, struct wl_node_result *result)
 		.error_json = wl_mongo_text(document, "x"),
 		.receipt_json = wl_mongo_text(document, "r"),
 		.logs_json = wl_mongo_text(document, "l"),
+		.trace_json = wl_mongo_text(document, "d"),
 	};
 	(void)snprintf(result->eid, sizeof(result->eid), "%s", eid ? eid : "");
 }

@@ -192,6 +192,7 @@ static void test_every_field(void **state)
 	wrote.error_json = "{\"code\":\"exit\"}";
 	wrote.receipt_json = "{\"r\":1}";
 	wrote.logs_json = "[{\"text\":\"\\u0000\"}]";
+	wrote.trace_json = "[{\"id\":1,\"parent\":0,\"kind\":\"model\"}]";
 	assert_int_equal(commit(&wrote), WL_COMMIT_STORED);
 	assert_int_equal(store.load(store.self, 3, eid, &read, &err), 1);
 	assert_string_equal(read->eid, eid);
@@ -202,6 +203,7 @@ static void test_every_field(void **state)
 	assert_string_equal(read->error_json, wrote.error_json);
 	assert_string_equal(read->receipt_json, wrote.receipt_json);
 	assert_string_equal(read->logs_json, wrote.logs_json);
+	assert_string_equal(read->trace_json, wrote.trace_json);
 	assert_int_equal(read->state, WL_NODE_FAILED);
 	assert_int_equal(read->attempt, 3);
 	assert_int_equal(read->epoch, 2);

@@ -42,6 +42,7 @@ static void put_node(struct wl_buffer *body, const struct wl_node_result *result
 	web_member_raw(body, "outputs", result->outputs_json);
 	web_member_raw(body, "error", result->error_json);
 	web_member_raw(body, "receipt", result->receipt_json);
+	web_member_raw(body, "trace", result->trace_json);
 	wl_buffer_append_char(body, '}');
 }
 
