@@ -1,0 +1,55 @@
+/*
+ * A model call as everything in Windlass makes it: the provider is looked up and its key opened, the budget is asked
+ * first, the call is made, and what it used is settled, whatever became of it. The supervisor, the gateway and chat
+ * share it.
+ */
+#ifndef WL_LLM_METERED_CALL_H
+#define WL_LLM_METERED_CALL_H
+
+#include "lib/llm/llm.h"
+#include "lib/ports/budget.h"
+#include "lib/ports/model_source.h"
+
+struct wl_master_key;
+
+/* What calls of one process share. Everything stays the caller's. */
+struct wl_metered {
+	struct wl_llm *llm;
+	const struct wl_model_source *source;
+	const struct wl_budget *budget;
+	const struct wl_master_key *keys; /* NULL: providers that have a key cannot be asked */
+};
+
+/* Who calls; as in wl_budget_call. */
+struct wl_metered_caller {
+	int tenant;
+	const char *eid, *node;
+	int attempt;
+	const char *agent_id;
+	const char *caller;
+};
+
+/*
+ * Ask the request's provider and those it fails over to. Servers of ours that are away are waited for, some seconds
+ * each. *answer is filled and *ret_budget says what the budget said (verdict REFUSED or ASK with fault BUDGET: nothing
+ * was asked). Failures as wl_model_port.call.
+ */
+int wl_metered_call(const struct wl_metered *world, const struct wl_metered_caller *caller,
+		    const struct wl_model_request *request, struct wl_model_answer *answer,
+		    struct wl_budget_answer *ret_budget, struct wl_error *err);
+
+/* The same for vectors (wl_model_port.embed); one provider, without failover: vectors of two models do not compare. */
+int wl_metered_embed(const struct wl_metered *world, const struct wl_metered_caller *caller, const char *provider_id,
+		     const char *model, const char *const *texts, size_t count, const char *place, int cancel_fd,
+		     float **ret_vectors, size_t *ret_dimensions, struct wl_model_usage *ret_usage, double *ret_cost,
+		     enum wl_model_fault *ret_fault, struct wl_budget_answer *ret_budget, struct wl_error *err);
+
+/* A provider and those behind it, with their keys opened. */
+struct wl_provider_chain;
+/* As model_source.h's providers(), with the same errors; -EACCES: a key cannot be opened. The caller frees it. */
+int wl_provider_chain_open(const struct wl_metered *world, int tenant, const char *provider_id, int cancel_fd,
+			   struct wl_provider_chain **ret_chain, struct wl_error *err);
+const struct wl_llm_provider *wl_provider_chain_items(const struct wl_provider_chain *chain, size_t *ret_count);
+void wl_provider_chain_free(struct wl_provider_chain *chain); /* wipes the keys; NULL is fine */
+
+#endif
