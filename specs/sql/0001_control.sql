@@ -1,28 +1,42 @@
 -- The shared part of the truth: tenants, people, quotas, the dispatch ledger.
 -- Every tenant has a schema and a role of its own, both named t_<id>; see 0002_tenant.sql.
--- The programs log in as windlass_app, which owns nothing and may only call the functions granted to it
--- and SET ROLE to a tenant's role. windlass_owner owns everything and cannot log in.
+-- Nobody who logs in owns anything: windlass_owner does, and cannot log in. The web server logs in as windlass_web: it
+-- may call what requests need, and take a tenant's role. Scheduler and supervisor log in as windlass_engine: it may call
+-- what they need, and take no tenant's role. windlass_app is both, for those who want one account for all programs.
+-- What tenants' roles may do outside their schemas is in specs/rights.sql.
 
 DO $$
 BEGIN
 	IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'windlass_owner') THEN
 		CREATE ROLE windlass_owner NOLOGIN CREATEROLE;
 	END IF;
-	IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'windlass_app') THEN
-		CREATE ROLE windlass_app LOGIN NOINHERIT;
+	-- NOINHERIT: a tenant's rights are there only once its role is taken
+	IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'windlass_web') THEN
+		CREATE ROLE windlass_web LOGIN NOINHERIT;
 	END IF;
+	IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'windlass_engine') THEN
+		CREATE ROLE windlass_engine LOGIN;
+	END IF;
+	IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'windlass_app') THEN
+		CREATE ROLE windlass_app LOGIN;
+	END IF;
+	GRANT windlass_web, windlass_engine TO windlass_app;
 	-- what every tenant's role may do in the shared schema: granted once here, inherited by each t_<id>
 	IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'windlass_tenant') THEN
 		CREATE ROLE windlass_tenant NOLOGIN;
 	END IF;
 	GRANT windlass_tenant TO windlass_owner WITH ADMIN OPTION;
 	EXECUTE format('GRANT CREATE, CONNECT ON DATABASE %I TO windlass_owner', current_database());
+	EXECUTE format('GRANT CONNECT ON DATABASE %I TO windlass_web, windlass_engine, windlass_app', current_database());
+	IF NOT pg_has_role('windlass_owner', 'MEMBER') THEN -- a superuser need not be one
+		GRANT windlass_owner TO CURRENT_USER;
+	END IF;
 	EXECUTE format('REVOKE CREATE, TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
 END $$;
 
 CREATE SCHEMA IF NOT EXISTS control AUTHORIZATION windlass_owner;
 REVOKE ALL ON SCHEMA control FROM PUBLIC;
-GRANT USAGE ON SCHEMA control TO windlass_app, windlass_tenant;
+GRANT USAGE ON SCHEMA control TO windlass_web, windlass_engine, windlass_tenant;
 SET LOCAL ROLE windlass_owner;
 
 CREATE TABLE control.tenant (

@@ -9,7 +9,7 @@ DECLARE
 	s text := format('t_%s', p_id);
 BEGIN
 	EXECUTE format('CREATE ROLE %I NOLOGIN', s);
-	EXECUTE format('GRANT %I TO windlass_app', s);
+	EXECUTE format('GRANT %I TO windlass_web', s);
 	EXECUTE format('CREATE SCHEMA %I', s);
 	EXECUTE format($ddl$
 		-- Flow documents by content: an execution or a version pins one, and it never changes.

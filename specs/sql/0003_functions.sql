@@ -196,6 +196,6 @@ $$;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA control FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.tenant_of_role(), control.flow_slot() TO windlass_tenant;
-GRANT EXECUTE ON FUNCTION control.register(text, text, uuid, text, text), control.flow_doc(int, bytea),
-	control.finish_batch(uuid[], int[], text[], json[], json[]), control.release_batch(uuid[], int[]), control.shards(),
-	control.shard_renew(int, text), control.janitor() TO windlass_app;
+GRANT EXECUTE ON FUNCTION control.register(text, text, uuid, text, text) TO windlass_web;
+GRANT EXECUTE ON FUNCTION control.flow_doc(int, bytea), control.finish_batch(uuid[], int[], text[], json[], json[]), control.release_batch(uuid[], int[]), control.shards(),
+	control.shard_renew(int, text), control.janitor() TO windlass_engine;

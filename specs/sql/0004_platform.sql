@@ -19,6 +19,8 @@ SET LOCAL ROLE windlass_owner;
 -- The answer's status and body become the response's; etag (unquoted) and location its headers. effects, done after
 -- the commit and best effort (the sweeper repairs a gap): {"enqueue": [{"eid","tenant","shard","gen","seq"}],
 -- "cancel": [{"eid","shard","ended"}], "forget_family": [...]}.
+-- SQL text that is put together in schema api is opened as a cursor (OPEN ... FOR EXECUTE), never plainly executed: a cursor
+-- takes one query and nothing else, so not even a mistake in such a text would let SET ROLE in.
 -- A refusal is an exception with a code WL4xx, whose message is a sentence for people; its DETAIL may be
 -- {"errors": [{"path","message"}], ...}, which goes into the problem document.
 
@@ -26,15 +28,15 @@ CREATE SCHEMA api AUTHORIZATION windlass_owner;
 CREATE SCHEMA api_public AUTHORIZATION windlass_owner;
 CREATE SCHEMA api_operator AUTHORIZATION windlass_owner;
 GRANT USAGE ON SCHEMA api TO windlass_tenant;
-GRANT USAGE ON SCHEMA api_public, api_operator TO windlass_app;
+GRANT USAGE ON SCHEMA api_public, api_operator TO windlass_web;
 -- a function is nobody's until it is granted; those of the three schemas are granted by where they stand
 ALTER DEFAULT PRIVILEGES FOR ROLE windlass_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 ALTER DEFAULT PRIVILEGES FOR ROLE windlass_owner IN SCHEMA api GRANT EXECUTE ON FUNCTIONS TO windlass_tenant;
-ALTER DEFAULT PRIVILEGES FOR ROLE windlass_owner IN SCHEMA api_public GRANT EXECUTE ON FUNCTIONS TO windlass_app;
-ALTER DEFAULT PRIVILEGES FOR ROLE windlass_owner IN SCHEMA api_operator GRANT EXECUTE ON FUNCTIONS TO windlass_app;
+ALTER DEFAULT PRIVILEGES FOR ROLE windlass_owner IN SCHEMA api_public GRANT EXECUTE ON FUNCTIONS TO windlass_web;
+ALTER DEFAULT PRIVILEGES FOR ROLE windlass_owner IN SCHEMA api_operator GRANT EXECUTE ON FUNCTIONS TO windlass_web;
 
 CREATE TYPE api.answer AS (status int, body json, etag text, location text, effects json);
-GRANT USAGE ON TYPE api.answer TO windlass_app, windlass_tenant;
+GRANT USAGE ON TYPE api.answer TO windlass_web, windlass_tenant;
 
 -- RFC 3339 in UTC with milliseconds, as all times of the API.
 CREATE FUNCTION api.time(p_at timestamptz) RETURNS text
@@ -84,6 +86,14 @@ CREATE FUNCTION api.page_info(p_page int, p_limit int, p_total bigint) RETURNS j
 LANGUAGE sql IMMUTABLE AS $$
 	SELECT json_build_object('page', p_page, 'limit', p_limit, 'pages', (p_total + p_limit - 1) / p_limit)
 $$;
+
+-- Until the transaction ends, be the only one of this tenant with that name in hand. Tenants' roles take no advisory locks
+-- themselves: they could take those of others, or of the ledger's shards.
+CREATE FUNCTION control.tenant_lock(p_name text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+	SELECT pg_advisory_xact_lock(hashtextextended(control.tenant_of_role() || ' ' || p_name, 7204))
+$$;
+GRANT EXECUTE ON FUNCTION control.tenant_lock(text) TO windlass_tenant;
 
 -- ---- audit: written with the change itself, shipped later (0013) --------------------------------------------
 
@@ -330,5 +340,5 @@ END $$;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA control FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.accept_batch(json) TO windlass_tenant;
 GRANT EXECUTE ON FUNCTION api.time(timestamptz), api.read_time(text, text), api.refuse(text, text, text, text),
-	api.missing(text), api.check_match(text, int, text), api.page_info(int, int, bigint) TO windlass_app;
-GRANT USAGE ON SCHEMA api TO windlass_app;
+	api.missing(text), api.check_match(text, int, text), api.page_info(int, int, bigint) TO windlass_web;
+GRANT USAGE ON SCHEMA api TO windlass_web;

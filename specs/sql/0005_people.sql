@@ -1478,11 +1478,11 @@ GRANT EXECUTE ON FUNCTION control.my_tenant_key(), control.my_tenant_key_or(text
 	control.session_end(uuid, uuid), control.user_update(json, uuid, text, text), control.user_delete(json, uuid),
 	control.user_sessions_end(json, uuid), control.api_key_add(json, json), control.api_key_drop(uuid, uuid),
 	control.tenant_update(json, text, json), control.tenant_delete(json, int) TO windlass_tenant;
-GRANT EXECUTE ON FUNCTION control.tenant_key_of(int), control.shard_quotas(int), control.login_candidates(text, text, text),
-	control.login_wait(text, text), control.login_failed(json, json),
-	control.session_rotate(bytea, bytea, int, text, text), control.session_check(uuid),
+GRANT EXECUTE ON FUNCTION control.login_candidates(text, text, text), control.login_wait(text, text),
+	control.login_failed(json, json), control.session_rotate(bytea, bytea, int, text, text), control.session_check(uuid),
 	control.key_check(bytea, text, text), control.logins_ended(uuid[]), control.invitation_check(text),
 	control.password_reset_check(text), control.password_of(uuid), control.operator_candidate(text),
-	control.operator_logged_in(uuid, text, text), control.operator_check(uuid, uuid), control.mail_take(json),
-	control.mail_done(json), control.purge_take(json), control.purge_events_done(json),
-	control.purge_rows(json), control.purge_stores_done(json), control.people_janitor(json) TO windlass_app;
+	control.operator_logged_in(uuid, text, text), control.operator_check(uuid, uuid) TO windlass_web;
+GRANT EXECUTE ON FUNCTION control.tenant_key_of(int), control.shard_quotas(int), control.mail_take(json),
+	control.mail_done(json), control.purge_take(json), control.purge_events_done(json), control.purge_rows(json),
+	control.purge_stores_done(json), control.people_janitor(json) TO windlass_engine;

@@ -727,6 +727,7 @@ DECLARE
 	v_limit  int := coalesce((v_params->>'limit')::int, 20);
 	v_list   json;
 	v_next   text;
+	v_cursor refcursor;
 BEGIN
 	-- looked at before the list is: a wrong one is refused also where there is nothing to list
 	IF coalesce(v_params->>'created_after', v_params->>'created_before', v_params->>'label', v_params->>'cursor')
@@ -735,7 +736,7 @@ BEGIN
 		        api.read_time(v_params->>'created_before', 'created_before'), api.label_filter(v_params->>'label'),
 		        api.execution_cursor(v_params->>'cursor');
 	END IF;
-	EXECUTE format($sql$
+	OPEN v_cursor FOR EXECUTE format($sql$
 		WITH page AS MATERIALIZED (
 			SELECT e.* FROM executions e LEFT JOIN flows f ON f.id = e.flow_id WHERE %s
 			ORDER BY e.created_at DESC, e.id DESC LIMIT $3 + 1),
@@ -748,7 +749,9 @@ BEGIN
 		       CASE WHEN count(*) > $3 THEN max((extract(epoch FROM s.created_at) * 1000000)::bigint || '_' || s.id)
 		            FILTER (WHERE s.place = $3) END
 		FROM shown s $sql$, api.executions_where(v_params, p_actor->>'role', 1))
-	INTO v_list, v_next USING v_params, (p_actor->>'user')::uuid, v_limit;
+	USING v_params, (p_actor->>'user')::uuid, v_limit;
+	FETCH v_cursor INTO v_list, v_next;
+	CLOSE v_cursor;
 	RETURN (200, json_build_object('executions', v_list, 'page_info',
 	        json_build_object('limit', v_limit, 'next_cursor', v_next)), NULL, NULL, NULL)::api.answer;
 END $$;
@@ -780,17 +783,20 @@ DECLARE
 	v_ids       uuid[];
 	v_id        uuid;
 	v_one       record;
+	v_cursor    refcursor;
 	v_effects   jsonb := '[]';
 	v_cancelled int := 0;
 	v_count     int := 0;
 BEGIN
-	EXECUTE format('SELECT array_agg(c.id ORDER BY c.id) FROM (
+	OPEN v_cursor FOR EXECUTE format('SELECT array_agg(c.id ORDER BY c.id) FROM (
 		SELECT e.id FROM executions e LEFT JOIN flows f ON f.id = e.flow_id
 		WHERE e.status IN (''queued'', ''running'') AND e.id = ANY ($3) AND %s ORDER BY e.id LIMIT 1001) c',
 		api.executions_where(coalesce(v_filter, '{}'), p_actor->>'role', 2))
-	INTO v_ids USING v_filter, (p_actor->>'user')::uuid, CASE WHEN v_filter IS NULL
+	USING v_filter, (p_actor->>'user')::uuid, CASE WHEN v_filter IS NULL
 		THEN ARRAY(SELECT x::uuid FROM json_array_elements_text(p_request#>'{body,ids}') x)
 		ELSE ARRAY(SELECT eid FROM control.live) END;
+	FETCH v_cursor INTO v_ids;
+	CLOSE v_cursor;
 	FOREACH v_id IN ARRAY coalesce(v_ids[1:1000], '{}') LOOP
 		SELECT * INTO v_one FROM control.cancel(v_id);
 		CONTINUE WHEN v_one.outcome = 'gone';

@@ -410,20 +410,24 @@ DECLARE
 	v_sort   text := coalesce(v_params->>'sort', '-updated_at');
 	v_total  bigint;
 	v_found  json;
+	v_cursor refcursor;
 BEGIN
 	SELECT count(*) INTO v_total FROM resources r
 	WHERE r.kind = p_kind AND r.deleted_at IS NULL AND (v_params->>'state' IS NULL OR r.state = v_params->>'state')
 	  AND (v_params->>'search' IS NULL OR position(lower(v_params->>'search') IN lower(r.name)) > 0
 	       OR position(lower(v_params->>'search') IN lower(r.description)) > 0);
-	EXECUTE format('SELECT coalesce(json_agg(api.resource_json(p.kind, p.id, p.name, p.description, p.state, p.version,
-			p.body, p.credentials IS NOT NULL, p.created_by, p.created_at, p.updated_at) ORDER BY p.n), ''[]'')
+	OPEN v_cursor FOR EXECUTE format('
+		SELECT coalesce(json_agg(api.resource_json(p.kind, p.id, p.name, p.description, p.state, p.version, p.body,
+			p.credentials IS NOT NULL, p.created_by, p.created_at, p.updated_at) ORDER BY p.n), ''[]'')
 		FROM (SELECT r.*, row_number() OVER () AS n FROM (
 			SELECT * FROM resources r
 			WHERE r.kind = $1 AND r.deleted_at IS NULL AND ($2 IS NULL OR r.state = $2)
 			  AND ($3 IS NULL OR position(lower($3) IN lower(r.name)) > 0 OR position(lower($3) IN lower(r.description)) > 0)
 			ORDER BY r.%I %s, r.id LIMIT $4 OFFSET ($5::bigint - 1) * $4) r) p',
 		ltrim(v_sort, '-'), CASE WHEN v_sort LIKE '-%' THEN 'DESC' ELSE 'ASC' END)
-	INTO v_found USING p_kind, v_params->>'state', v_params->>'search', v_limit, v_page;
+	USING p_kind, v_params->>'state', v_params->>'search', v_limit, v_page;
+	FETCH v_cursor INTO v_found;
+	CLOSE v_cursor;
 	RETURN (200, json_build_object((api.resource_kind(p_kind)).plural, v_found, 'total', v_total,
 		'page_info', api.page_info(v_page, v_limit, v_total)), NULL, NULL, NULL)::api.answer;
 END $$;
@@ -494,7 +498,7 @@ END $$;
 CREATE FUNCTION api.resource_name_free(p_kind text, p_id uuid, p_name text) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-	PERFORM pg_advisory_xact_lock(hashtext('resource'), hashtext(control.tenant_of_role() || ' ' || p_kind || ' ' || p_name));
+	PERFORM control.tenant_lock(p_kind || ' ' || p_name);
 	IF EXISTS (SELECT FROM resources r WHERE r.kind = p_kind AND r.name = p_name AND r.id <> p_id AND r.deleted_at IS NULL) THEN
 		PERFORM api.refuse('WL409', format('there is another %s of this name', (api.resource_kind(p_kind)).label), 'name',
 			'is taken');
@@ -506,7 +510,7 @@ CREATE FUNCTION api.resource_alone(p_kind text) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
 	IF p_kind = 'llm_provider' THEN
-		PERFORM pg_advisory_xact_lock(hashtext('failover'), control.tenant_of_role());
+		PERFORM control.tenant_lock('failover');
 	END IF;
 END $$;
 
@@ -664,7 +668,7 @@ BEGIN
 	RETURN v_tool;
 END $$;
 REVOKE EXECUTE ON FUNCTION control.tool_for_run(int, uuid) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION control.tool_for_run(int, uuid) TO windlass_app;
+GRANT EXECUTE ON FUNCTION control.tool_for_run(int, uuid) TO windlass_engine;
 
 -- Trying things out goes to servers of others: so many times a minute for a tenant, and no more.
 CREATE UNLOGGED TABLE control.validate_bucket (

@@ -515,4 +515,4 @@ GRANT EXECUTE ON FUNCTION control.start_batch(text, uuid[], int[], smallint[], b
 	control.expire_overdue(int, int), control.dispatch_page(int, bigint, int, int),
 	control.wait_look(uuid, int, text, bigint, bigint, text, json),
 	control.subflow_pick(int, uuid, int, uuid, int), control.park_batch(uuid[], int[], json[]), control.wake_due(json)
-	TO windlass_app;
+	TO windlass_engine;

@@ -522,4 +522,4 @@ REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA control FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.my_quotas(), control.my_quota_lower(json), control.my_usage(int), control.plans_json()
 	TO windlass_tenant;
 GRANT EXECUTE ON FUNCTION control.tokens_reserve(int, uuid, bigint, int), control.tokens_settle(int, uuid, bigint),
-	control.counters_recount(json), control.retention_take(json), control.retention_drop(json) TO windlass_app;
+	control.counters_recount(json), control.retention_take(json), control.retention_drop(json) TO windlass_engine;

@@ -542,4 +542,4 @@ REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA control FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.schedule_add(json, json), control.schedule_change(json), control.schedule_drop(uuid),
 	control.schedule_ran(uuid, uuid) TO windlass_tenant;
 GRANT EXECUTE ON FUNCTION control.schedules_due(json), control.schedules_fire(json), control.fires_drop(json)
-	TO windlass_app;
+	TO windlass_engine;

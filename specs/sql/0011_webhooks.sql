@@ -404,7 +404,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = control, pg_temp AS $$
 	SELECT control.hook_log((p_request->>'hook')::uuid, 'refused', (p_request->>'status')::int, NULL, p_request->>'detail',
 	                        p_request->>'ip')
 $$;
-GRANT EXECUTE ON FUNCTION control.hook_find(uuid), control.hook_refused(json) TO windlass_app;
+GRANT EXECUTE ON FUNCTION control.hook_find(uuid), control.hook_refused(json) TO windlass_web;
 
 -- The execution that this request started when it came before, else NULL: then it is remembered as p_eid's. A request
 -- at the same time waits here for the other to commit. The signature's row always comes first, so that two requests
@@ -1033,4 +1033,4 @@ BEGIN
 	WHERE d.id = old.id AND old.nth > (p_request->>'pending')::int;
 	RETURN NULL;
 END $$;
-GRANT EXECUTE ON FUNCTION control.out_claim(json), control.out_report(json), control.hooks_tidy(json) TO windlass_app;
+GRANT EXECUTE ON FUNCTION control.out_claim(json), control.out_report(json), control.hooks_tidy(json) TO windlass_engine;

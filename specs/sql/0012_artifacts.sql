@@ -220,7 +220,7 @@ $$;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA control FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.artifacts_begin(json), control.artifacts_commit(json),
-	control.object_trash_take(json), control.object_trash_done(json) TO windlass_app;
+	control.object_trash_take(json), control.object_trash_done(json) TO windlass_engine;
 GRANT EXECUTE ON FUNCTION control.artifact_delete(uuid) TO windlass_tenant;
 
 -- ---- operations --------------------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = control, pg_temp AS $$
 	SELECT NULL::json;
 $$;
 GRANT EXECUTE ON FUNCTION control.audit_seal(json), control.audit_sealed(json), control.audit_shipped(json)
-	TO windlass_app;
+	TO windlass_engine;
 
 -- What a reader of the log must know: the head, and up to which number entries have left for the document server, with
 -- the hash that the next one builds on.

@@ -1,4 +1,4 @@
-"""Apply specs/sql/NNNN_*.sql in order, each in one transaction, recorded with a checksum.
+"""Apply specs/sql/NNNN_*.sql in order, each in one transaction, recorded with a checksum; then specs/rights.sql.
 
 A file that was applied must stay as it was: a changed one is refused, since the database would no longer
 be what the files say. Several runners at once are kept apart by an advisory lock.
@@ -100,3 +100,19 @@ def migrate(database, folder, say):
                 continue                # another runner was faster
             raise StackError(f"migration {path.name} failed: {error}") from None
     return len(missing)
+
+
+def close_rights(database, script, warn):
+    """Take from tenants' roles what PostgreSQL lets everybody do; says in words what stays open. Returns those words."""
+    quoted = str(script).replace("'", "''")
+    try:
+        opened = database.run(f"""BEGIN;
+SELECT pg_advisory_xact_lock({LOCK}) \\g /dev/null
+\\i '{quoted}'
+COMMIT;
+""").splitlines()
+    except StackError as error:
+        raise StackError(f"{script.name} failed: {error}") from None
+    for line in opened:
+        warn(f"the database is less closed than it could be: {line}")
+    return opened

@@ -106,7 +106,9 @@ class Programs:
     def env(self, program, **more):
         """The environment of one program: what the user set, and of our values only those it needs."""
         ours = self.values()
-        hidden = {f"WINDLASS_{name}" for name in (*ours, "POSTGRES_ADMIN_URL", "PASSWORD")}
+        if program == "windlass-web":
+            ours["POSTGRES_URL"] = self.urls["postgres_web"]
+        hidden = {f"WINDLASS_{name}" for name in (*ours, "POSTGRES_ADMIN_URL", "POSTGRES_WEB_URL", "PASSWORD")}
         env = dict(LANGUAGE, **{name: value for name, value in self.passed_on.items() if name not in hidden})
         env.update({f"WINDLASS_{name}": ours[name] for name in NEEDS[program] if ours[name]})
         env.update(more)

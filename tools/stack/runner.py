@@ -18,7 +18,7 @@ import time
 from urllib.parse import unquote
 
 from guard import Guard
-from migrate import Database, migrate, split_password
+from migrate import Database, close_rights, migrate, split_password
 from place import Place, StackError
 from plans import put_plans
 from process import Process
@@ -132,6 +132,7 @@ class Runner:
         if given:
             admin = Database(self.settings["postgres_admin_url"] or given)
             self.urls["postgres"] = self.outer["postgres"] = given
+            self.urls["postgres_web"] = self.outer["postgres_web"] = self.settings["postgres_web_url"] or given
             reach(admin, "PostgreSQL", "WINDLASS_POSTGRES_URL", given)
         else:
             self.postgres = PrivatePostgres(self.place)
@@ -144,11 +145,14 @@ class Runner:
             self.outer["postgres_admin"] = self.postgres.url("postgres", DATABASE, self.place.outer_home)
         migrate(admin, self.place.checkout / "specs" / "sql", self.say)
         put_plans(admin, self.place.checkout / "quotas", self.say)
+        close_rights(admin, self.place.checkout / "specs" / "rights.sql", self.warn)
         if self.postgres:
-            admin.run(f"GRANT CONNECT ON DATABASE {DATABASE} TO windlass_app;")
-            set_password(admin, "windlass_app", secret(self.place, "windlass_app.password"))
-            self.urls["postgres"] = self.postgres.url("windlass_app", DATABASE)
+            for role in ("windlass_app", "windlass_web", "windlass_engine"):
+                set_password(admin, role, secret(self.place, f"{role}.password"))
+            self.urls["postgres"] = self.postgres.url("windlass_engine", DATABASE)
+            self.urls["postgres_web"] = self.postgres.url("windlass_web", DATABASE)
             self.outer["postgres"] = self.postgres.url("windlass_app", DATABASE, self.place.outer_home)
+            self.outer["postgres_web"] = self.postgres.url("windlass_web", DATABASE, self.place.outer_home)
 
     def make_databases(self):
         """The databases of the private cluster, and the document server's own account."""

@@ -6,9 +6,9 @@
     stack.py migrate                                   bring the database of WINDLASS_POSTGRES_URL up to date
 
 Settings come from the environment: WINDLASS_HOME (state folder, default .windlass), WINDLASS_PORT (8080; 0
-picks a free one), WINDLASS_POSTGRES_URL, WINDLASS_POSTGRES_ADMIN_URL (for the migrations, when the first may
-not change the schema), WINDLASS_REDIS_URL, WINDLASS_MONGODB_URL (use these servers instead of private ones),
-and every setting of the programs.
+picks a free one), WINDLASS_POSTGRES_URL, WINDLASS_POSTGRES_WEB_URL (another account for the web server),
+WINDLASS_POSTGRES_ADMIN_URL (for the migrations, when the first may not change the schema), WINDLASS_REDIS_URL,
+WINDLASS_MONGODB_URL (use these servers instead of private ones), and every setting of the programs.
 
 As a library, for tests and the benchmark:
 
@@ -130,6 +130,7 @@ def read_settings(arguments, env):
     return {
         "home": home, "port": whole(env, "PORT", 8080, 0, 65535), "bind": env.get("WINDLASS_BIND") or "127.0.0.1",
         "postgres_url": env.get("WINDLASS_POSTGRES_URL", ""), "redis_url": env.get("WINDLASS_REDIS_URL", ""),
+        "postgres_web_url": env.get("WINDLASS_POSTGRES_WEB_URL", ""),
         "postgres_admin_url": env.get("WINDLASS_POSTGRES_ADMIN_URL", ""),
         "mongodb_url": env.get("WINDLASS_MONGODB_URL", ""),
         "schedulers": arguments.schedulers, "supervisors": arguments.supervisors, "bin_dir": arguments.bin_dir,
@@ -152,7 +153,7 @@ def warn(text):
 
 
 def migrate_only(settings):
-    from migrate import Database, migrate
+    from migrate import Database, close_rights, migrate
     from place import StackError
     from plans import put_plans
     url = settings["postgres_admin_url"] or settings["postgres_url"]
@@ -162,6 +163,7 @@ def migrate_only(settings):
     try:
         count = migrate(Database(url), ROOT / "specs" / "sql", warn)
         put_plans(Database(url), ROOT / "quotas", warn)
+        close_rights(Database(url), ROOT / "specs" / "rights.sql", warn)
     except StackError as error:
         warn(str(error))
         return 1

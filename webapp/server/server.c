@@ -247,6 +247,19 @@ static int find_functions(PGconn *conn, struct wl_error *err)
 		       PQgetvalue(result, 0, 0));
 }
 
+/* Said, not refused: on a server of others nobody may be able to close it (specs/rights.sql). */
+static void warn_of_rights(PGconn *conn)
+{
+	_wl_pg_result_ PGresult *result = PQexecParams(conn,
+						       "select has_function_privilege('windlass_tenant', "
+						       "'pg_catalog.set_config(text, text, boolean)', 'execute')",
+						       0, NULL, NULL, NULL, NULL, 0);
+	if (PQresultStatus(result) == PGRES_TUPLES_OK && PQgetvalue(result, 0, 0)[0] == 't')
+		wl_log(WL_LOG_WARNING,
+		       "PostgreSQL lets tenants' roles call set_config(): have a superuser migrate once, "
+		       "`make migrate` says what else is open");
+}
+
 /* PostgreSQL and Redis must answer now, so that a wrong setting is seen at start. */
 static int reach_servers(struct wl_error *err)
 {
@@ -259,6 +272,8 @@ static int reach_servers(struct wl_error *err)
 			     (int)strcspn(why, "\n"), why);
 	else
 		rc = find_functions(conn, err);
+	if (rc == 0)
+		warn_of_rights(conn);
 	if (rc == 0)
 		rc = pg_password_keep(PQpass(conn), err);
 	PQfinish(conn);
