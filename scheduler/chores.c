@@ -5,6 +5,7 @@
 #include "lib/base/log.h"
 #include "lib/store/mongo_audit_log.h"
 #include "lib/store/mongo_node_results.h"
+#include "lib/store/object_store.h"
 #include "lib/store/redis_job_queue.h"
 
 #include <string.h>
@@ -65,6 +66,15 @@ int chore_audit_log(struct chore_desk *desk, struct wl_audit_log **ret_log, stru
 	const char *url = desk->scheduler->settings->mongodb_url;
 	int r = desk->audit.self ? 0 : mongo_audit_log_open(url, &desk->audit, err);
 	*ret_log = &desk->audit;
+	return r;
+}
+
+int chore_object_store(struct chore_desk *desk, struct object_store **ret_store, struct wl_error *err)
+{
+	const struct wl_settings *settings = desk->scheduler->settings;
+	int r = desk->objects.self ? 0
+				   : object_store_open(settings->objects_dir, settings->s3_url, &desk->objects, err);
+	*ret_store = &desk->objects;
 	return r;
 }
 
@@ -142,5 +152,7 @@ void chores_end(void)
 			desks[i].results.close(desks[i].results.self);
 		if (desks[i].audit.close)
 			desks[i].audit.close(desks[i].audit.self);
+		if (desks[i].objects.close)
+			desks[i].objects.close(desks[i].objects.self);
 	}
 }

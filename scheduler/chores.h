@@ -9,17 +9,19 @@
 #include "lib/codec/json.h"
 #include "lib/ports/audit_log.h"
 #include "lib/ports/node_results.h"
+#include "lib/ports/object_store.h"
 #include "lib/store/postgres_session.h"
 #include "scheduler/scheduler.h"
 
 /* X(NAME, name): clock must not be late; house may be; objects waits for the object store, sending and hooks for
- * servers of others */
+ * servers of others, exports for whole files */
 #define SCHEDULER_CHORE_GROUPS(X)                                                                                      \
 	X(CLOCK, "clock")                                                                                              \
 	X(HOUSE, "house")                                                                                              \
 	X(OBJECTS, "objects")                                                                                          \
 	X(SENDING, "sending")                                                                                          \
-	X(HOOKS, "hooks")
+	X(HOOKS, "hooks")                                                                                              \
+	X(EXPORTS, "exports")
 
 enum chore_group {
 #define X(NAME, name) CHORES_##NAME,
@@ -39,7 +41,8 @@ enum chore_group {
 	X(retention, HOUSE, 600000)                                                                                    \
 	X(mail, SENDING, 1000)                                                                                         \
 	X(webhooks, HOOKS, 100)                                                                                        \
-	X(hooks_tidy, HOUSE, 60000)
+	X(hooks_tidy, HOUSE, 60000)                                                                                    \
+	X(exports, EXPORTS, 500)
 
 /* What the chores of one group have. */
 struct chore_desk {
@@ -49,6 +52,7 @@ struct chore_desk {
 	struct wl_job_queue queue;
 	struct wl_node_results results; /* by chore_node_results() */
 	struct wl_audit_log audit;	/* by chore_audit_log() */
+	struct object_store objects;	/* by chore_object_store() */
 };
 
 /*
@@ -62,6 +66,8 @@ SCHEDULER_CHORES(X)
 /* What is kept in the document server; opened when it is first asked for. 0 or -errno while the server is away. */
 int chore_node_results(struct chore_desk *desk, struct wl_node_results **ret_results, struct wl_error *err);
 int chore_audit_log(struct chore_desk *desk, struct wl_audit_log **ret_log, struct wl_error *err);
+/* The object store, the same way. */
+int chore_object_store(struct chore_desk *desk, struct object_store **ret_store, struct wl_error *err);
 
 /* Make the desks and start a thread for each group that has chores; how many were started, or -errno. */
 int chores_start(struct scheduler *scheduler, struct wl_error *err);

@@ -64,6 +64,9 @@ enum wl_program {
 	X(artifact_files, 64, 1, 1024, "files", WL_PROGRAM_SUPERVISOR, "files that a node may leave under /work/out")  \
 	X(artifact_file_mb, 16, 1, 4096, "MiB", WL_PROGRAM_SUPERVISOR, "size of one of them")                          \
 	X(artifact_total_mb, 64, 1, 16384, "MiB", WL_PROGRAM_SUPERVISOR, "size of all of them together")               \
+	X(export_mb, 1024, 1, 65536, "MiB", WL_PROGRAM_SCHEDULER, "size of one export")                                \
+	X(export_keep_days, 7, 1, 3650, "days", WL_PROGRAM_SCHEDULER,                                                  \
+	  "how long an export is kept, unless the tenant's plan keeps things for a shorter time")                      \
 	X(kill_grace_ms, 500, 0, 60000, "ms", WL_PROGRAM_SUPERVISOR, "time between SIGTERM and SIGKILL for a node")    \
 	X(sweep_ms, 2000, 50, 600000, "ms", WL_PROGRAM_SCHEDULER, "time between two sweeps of the ledger")             \
 	X(reap_ms, 500, 50, 60000, "ms", WL_PROGRAM_SCHEDULER, "time between two looks for expired leases")            \
@@ -106,6 +109,8 @@ enum wl_program {
 	  "folder of the files that nodes leave; all programs must see the same one")                                  \
 	X(s3_url, "", WL_PROGRAM_WEB | WL_PROGRAM_SCHEDULER | WL_PROGRAM_SUPERVISOR,                                   \
 	  "bucket of those files in place of the folder, as s3://ACCESS:SECRET@host:port/bucket?region=NAME&tls=1")    \
+	X(exports_dir, "", WL_PROGRAM_SCHEDULER,                                                                       \
+	  "folder for exports while they are made; empty: that of temporary files")                                    \
 	X(templates_dir, "docs/flows", WL_PROGRAM_WEB,                                                                 \
 	  "folder of the flows that are offered as templates: one folder each, with a flow.yaml; empty: none")         \
 	X(policies_dir, "policies", WL_PROGRAM_WARDEN, "folder of the sandbox profiles")                               \

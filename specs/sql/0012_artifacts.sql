@@ -252,7 +252,7 @@ BEGIN
 	END IF;
 	FOR v_row IN
 		SELECT * FROM artifacts a
-		WHERE (v_params->>'execution_id' IS NULL OR a.execution_id = (v_params->>'execution_id')::uuid)
+		WHERE a.kind <> 'export' AND (v_params->>'execution_id' IS NULL OR a.execution_id = (v_params->>'execution_id')::uuid)
 		  AND (v_params->>'node_id' IS NULL OR a.node_id = v_params->>'node_id')
 		  AND (v_cursor IS NULL OR (a.created_at, a.id) <
 		       (timestamptz 'epoch' + v_cursor[1]::bigint * interval '1 microsecond', v_cursor[2]::uuid))

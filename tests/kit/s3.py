@@ -1,4 +1,4 @@
-"""A real S3 server for tests: versitygw over a folder of the test's (tools/s3server), one bucket."""
+"""A real S3 server for tests: versitygw over a folder of the test's (tools/s3server), one bucket; and what stores hold."""
 
 import os
 import pathlib
@@ -59,3 +59,29 @@ class S3Server:
         if self.process.poll() is None:
             self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Place:
+    """A stack and the store behind it."""
+
+    def __init__(self, stack, s3=None):
+        self.stack, self.s3 = stack, s3
+
+    def keys(self, tenant):
+        """The objects of a tenant, looked up behind the server's back."""
+        if self.s3:
+            return [key for key in self.s3.keys() if key.startswith(f"{tenant}/")]
+        base = self.stack.home / "objects"
+        # folders may go meanwhile: walk passes over those
+        found = (os.path.join(folder, name) for folder, _, names in os.walk(base / str(tenant)) for name in names)
+        return sorted(os.path.relpath(path, base) for path in found)
+
+    def path(self, key):
+        return (self.s3.folder / self.s3.bucket if self.s3 else self.stack.home / "objects") / key
+
+    def used(self, tenant):
+        rows = self.stack.sql("SELECT bytes FROM control.usage_storage WHERE tenant = %s", tenant)
+        return rows[0][0] if rows else 0
+
+    def recount(self, tenant):
+        return self.stack.sql(f"SELECT coalesce(sum(size), 0)::bigint FROM t_{tenant}.artifacts")[0][0]

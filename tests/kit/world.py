@@ -1,6 +1,7 @@
 """A tenant that has one of everything, for tests that walk all operations."""
 
 from kit.client import checked
+from kit.exports import export
 from kit.flows import Flow, ex
 from kit.waiting import wait_until
 
@@ -24,6 +25,7 @@ class World:
         self.make_flows()
         self.make_starts(receiver)
         self.make_people()
+        self.ids["export"] = export(admin, kind="flow", flow_id=self.ids["flow"])["id"]
 
     def make(self, kind, path, member, **body):
         self.ids[kind] = one(self.admin.post(path, json={"name": f"{self.mark} {kind}", **body}), member, "id")

@@ -16,10 +16,11 @@ import pytest
 
 from kit.client import checked, problem
 from kit.flows import Flow, ex, of
-from kit.s3 import S3Server
+from kit.s3 import Place, S3Server
 from kit.stack import SHORT_LEASES, Stack
 from kit.waiting import wait_until
 
+pytestmark = pytest.mark.long
 WRITE = """
 import json, os, sys
 for name, text in json.load(sys.stdin).items():
@@ -30,32 +31,6 @@ print(json.dumps("done"))
 """
 BIG = "import os\nopen('/work/out/big.bin', 'wb').write(bytes(range(256)) * 4096 * 12)\nprint(1)"
 BIG_BYTES = bytes(range(256)) * 4096 * 12
-
-
-class Place:
-    """A stack and the store behind it."""
-
-    def __init__(self, stack, s3=None):
-        self.stack, self.s3 = stack, s3
-
-    def keys(self, tenant):
-        """The objects of a tenant, looked up behind the server's back."""
-        if self.s3:
-            return [key for key in self.s3.keys() if key.startswith(f"{tenant}/")]
-        base = self.stack.home / "objects"
-        # folders may go meanwhile: walk passes over those
-        found = (os.path.join(folder, name) for folder, _, names in os.walk(base / str(tenant)) for name in names)
-        return sorted(os.path.relpath(path, base) for path in found)
-
-    def path(self, key):
-        return (self.s3.folder / self.s3.bucket if self.s3 else self.stack.home / "objects") / key
-
-    def used(self, tenant):
-        rows = self.stack.sql("SELECT bytes FROM control.usage_storage WHERE tenant = %s", tenant)
-        return rows[0][0] if rows else 0
-
-    def recount(self, tenant):
-        return self.stack.sql(f"SELECT coalesce(sum(size), 0)::bigint FROM t_{tenant}.artifacts")[0][0]
 
 
 @pytest.fixture(scope="module")

@@ -43,6 +43,7 @@ struct download {
 	struct web_stream *stream;   /* NULL: not open yet, or gone */
 	int tenant;
 	char key[OBJECT_KEY_MAX];
+	char content_type[64];
 	uint64_t at, end; /* the next byte to read, and the one after the last */
 	size_t have;	  /* bytes in `piece` */
 	bool reading;	  /* a thread has the download */
@@ -209,14 +210,14 @@ static void fail(struct download *download, struct web_request *request)
 {
 	if (request)
 		drop_headers(request);
-	wl_log(WL_LOG_ERROR, "artifact object %s cannot be read: %s (request %s)", download->key, download->err.text,
+	wl_log(WL_LOG_ERROR, "object %s cannot be read: %s (request %s)", download->key, download->err.text,
 	       request ? request->id : "under way");
 	if (!request)
 		web_stream_cut(download->stream);
 	else if (download->result == -ENOENT)
-		web_answer_problem(request, 404, "the artifact's content is gone");
+		web_answer_problem(request, 404, "the content is gone");
 	else
-		web_answer_unavailable(request, RETRY_S, "the artifact's content cannot be read now");
+		web_answer_unavailable(request, RETRY_S, "the content cannot be read now");
 }
 
 /* The first piece is there: send the head, which opens the stream. Later ones go out as they come. */
@@ -232,7 +233,7 @@ static void piece_read(struct web_task *task)
 		if (request)
 			gone(download); /* no stream will ever tell */
 	} else if (request) {
-		web_answer_download(request, opened, gone, download);
+		web_answer_download(request, download->content_type, opened, gone, download);
 	} else if (send_piece(download)) {
 		go_on(download);
 	}
@@ -242,7 +243,7 @@ static void piece_read(struct web_task *task)
 /* ---- the request ------------------------------------------------------------------------------------------------- */
 
 /* Make the first read; the status and headers of the answer stand already. */
-static void begin(struct web_request *request, const char *key, uint64_t first, uint64_t end)
+static void begin(struct web_request *request, const struct wl_json *content, uint64_t first, uint64_t end)
 {
 	struct download *download = too_many(request->identity.tenant) ? NULL : malloc(sizeof(*download));
 	if (!download) {
@@ -253,7 +254,9 @@ static void begin(struct web_request *request, const char *key, uint64_t first, 
 	memset(download, 0, offsetof(struct download, piece));
 	download->task = (struct web_task){ .run = read_piece, .ended = piece_read, .context = download };
 	download->tenant = request->identity.tenant;
-	(void)snprintf(download->key, sizeof(download->key), "%s", key);
+	(void)snprintf(download->key, sizeof(download->key), "%s", wl_json_get_string(content, "key", ""));
+	(void)snprintf(download->content_type, sizeof(download->content_type), "%s",
+		       wl_json_get_string(content, "content_type", "application/octet-stream"));
 	download->at = first;
 	download->end = end;
 	download->next = downloads;
@@ -289,9 +292,9 @@ static enum web_range range_of(const struct web_request *request, const char *et
 	return web_range_read(range, size, ret_first, ret_last);
 }
 
-static void answer_content(struct web_request *request, const struct wl_json *artifact, const char *etag)
+static void answer_content(struct web_request *request, const struct wl_json *content, const char *etag)
 {
-	uint64_t size = (uint64_t)wl_json_get_number(artifact, "size", 0), first = 0, last = size - 1;
+	uint64_t size = (uint64_t)wl_json_get_number(content, "size", 0), first = 0, last = size - 1;
 	enum web_range range = range_of(request, etag, size, &first, &last);
 	if (web_etag_listed(web_parameter_text(&request->parameters, "If-None-Match", NULL), etag)) {
 		web_answer_header(request, "etag", "\"%s\"", etag);
@@ -300,32 +303,32 @@ static void answer_content(struct web_request *request, const struct wl_json *ar
 	}
 	if (range == WEB_RANGE_OUTSIDE) {
 		web_answer_header(request, "content-range", "bytes */%llu", (unsigned long long)size);
-		web_answer_problem(request, 416, "the artifact has %llu bytes", (unsigned long long)size);
+		web_answer_problem(request, 416, "there are %llu bytes", (unsigned long long)size);
 		return;
 	}
-	put_headers(request, wl_json_get_string(artifact, "name", ""), etag);
+	put_headers(request, wl_json_get_string(content, "name", ""), etag);
 	if (range == WEB_RANGE_PART)
 		web_answer_header(request, "content-range", "bytes %llu-%llu/%llu", (unsigned long long)first,
 				  (unsigned long long)last, (unsigned long long)size);
 	uint64_t end = size == 0 ? 0 : last + 1;
 	web_answer_header(request, "content-length", "%llu", (unsigned long long)(end - first));
 	request->status = range == WEB_RANGE_PART ? 206 : 200;
-	begin(request, wl_json_get_string(artifact, "key", ""), first, end);
+	begin(request, content, first, end);
 }
 
-static void found(struct web_request *request, const struct web_api_answer *answer)
+void web_content_answer(struct web_request *request, const struct web_api_answer *answer)
 {
-	_wl_json_ struct wl_json *artifact = NULL;
+	_wl_json_ struct wl_json *content = NULL;
 	struct wl_error err = { 0 };
-	if (!answer->body || !answer->etag || wl_json_parse(answer->body, strlen(answer->body), &artifact, &err) < 0)
+	if (!answer->body || !answer->etag || wl_json_parse(answer->body, strlen(answer->body), &content, &err) < 0)
 		web_answer_unavailable(request, 1, "no memory");
 	else if (!store.self)
 		web_answer_unavailable(request, 60, "this server has no object store");
 	else
-		answer_content(request, artifact, answer->etag);
+		answer_content(request, content, answer->etag);
 }
 
 void web_artifacts_content(struct web_request *request)
 {
-	web_api_call(request, NULL, found);
+	web_api_call(request, NULL, web_content_answer);
 }

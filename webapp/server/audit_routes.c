@@ -3,6 +3,7 @@
  * are read from the document server on a thread, bucket by bucket.
  */
 #include "lib/base/cleanup.h"
+#include "lib/codec/audit_line.h"
 #include "lib/secrets/audit_chain.h"
 #include "lib/store/mongo_audit_log.h"
 #include "webapp/server/api_call.h"
@@ -32,9 +33,9 @@ struct reading {
 	struct wl_audit_log *log;
 	struct head head;
 	void (*read)(struct reading *reading);
-	/* what is looked for; texts are the request's */
-	char from[40], to[40]; /* "": any time */
-	const char *action, *user, *type, *resource;
+	/* what is looked for; texts are the request's, or the two below */
+	struct wl_audit_filter filter;
+	char from[40], to[40];
 	int64_t begin; /* list: numbers below it; export: above it */
 	int limit;
 	/* what came of it */
@@ -66,19 +67,6 @@ static int read_bucket(struct reading *reading, int64_t bucket, struct wl_audit_
 
 /* ---- list ------------------------------------------------------------------------------------------------------- */
 
-static bool is_asked_for(const char *wanted, const struct wl_json *entry, const char *member)
-{
-	return !wanted || strcmp(wanted, wl_json_get_string(entry, member, "")) == 0;
-}
-
-static bool fits(const struct reading *reading, const struct wl_json *entry)
-{
-	return is_asked_for(reading->action, entry, "action") && is_asked_for(reading->user, entry, "user_id") &&
-	       is_asked_for(reading->type, entry, "resource_type") &&
-	       is_asked_for(reading->resource, entry, "resource_id") &&
-	       (!*reading->to || strcmp(wl_json_get_string(entry, "time", ""), reading->to) < 0);
-}
-
 /* The entry's own members, and its place in the chain. */
 static void write_entry(struct reading *reading, const struct wl_audit_entry *entry)
 {
@@ -104,7 +92,7 @@ static bool list_bucket(struct reading *reading, const struct wl_audit_entry *en
 			continue; /* damaged: `verify` is there to tell */
 		if (*reading->from && strcmp(wl_json_get_string(entry, "time", ""), reading->from) < 0)
 			return false;
-		if (!fits(reading, entry))
+		if (!wl_audit_filter_fits(&reading->filter, entry))
 			continue;
 		write_entry(reading, &entries[i]);
 		(*shown)++;
@@ -136,16 +124,6 @@ static void read_list(struct reading *reading)
 
 /* ---- export ----------------------------------------------------------------------------------------------------- */
 
-/* The entry stands in its line as text, so that a reader hashes the very bytes. */
-static void write_line(struct wl_buffer *body, const struct wl_audit_entry *entry)
-{
-	wl_buffer_appendf(body, "{\"seq\":%" PRId64, entry->seq);
-	web_member_text(body, "prev", entry->prev);
-	web_member_text(body, "hash", entry->hash);
-	web_member_text(body, "entry", entry->entry_json);
-	wl_buffer_append_text(body, "}\n");
-}
-
 static void read_export(struct reading *reading)
 {
 	int64_t next = reading->begin + 1;
@@ -160,7 +138,8 @@ static void read_export(struct reading *reading)
 		for (int i = 0; i < count && lines < EXPORT_MOST; i++) {
 			if (entries[i].seq < next || entries[i].seq > reading->head.shipped_seq)
 				continue;
-			write_line(&reading->body, &entries[i]);
+			wl_audit_line_write(&reading->body, entries[i].seq, entries[i].prev, entries[i].hash,
+					    entries[i].entry_json);
 			next = entries[i].seq + 1;
 			lines++;
 		}
@@ -280,10 +259,12 @@ static void start(struct web_request *request, const struct web_api_answer *answ
 	reading->request = web_request_hold(request);
 	reading->read = read;
 	reading->content_type = "application/json";
-	reading->action = web_parameter_text(parameters, "action", NULL);
-	reading->user = web_parameter_text(parameters, "user_id", NULL);
-	reading->type = web_parameter_text(parameters, "resource_type", NULL);
-	reading->resource = web_parameter_text(parameters, "resource_id", NULL);
+	reading->filter = (struct wl_audit_filter){ .from = reading->from,
+						    .to = reading->to,
+						    .action = web_parameter_text(parameters, "action", NULL),
+						    .user = web_parameter_text(parameters, "user_id", NULL),
+						    .type = web_parameter_text(parameters, "resource_type", NULL),
+						    .resource = web_parameter_text(parameters, "resource_id", NULL) };
 	reading->limit = (int)web_parameter_number(parameters, "limit", 20);
 	reading->begin = web_parameter_number(parameters, "after_seq", 0);
 	if (read == read_list)

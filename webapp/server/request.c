@@ -225,14 +225,15 @@ void web_answer_stream(struct web_request *request, void (*opened)(struct web_re
 	web_answer_text(request, 200, "text/event-stream");
 }
 
-void web_answer_download(struct web_request *request, void (*opened)(struct web_request *, struct web_stream *),
-			 void (*gone)(void *context), void *context)
+void web_answer_download(struct web_request *request, const char *content_type,
+			 void (*opened)(struct web_request *, struct web_stream *), void (*gone)(void *context),
+			 void *context)
 {
 	request->stream_opened = opened;
 	request->stream_gone = gone;
 	request->stream_context = context;
 	web_exchange_close_after(request->exchange);
-	web_answer_text(request, request->status, "application/octet-stream");
+	web_answer_text(request, request->status, content_type);
 }
 
 static void comma(struct wl_buffer *buffer)

@@ -97,8 +97,9 @@ void web_answer_stream(struct web_request *request, void (*opened)(struct web_re
  * Answer with a body that comes piece by piece: the status stands in request->status, 200 or 206, and the headers,
  * content-length among them. `opened` gets the stream when the head is sent; it is not called for HEAD.
  */
-void web_answer_download(struct web_request *request, void (*opened)(struct web_request *, struct web_stream *),
-			 void (*gone)(void *context), void *context);
+void web_answer_download(struct web_request *request, const char *content_type,
+			 void (*opened)(struct web_request *, struct web_stream *), void (*gone)(void *context),
+			 void *context);
 
 /* Append "name": <JSON string or null> with a comma before it unless the last byte opens an object. */
 void web_member_text(struct wl_buffer *buffer, const char *name, const char *text);
