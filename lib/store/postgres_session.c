@@ -60,7 +60,8 @@ static int open_connection(struct wl_postgres_session *session, struct wl_error 
 	if (PQstatus(session->connection) != CONNECTION_OK)
 		return fail_with(err, ECONNREFUSED, PQerrorMessage(session->connection));
 	/* no call of ours takes long: one that does must not hold its locks for ever */
-	_wl_pg_result_ PGresult *set = PQexec(session->connection, "SET statement_timeout = '30s'");
+	_wl_pg_result_ PGresult *set =
+		PQexecParams(session->connection, "SET statement_timeout = '30s'", 0, NULL, NULL, NULL, NULL, 0);
 	if (PQresultStatus(set) != PGRES_COMMAND_OK)
 		return fail_with(err, ECONNREFUSED, PQerrorMessage(session->connection));
 	return 0;
