@@ -88,7 +88,7 @@ def test_no_secret_stands_in_the_arguments_of_a_process(home, doubles):
     with Stack(home, bin_dir=doubles) as stack:
         secrets = [path.read_bytes() for path in (home / "keys").iterdir()]
         arguments = b"".join(pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() for pid in stack.pids().values())
-    assert len(secrets) == 4 and not any(secret in arguments for secret in secrets)
+    assert len(secrets) == 6 and not any(secret in arguments for secret in secrets)
 
 
 @pytest.mark.parametrize("name", ["postgres", "redis", "docserver", "eval", "warden", "scheduler-1", "web"])
@@ -277,6 +277,7 @@ def copy_checkout(target, doubles):
     """The parts of this checkout that a stack needs, as a checkout of its own; build output by hard link."""
     for name in ("tools/stack", "tools/docserver", "specs/sql", "quotas"):
         shutil.copytree(ROOT / name, target / name)
+    shutil.copy(ROOT / "specs" / "rights.sql", target / "specs")
     shutil.copytree(ROOT / doubles, target / "build" / "bin")
     os.link(ROOT / "build" / "bin" / "windlass-docserver", target / "build" / "bin" / "windlass-docserver")
     (target / "policies").mkdir()
