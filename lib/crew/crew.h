@@ -67,6 +67,7 @@ struct wl_crew {
 	char *manager_provider_id, *manager_model; /* of the manager that is made when there is none */
 	bool planning, memory;
 	int max_rpm; /* of all agents together; 0: no bound */
+	bool lone;   /* one agent without a crew: the text of its task is taken as it is, braces and all */
 };
 
 /*
@@ -176,12 +177,14 @@ struct wl_crew_result {
 	X(LOOP, "tool_loop", "the agent called the same tool with the same arguments again and again")                 \
 	X(TIME, "agent_timeout", "max_execution_time is over")                                                         \
 	X(CONDITION, "condition_invalid", "a condition cannot be evaluated")                                           \
-	X(KNOWLEDGE, "knowledge_missing", "a knowledge source cannot be read")
+	X(KNOWLEDGE, "knowledge_missing", "a knowledge source cannot be read")                                         \
+	X(TOOL, "tool_missing", "a tool of an agent is not there")                                                     \
+	X(REFUSED, "crew_refused", "the definition asks for what is not offered here")
 
 /*
- * Run it. `inputs` is a JSON object or NULL. *result is filled in any case: what was spent before a failure counts.
- * 0; -EINPROGRESS: it waits for a person; -ECANCELED; -EIO, -EAGAIN: the world failed, begin again; anything else:
- * result->code and err tell.
+ * Run it. `inputs` is a JSON object or NULL; with NULL no text is filled in, as CrewAI does it. *result is filled in
+ * any case: what was spent before a failure counts. 0; -EINPROGRESS: it waits for a person; -ECANCELED; -EIO, -EAGAIN:
+ * the world failed (no memory too), begin again; anything else: result->code, which is set then, and err tell.
  */
 int wl_crew_run(const struct wl_crew *crew, const struct wl_json *inputs, const struct wl_crew_world *world,
 		struct wl_crew_result *result, struct wl_error *err);
