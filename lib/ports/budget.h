@@ -45,6 +45,8 @@ enum wl_budget_verdict {
 #undef X
 };
 
+#define WL_BUDGET_WAIT 513 /* a wait's name, with its end */
+
 struct wl_budget_answer {
 	enum wl_budget_verdict verdict;
 	char id[WL_UUID_TEXT];		/* of the reservation */
@@ -53,12 +55,14 @@ struct wl_budget_answer {
 	double limit, used;		/* of that budget, before this call */
 	char provider_id[WL_UUID_TEXT]; /* of CHEAPER */
 	char model[201];
+	char budget_id[WL_UUID_TEXT]; /* the budget that spoke; "" when it was the tenant's quota of tokens */
+	char wait[WL_BUDGET_WAIT];    /* of ASK: the name of the wait in which a person is asked, for wl_ledger.wait */
 };
 
 struct wl_budget {
 	void *self;
 	/* 0 with a verdict; -errno when the ledger is away: nothing is reserved. The same key again gives its
-	 * reservation. */
+	 * reservation while that is open; a call that was settled and is made again is another one. */
 	int (*reserve)(void *self, const struct wl_budget_call *call, struct wl_budget_answer *ret_answer,
 		       struct wl_error *err);
 	/*
@@ -68,6 +72,14 @@ struct wl_budget {
 	int (*settle)(void *self, int tenant, const char *id, const struct wl_model_usage *usage, const char *model,
 		      enum wl_model_fault fault, uint64_t first_us, uint64_t total_us, double *ret_cost,
 		      struct wl_error *err);
+	/* Before it is settled: another provider of the chain answered, so its prices hold. 0, -ENOENT, or -errno. */
+	int (*moved)(void *self, int tenant, const char *id, const char *provider_id, struct wl_error *err);
+	/*
+	 * After ASK, when a person approved the wait of that name: the run may use the budget's amount once more; then
+	 * reserve again. The same wait counts once. 0; -EACCES: it was not approved; -errno when the ledger is away.
+	 */
+	int (*allow)(void *self, int tenant, const char *eid, const char *budget_id, const char *wait,
+		     struct wl_error *err);
 	void (*close)(void *self);
 };
 

@@ -14,7 +14,7 @@
 
 #define WL_EXCHANGE_KEPT (1u << 20) /* bytes of an answer that are kept in the record itself */
 
-enum wl_exchange_kind { WL_EXCHANGE_MODEL, WL_EXCHANGE_TOOL, WL_EXCHANGE_EMBED, WL_EXCHANGE_HUMAN };
+enum wl_exchange_kind { WL_EXCHANGE_MODEL, WL_EXCHANGE_TOOL, WL_EXCHANGE_EMBED, WL_EXCHANGE_HUMAN, WL_EXCHANGE_MEMORY };
 
 /* Texts are owned by whoever made the struct; wl_exchange_release() frees them. */
 struct wl_exchange {

@@ -13,7 +13,8 @@ struct wl_model_source {
 	/*
 	 * The provider and those that it fails over to, in order, as a JSON array of
 	 * {"id","name","version","provider_type", "config","credentials" (sealed text or null),"sealed_key" (or null)};
-	 * only active ones. provider_id NULL: the tenant's oldest active one, or a demo provider when it has none.
+	 * only active ones. provider_id NULL: the tenant's oldest active one that is no demo, else its oldest, or a
+	 * demo provider when it has none.
 	 * *ret_json is allocated. 0; -ENOENT: none; -EAGAIN, -ECONNREFUSED, -EPIPE, -ETIMEDOUT: it may pass; -EIO
 	 * anything else.
 	 */

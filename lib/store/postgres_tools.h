@@ -4,7 +4,7 @@
 
 #include "lib/ports/tool_source.h"
 
-/* Nothing is connected yet. Threads share one connection and take turns. 0, -EINVAL, -ENOMEM. */
+/* Nothing is connected yet. Threads share two connections. 0, -EINVAL, -ENOMEM. */
 int wl_postgres_tools_open(const char *url, struct wl_tool_source *ret_source, struct wl_error *err);
 
 #endif

@@ -10,7 +10,8 @@ SET LOCAL ROLE windlass_owner;
 
 -- ---- people ----------------------------------------------------------------------------------------
 
-CREATE FUNCTION control.register(p_slug text, p_name text, p_user uuid, p_email text, p_password_hash text)
+CREATE FUNCTION control.register(p_slug text, p_name text, p_user uuid, p_email text, p_password_hash text,
+                                 p_local_model_url text DEFAULT NULL)
 RETURNS TABLE (tenant int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
 DECLARE
@@ -28,6 +29,7 @@ BEGIN
 	INSERT INTO control.quota (tenant) VALUES (v_id);
 	INSERT INTO control.app_user (id, tenant, email, password_hash, role)
 	VALUES (p_user, v_id, p_email, p_password_hash, 'admin');
+	PERFORM control.providers_seed(v_id, p_user, p_local_model_url);
 	RETURN QUERY SELECT v_id;
 END $$;
 
@@ -196,6 +198,6 @@ $$;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA control FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.tenant_of_role(), control.flow_slot() TO windlass_tenant;
-GRANT EXECUTE ON FUNCTION control.register(text, text, uuid, text, text) TO windlass_web;
+GRANT EXECUTE ON FUNCTION control.register(text, text, uuid, text, text, text) TO windlass_web;
 GRANT EXECUTE ON FUNCTION control.flow_doc(int, bytea), control.finish_batch(uuid[], int[], text[], json[], json[]), control.release_batch(uuid[], int[]), control.shards(),
 	control.shard_renew(int, text), control.janitor() TO windlass_engine;

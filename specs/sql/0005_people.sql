@@ -360,7 +360,8 @@ DECLARE
 	v_actor  json;
 BEGIN
 	SELECT r.tenant INTO v_tenant
-	FROM control.register(v_body->>'tenant_slug', v_body->>'tenant_name', v_user, v_body->>'email', p_request->>'hash') r;
+	FROM control.register(v_body->>'tenant_slug', v_body->>'tenant_name', v_user, v_body->>'email', p_request->>'hash',
+	                      p_request->>'local_model_url') r;
 	INSERT INTO control.tenant_key (tenant, sealed) VALUES (v_tenant, p_request->>'sealed_key');
 	PERFORM control.session_open(p_actor, v_user, p_request);
 	v_actor := control.actor_is(p_actor, v_tenant, v_user, 'admin');

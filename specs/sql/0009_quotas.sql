@@ -397,7 +397,7 @@ BEGIN
 	IF v_tenant IS NULL THEN
 		RETURN NULL;
 	END IF;
-	v_drift := control.recount_day(v_tenant) || control.recount_storage(v_tenant);
+	v_drift := control.recount_models(v_tenant) || control.recount_day(v_tenant) || control.recount_storage(v_tenant);
 	RETURN json_build_object('tenant', v_tenant, 'drift', to_json(v_drift));
 EXCEPTION WHEN OTHERS THEN
 	RETURN json_build_object('tenant', v_tenant, 'drift', '[]'::json, 'fault', SQLERRM);
@@ -448,6 +448,7 @@ BEGIN
 		v_artifacts := v_artifacts + control.artifacts_drop_execution(v_tenant, v_eid);
 	END LOOP;
 	DELETE FROM control.approval WHERE tenant = v_tenant AND eid = ANY (v_eids);
+	PERFORM control.models_drop_executions(v_tenant, v_eids);
 	EXECUTE format('WITH gone AS (DELETE FROM t_%s.executions WHERE id = ANY ($1) AND end_time IS NOT NULL RETURNING 1)
 	                SELECT count(*) FROM gone', v_tenant) INTO v_dropped USING v_eids;
 	RETURN json_build_object('executions', v_dropped, 'artifacts', v_artifacts);

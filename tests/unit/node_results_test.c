@@ -1,101 +1,42 @@
-/*
- * The store of node results against the real document server: WINDLASS_TEST_MONGODB_URL when it is given, else
- * build/bin/windlass-docserver over a private PostgreSQL. `make docserver` builds it.
- */
+/* The store of node results against the real document server. */
 #include "lib/base/clock.h"
 #include "lib/store/mongo_node_results.h"
-#include "tests/kit/servers.h"
+#include "tests/kit/docserver.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
-#define SERVER "build/bin/windlass-docserver"
-
-static struct servers servers;
-static pid_t docserver;
-static char url[512];
+static struct docserver docserver;
 static struct wl_node_results store;
 
-/* ---- the server -------------------------------------------------------------------------------------------- */
-
-static void start_docserver(void)
-{
-	char socket[160];
-	(void)snprintf(socket, sizeof(socket), "%s/documents.sock", servers.folder);
-	pid_t parent = getpid();
-	docserver = fork();
-	if (docserver == 0) {
-		char postgres[256], log[160];
-		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (getppid() != parent)
-			_exit(126);
-		(void)snprintf(postgres, sizeof(postgres), "postgresql://admin@/windlass?host=%s", servers.folder);
-		(void)snprintf(log, sizeof(log), "%s/documents.log", servers.folder);
-		if (!freopen(log, "a", stderr)) /* it logs each duplicate key */
-			_exit(126);
-		execl(SERVER, SERVER, "serve", "--unix", socket, "--postgres", postgres, (char *)NULL);
-		_exit(127);
-	}
-}
-
-static void stop_docserver(void)
-{
-	(void)kill(docserver, SIGKILL);
-	(void)waitpid(docserver, NULL, 0);
-	docserver = 0;
-}
-
 /* Connect again and again until it works. */
-static int open_store(void)
+static int start(void **state)
 {
+	(void)state;
 	struct wl_error err = { 0 };
 	uint64_t end_ms = wl_clock_boot_ms() + 30000;
-	while (mongo_node_results_open(url, &store, &err) < 0)
-		if (wl_clock_boot_ms() > end_ms || (docserver && waitpid(docserver, NULL, WNOHANG) != 0)) {
+	docserver_start(&docserver);
+	while (mongo_node_results_open(docserver.url, &store, &err) < 0)
+		if (wl_clock_boot_ms() > end_ms || docserver_died(&docserver)) {
 			(void)fprintf(stderr, "the document server does not start: %s\n", err.text);
 			return -1;
 		}
 	return 0;
 }
 
-static int start(void **state)
-{
-	(void)state;
-	const char *given = getenv("WINDLASS_TEST_MONGODB_URL");
-	if (given && *given) {
-		(void)snprintf(url, sizeof(url), "%s", given);
-		return open_store();
-	}
-	char escaped[384] = "";
-	servers_start_postgres(&servers);
-	start_docserver();
-	for (const char *at = servers.folder; *at; at++)
-		(void)snprintf(escaped + strlen(escaped), sizeof(escaped) - strlen(escaped), *at == '/' ? "%%2F" : "%c",
-			       *at);
-	(void)snprintf(url, sizeof(url), "mongodb://%s%%2Fdocuments.sock/results?serverSelectionTimeoutMS=500",
-		       escaped);
-	return open_store();
-}
-
 static int stop(void **state)
 {
 	(void)state;
 	store.close(store.self);
-	if (docserver)
-		stop_docserver();
-	servers_stop(&servers);
+	docserver_stop(&docserver);
 	return 0;
 }
 
@@ -341,15 +282,15 @@ static void test_away_and_back(void **state)
 	struct wl_error err = { 0 };
 	enum wl_commit_outcome outcome;
 	struct wl_node_result result = result_of(fresh(eid), "a", 1, "1");
-	if (!docserver)
+	if (!docserver.process)
 		skip();
 	assert_int_equal(commit(&result), WL_COMMIT_STORED);
-	stop_docserver();
+	docserver_kill(&docserver);
 	result = result_of(eid, "b", 1, "2");
 	assert_int_equal(store.commit(store.self, &result, 1, &outcome, &err), -ECONNREFUSED);
 	struct wl_node_results second;
-	assert_int_equal(mongo_node_results_open(url, &second, &err), -ECONNREFUSED);
-	start_docserver();
+	assert_int_equal(mongo_node_results_open(docserver.url, &second, &err), -ECONNREFUSED);
+	docserver_restart(&docserver);
 	uint64_t end_ms = wl_clock_boot_ms() + 30000;
 	while (store.commit(store.self, &result, 1, &outcome, &err) < 0)
 		assert_true(wl_clock_boot_ms() < end_ms);
@@ -379,9 +320,7 @@ int main(void)
 		cmocka_unit_test(test_away_and_back),
 		cmocka_unit_test(test_bad_url),
 	};
-	if (!getenv("WINDLASS_TEST_MONGODB_URL") && access(SERVER, X_OK) < 0) {
-		(void)fprintf(stderr, "%s is not built: run 'make docserver'\n", SERVER);
+	if (!docserver_there())
 		return 1;
-	}
 	return cmocka_run_group_tests(tests, start, stop);
 }

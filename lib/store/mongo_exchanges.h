@@ -1,0 +1,46 @@
+/*
+ * The record of exchanges over the MongoDB protocol: fills the port lib/ports/exchange_log.h with libmongoc, and reads
+ * it for people. Thread-safe.
+ *
+ * Collection exchanges. One document an exchange: _id "<execution>/<node path>/<place>", t tenant, e execution, n node,
+ * k kind, l place, h hash of the request, q the request, b and f its times, z bytes of the answer, and the answer in
+ * `a`. An answer above WL_EXCHANGE_KEPT lies in pieces, documents of their own whose `o` names the writer and whose `i`
+ * counts them; then the exchange has the writer in `w` in place of `a`. Pieces are there before their exchange is.
+ */
+#ifndef WL_STORE_MONGO_EXCHANGES_H
+#define WL_STORE_MONGO_EXCHANGES_H
+
+#include "lib/base/buffer.h"
+#include "lib/ports/exchange_log.h"
+
+#define WL_EXCHANGE_REQUEST_MAX (256u << 10) /* bytes of a request that are kept */
+#define WL_EXCHANGE_ANSWER_MAX (64u << 20)   /* a longer answer is refused: -EMSGSIZE */
+
+/*
+ * Connect to `url` (mongodb://..., with the database as its path, default windlass) and see that it answers.
+ * 0 and *ret_log, which the caller ends with ret_log->close(ret_log->self); -EINVAL for a URL of no use;
+ * -ECONNREFUSED when the server is away.
+ */
+int wl_mongo_exchanges_open(const char *url, struct wl_exchange_log *ret_log, struct wl_error *err);
+
+/* An exchange without its texts; the caller frees by wl_exchange_release(&entry->exchange) and free(entry->node). */
+struct wl_exchange_entry {
+	struct wl_exchange exchange; /* request_json and answer_json: their beginnings, at most `text_max` bytes */
+	char *node;
+	int64_t answer_bytes;
+};
+
+/*
+ * A page of an execution's exchanges, or (`node` not NULL) of one node's, by their _id, behind `after` (an _id, NULL:
+ * from the beginning): at most `limit`, one more document is not looked at. *ret_entries is allocated. How many, or
+ * -errno. Holds no more than some answers at a time.
+ */
+int wl_mongo_exchanges_page(const struct wl_exchange_log *log, int tenant, const char *eid, const char *node,
+			    const char *after, int limit, size_t text_max, struct wl_exchange_entry **ret_entries,
+			    struct wl_error *err);
+
+/* One exchange with all of its answer, but -EMSGSIZE above `most` bytes. 0; -ENOENT: there is none; -errno. */
+int wl_mongo_exchange_read(const struct wl_exchange_log *log, int tenant, const char *eid, const char *node,
+			   const char *place, size_t most, struct wl_exchange *ret_exchange, struct wl_error *err);
+
+#endif

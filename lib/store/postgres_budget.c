@@ -1,0 +1,229 @@
+#include "lib/store/postgres_budget.h"
+
+#include "lib/base/cleanup.h"
+#include "lib/base/clock.h"
+#include "lib/codec/json.h"
+#include "lib/store/postgres_pool.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CONNECTIONS 8
+#define TOKENS_MAX 1000000000000.0 /* of one call: what a server says beyond that is not believed */
+
+enum { RESERVE, SETTLE, MOVED, ALLOW };
+
+static const struct wl_postgres_statement statements[] = {
+	[RESERVE] = { "RESERVE",
+		      "SELECT a.verdict, a.id, a.scope, a.unit, a.quota, a.used, a.provider_id, a.model, a.budget, "
+		      "a.wait "
+		      "FROM control.budget_reserve($1) a",
+		      1 },
+	[SETTLE] = { "SETTLE", "SELECT control.budget_settle($1)", 1 },
+	[MOVED] = { "MOVED", "SELECT control.budget_moved($1)::text::boolean", 1 },
+	[ALLOW] = { "ALLOW", "SELECT control.budget_allow($1)", 1 },
+};
+
+static double tokens(uint64_t count)
+{
+	return (double)count < TOKENS_MAX ? (double)count : TOKENS_MAX;
+}
+
+/* Print the request, run the statement with it, give back its one row. */
+static int ask(struct wl_postgres_pool *pool, int statement, const struct wl_json *request, PGresult **ret_result,
+	       struct wl_error *err)
+{
+	_wl_free_ char *text = wl_json_print(request);
+	if (!text)
+		return wl_fail(err, ENOMEM, "no memory to ask the ledger of models");
+	const char *params[] = { text };
+	int r = wl_postgres_pool_run(pool, statement, params, ret_result, err);
+	if (r == 0 && PQntuples(*ret_result) != 1)
+		return wl_fail(err, EIO, "the ledger of models gave no answer");
+	return r;
+}
+
+static bool set_texts(struct wl_json *request, const char *const names[][2], size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (names[i][1] && wl_json_set_string(request, names[i][0], names[i][1]) < 0)
+			return false;
+	return true;
+}
+
+/* ---- reserve -------------------------------------------------------------------------------------------------- */
+
+static struct wl_json *call_json(const struct wl_budget_call *call, const char *id)
+{
+	const char *const texts[][2] = {
+		{ "id", id },
+		{ "eid", call->eid },
+		{ "node", call->node },
+		{ "place", call->place },
+		{ "agent_id", call->agent_id },
+		{ "caller", call->caller },
+		{ "provider_id", call->provider_id },
+		{ "provider_type", call->provider_type },
+		{ "model", call->model },
+	};
+	struct wl_json *request = wl_json_object();
+	if (request && set_texts(request, texts, WL_COUNT_OF(texts)) &&
+	    wl_json_set_number(request, "tenant", call->tenant) == 0 &&
+	    wl_json_set_number(request, "attempt", call->attempt) == 0 &&
+	    wl_json_set_number(request, "prompt_tokens", tokens(call->prompt_tokens)) == 0 &&
+	    wl_json_set_number(request, "completion_tokens", tokens(call->completion_tokens)) == 0 &&
+	    wl_json_set_number(request, "ttl_s", call->ttl_s ? call->ttl_s : 1) == 0)
+		return request;
+	wl_json_free(request);
+	return NULL;
+}
+
+static enum wl_budget_verdict verdict_of(const char *word)
+{
+	static const char *const words[] = {
+#define X(name, word) word,
+		WL_BUDGET_VERDICTS(X)
+#undef X
+	};
+	for (size_t i = 0; i < WL_COUNT_OF(words); i++)
+		if (strcmp(words[i], word) == 0)
+			return (enum wl_budget_verdict)i;
+	return WL_BUDGET_REFUSED;
+}
+
+static void read_answer(const PGresult *result, struct wl_budget_answer *answer)
+{
+	const struct {
+		char *to;
+		size_t size;
+	} texts[] = {
+		[1] = { answer->id, sizeof(answer->id) },
+		[2] = { answer->scope, sizeof(answer->scope) },
+		[3] = { answer->unit, sizeof(answer->unit) },
+		[6] = { answer->provider_id, sizeof(answer->provider_id) },
+		[7] = { answer->model, sizeof(answer->model) },
+		[8] = { answer->budget_id, sizeof(answer->budget_id) },
+		[9] = { answer->wait, sizeof(answer->wait) },
+	};
+	for (size_t i = 0; i < WL_COUNT_OF(texts); i++)
+		if (texts[i].to)
+			(void)snprintf(texts[i].to, texts[i].size, "%s", PQgetvalue(result, 0, (int)i));
+	answer->verdict = verdict_of(PQgetvalue(result, 0, 0));
+	answer->limit = strtod(PQgetvalue(result, 0, 4), NULL);
+	answer->used = strtod(PQgetvalue(result, 0, 5), NULL);
+}
+
+/* A connection that broke may have reserved: said once more with the same id, it is the same reservation. */
+static int reserve(void *self, const struct wl_budget_call *call, struct wl_budget_answer *ret_answer,
+		   struct wl_error *err)
+{
+	_wl_json_ struct wl_json *request = NULL;
+	_wl_pg_result_ PGresult *result = NULL;
+	char id[WL_UUID_TEXT];
+	*ret_answer = (struct wl_budget_answer){ 0 };
+	request = call_json(call, wl_uuid7(wl_clock_wall_ms(), id));
+	if (!request)
+		return wl_fail(err, ENOMEM, "no memory to ask the ledger of models");
+	int r = ask(self, RESERVE, request, &result, err);
+	if (r == -EPIPE)
+		r = ask(self, RESERVE, request, &result, err);
+	if (r == 0)
+		read_answer(result, ret_answer);
+	return r;
+}
+
+/* ---- settle ------------------------------------------------------------------------------------------------------ */
+
+static struct wl_json *usage_json(int tenant, const char *id, const struct wl_model_usage *usage, const char *model,
+				  enum wl_model_fault fault, uint64_t first_us, uint64_t total_us)
+{
+	const char *const texts[][2] = { { "id", id }, { "model", model }, { "fault", wl_model_fault_word(fault) } };
+	const struct {
+		const char *name;
+		uint64_t number;
+	} numbers[] = { { "tenant", (uint64_t)tenant },
+			{ "prompt", usage->prompt },
+			{ "cached", usage->cached },
+			{ "cache_write", usage->cache_write },
+			{ "completion", usage->completion },
+			{ "reasoning", usage->reasoning },
+			{ "first_us", first_us },
+			{ "total_us", total_us } };
+	struct wl_json *request = wl_json_object();
+	bool whole = request && set_texts(request, texts, WL_COUNT_OF(texts)) &&
+		     wl_json_set_bool(request, "estimated", usage->estimated) == 0;
+	for (size_t i = 0; whole && i < WL_COUNT_OF(numbers); i++)
+		whole = wl_json_set_number(request, numbers[i].name, tokens(numbers[i].number)) == 0;
+	if (whole)
+		return request;
+	wl_json_free(request);
+	return NULL;
+}
+
+static int settle(void *self, int tenant, const char *id, const struct wl_model_usage *usage, const char *model,
+		  enum wl_model_fault fault, uint64_t first_us, uint64_t total_us, double *ret_cost,
+		  struct wl_error *err)
+{
+	_wl_json_ struct wl_json *request = usage_json(tenant, id, usage, model, fault, first_us, total_us);
+	_wl_pg_result_ PGresult *result = NULL;
+	if (!request)
+		return wl_fail(err, ENOMEM, "no memory to settle a model call");
+	int r = ask(self, SETTLE, request, &result, err);
+	if (r < 0)
+		return r;
+	if (PQgetisnull(result, 0, 0))
+		return wl_fail(err, ENOENT, "there is no reservation %.36s", id);
+	if (ret_cost)
+		*ret_cost = strtod(PQgetvalue(result, 0, 0), NULL);
+	return 0;
+}
+
+static int moved(void *self, int tenant, const char *id, const char *provider_id, struct wl_error *err)
+{
+	const char *const texts[][2] = { { "id", id }, { "provider_id", provider_id } };
+	_wl_json_ struct wl_json *request = wl_json_object();
+	_wl_pg_result_ PGresult *result = NULL;
+	if (!request || !set_texts(request, texts, WL_COUNT_OF(texts)) ||
+	    wl_json_set_number(request, "tenant", tenant) < 0)
+		return wl_fail(err, ENOMEM, "no memory to move a model call");
+	int r = ask(self, MOVED, request, &result, err);
+	if (r == 0 && PQgetvalue(result, 0, 0)[0] != 't')
+		return wl_fail(err, ENOENT, "there is no open reservation %.36s, or no provider %.36s", id,
+			       provider_id);
+	return r;
+}
+
+static int allow(void *self, int tenant, const char *eid, const char *budget_id, const char *wait, struct wl_error *err)
+{
+	const char *const texts[][2] = { { "eid", eid }, { "budget", budget_id }, { "wait", wait } };
+	_wl_json_ struct wl_json *request = wl_json_object();
+	_wl_pg_result_ PGresult *result = NULL;
+	if (!request || !set_texts(request, texts, WL_COUNT_OF(texts)) ||
+	    wl_json_set_number(request, "tenant", tenant) < 0)
+		return wl_fail(err, ENOMEM, "no memory to raise a budget");
+	int r = ask(self, ALLOW, request, &result, err);
+	if (r == 0 && PQgetisnull(result, 0, 0))
+		return wl_fail(err, EACCES, "nobody has approved more of this budget");
+	return r;
+}
+
+static void close_budget(void *self)
+{
+	wl_postgres_pool_close(self);
+}
+
+int wl_postgres_budget_open(const char *url, struct wl_budget *ret_budget, struct wl_error *err)
+{
+	struct wl_postgres_pool *pool = NULL;
+	int r = wl_postgres_pool_open(url, statements, CONNECTIONS, &pool, err);
+	if (r == 0)
+		*ret_budget = (struct wl_budget){ .self = pool,
+						  .reserve = reserve,
+						  .settle = settle,
+						  .moved = moved,
+						  .allow = allow,
+						  .close = close_budget };
+	return r;
+}
