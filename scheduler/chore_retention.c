@@ -1,7 +1,7 @@
 /*
- * Drop what tenants' plans keep no longer: node results in the document server first, then the execution with what
- * hangs on it in PostgreSQL. Whoever is stopped in between finds the execution again; several schedulers may do the
- * same.
+ * Drop what tenants' plans keep no longer: node results and exchanges in the document server first, then the execution
+ * with what hangs on it in PostgreSQL. Whoever is stopped in between finds the execution again; several schedulers may
+ * do the same.
  */
 #include "lib/base/cleanup.h"
 #include "lib/base/log.h"
@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define EXECUTIONS_AT_ONCE 50
-#define FIRES_AT_ONCE 5000
+#define ROWS_AT_ONCE 5000
 
 static int call(struct chore_desk *desk, const char *function, const char *request, struct wl_json **ret_answer,
 		struct wl_error *err)
@@ -25,9 +25,14 @@ static int call(struct chore_desk *desk, const char *function, const char *reque
 static int drop_results(struct chore_desk *desk, int tenant, const struct wl_json *eids, struct wl_error *err)
 {
 	struct wl_node_results *results;
+	struct wl_exchange_log *exchanges;
 	int r = chore_node_results(desk, &results, err);
-	for (const struct wl_json *eid = wl_json_first(eids); eid && r == 0; eid = wl_json_next(eid))
+	r = r < 0 ? r : chore_exchanges(desk, &exchanges, err);
+	for (const struct wl_json *eid = wl_json_first(eids); eid && r == 0; eid = wl_json_next(eid)) {
 		r = results->drop_execution(results->self, tenant, wl_json_string(eid, ""), err);
+		if (r == 0)
+			r = exchanges->drop_execution(exchanges->self, tenant, wl_json_string(eid, ""), err);
+	}
 	return r;
 }
 
@@ -47,16 +52,25 @@ static int drop_executions(struct chore_desk *desk, const struct wl_json *taken,
 	return 0;
 }
 
-static int drop_fires(struct chore_desk *desk, struct wl_error *err)
+/* Rows that a function drops of all tenants, oldest first: 1 when there may be more. */
+static int drop_rows(struct chore_desk *desk, const char *function, struct wl_error *err)
 {
 	_wl_json_ struct wl_json *dropped = NULL;
 	char request[32];
-	(void)snprintf(request, sizeof(request), "{\"limit\":%d}", FIRES_AT_ONCE);
-	int r = call(desk, "control.fires_drop", request, &dropped, err);
-	return r < 0 ? r : wl_json_get_number(dropped, "dropped", 0) == FIRES_AT_ONCE;
+	(void)snprintf(request, sizeof(request), "{\"limit\":%d}", ROWS_AT_ONCE);
+	int r = call(desk, function, request, &dropped, err);
+	return r < 0 ? r : wl_json_get_number(dropped, "dropped", 0) == ROWS_AT_ONCE;
 }
 
-/* Some executions of one tenant a round, in the order of the tenants' numbers; the fires at the end. */
+/* Fires of schedules and the ledger of model calls. */
+static int drop_records(struct chore_desk *desk, struct wl_error *err)
+{
+	int fires = drop_rows(desk, "control.fires_drop", err);
+	int calls = fires < 0 ? fires : drop_rows(desk, "control.model_calls_drop", err);
+	return calls < 0 ? calls : fires | calls;
+}
+
+/* Some executions of one tenant a round, in the order of the tenants' numbers; the records at the end. */
 int chore_retention(struct chore_desk *desk, struct wl_error *err)
 {
 	static int after;
@@ -68,7 +82,7 @@ int chore_retention(struct chore_desk *desk, struct wl_error *err)
 		return r;
 	if (!taken) {
 		after = 0;
-		return drop_fires(desk, err);
+		return drop_records(desk, err);
 	}
 	int tenant = (int)wl_json_get_number(taken, "tenant", 0);
 	r = drop_executions(desk, taken, err);

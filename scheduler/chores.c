@@ -4,6 +4,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/store/mongo_audit_log.h"
+#include "lib/store/mongo_exchanges.h"
 #include "lib/store/mongo_node_results.h"
 #include "lib/store/object_store.h"
 #include "lib/store/redis_job_queue.h"
@@ -58,6 +59,14 @@ int chore_node_results(struct chore_desk *desk, struct wl_node_results **ret_res
 	const char *url = desk->scheduler->settings->mongodb_url;
 	int r = desk->results.self ? 0 : mongo_node_results_open(url, &desk->results, err);
 	*ret_results = &desk->results;
+	return r;
+}
+
+int chore_exchanges(struct chore_desk *desk, struct wl_exchange_log **ret_log, struct wl_error *err)
+{
+	const char *url = desk->scheduler->settings->mongodb_url;
+	int r = desk->exchanges.self ? 0 : wl_mongo_exchanges_open(url, &desk->exchanges, err);
+	*ret_log = &desk->exchanges;
 	return r;
 }
 
@@ -150,6 +159,8 @@ void chores_end(void)
 			desks[i].queue.close(desks[i].queue.self);
 		if (desks[i].results.close)
 			desks[i].results.close(desks[i].results.self);
+		if (desks[i].exchanges.close)
+			desks[i].exchanges.close(desks[i].exchanges.self);
 		if (desks[i].audit.close)
 			desks[i].audit.close(desks[i].audit.self);
 		if (desks[i].objects.close)

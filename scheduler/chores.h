@@ -8,6 +8,7 @@
 
 #include "lib/codec/json.h"
 #include "lib/ports/audit_log.h"
+#include "lib/ports/exchange_log.h"
 #include "lib/ports/node_results.h"
 #include "lib/ports/object_store.h"
 #include "lib/store/postgres_session.h"
@@ -50,9 +51,10 @@ struct chore_desk {
 	enum chore_group group;
 	struct wl_postgres_session postgres;
 	struct wl_job_queue queue;
-	struct wl_node_results results; /* by chore_node_results() */
-	struct wl_audit_log audit;	/* by chore_audit_log() */
-	struct object_store objects;	/* by chore_object_store() */
+	struct wl_node_results results;	  /* by chore_node_results() */
+	struct wl_exchange_log exchanges; /* by chore_exchanges() */
+	struct wl_audit_log audit;	  /* by chore_audit_log() */
+	struct object_store objects;	  /* by chore_object_store() */
 };
 
 /*
@@ -65,6 +67,7 @@ SCHEDULER_CHORES(X)
 
 /* What is kept in the document server; opened when it is first asked for. 0 or -errno while the server is away. */
 int chore_node_results(struct chore_desk *desk, struct wl_node_results **ret_results, struct wl_error *err);
+int chore_exchanges(struct chore_desk *desk, struct wl_exchange_log **ret_log, struct wl_error *err);
 int chore_audit_log(struct chore_desk *desk, struct wl_audit_log **ret_log, struct wl_error *err);
 /* The object store, the same way. */
 int chore_object_store(struct chore_desk *desk, struct object_store **ret_store, struct wl_error *err);

@@ -7,11 +7,11 @@ from place import StackError
 
 
 class Check:
-    """Checks a value by a JSON Schema, as far as plans.schema.json goes; system Python has no library for it."""
+    """Checks the value of a file by a JSON Schema, as far as those of our tables go; system Python has no library for it."""
 
-    def __init__(self, schema):
-        self.schema = schema
-        self.types = {"object": dict, "array": list, "string": str, "integer": int}
+    def __init__(self, schema, name):
+        self.schema, self.name = schema, name
+        self.types = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float)}
 
     def check(self, value, rule, path):
         """Raise StackError naming the first place that does not fit."""
@@ -25,10 +25,10 @@ class Check:
     def object(self, value, rule, path):
         for name in rule.get("required", ()):
             if name not in value:
-                raise StackError(f"{path or 'plans.json'} has no {name}")
+                raise StackError(f"{path or self.name} has no {name}")
         for name, member in value.items():
             if name not in rule["properties"]:
-                raise StackError(f"{path or 'plans.json'} has a member {name}, which is not known")
+                raise StackError(f"{path or self.name} has a member {name}, which is not known")
             self.check(member, rule["properties"][name], f"{path}.{name}" if path else name)
 
     def array(self, value, rule, path):
@@ -44,6 +44,8 @@ class Check:
     def integer(self, value, rule, path):
         self.bounds(value, rule.get("minimum"), rule.get("maximum"), path)
 
+    number = integer
+
     @staticmethod
     def bounds(value, least, most, what):
         if (least is not None and value < least) or (most is not None and value > most):
@@ -57,7 +59,7 @@ def read_plans(folder):
         schema = json.loads((folder / "plans.schema.json").read_text())
     except ValueError as error:
         raise StackError(f"a file of {folder} is no JSON: {error}") from None
-    Check(schema).check(plans, schema, "")
+    Check(schema, "plans.json").check(plans, schema, "")
     names = [plan["name"] for plan in plans["plans"]]
     for name in names:
         if names.count(name) > 1:

@@ -21,6 +21,7 @@ from guard import Guard
 from migrate import Database, close_rights, migrate, split_password
 from place import Place, StackError
 from plans import put_plans
+from prices import put_prices
 from process import Process
 from programs import Programs, port_is_free
 from services import DATABASE, DOCUMENTS, DocumentServer, PrivatePostgres, redis_program, redis_url, secret
@@ -145,6 +146,7 @@ class Runner:
             self.outer["postgres_admin"] = self.postgres.url("postgres", DATABASE, self.place.outer_home)
         migrate(admin, self.place.checkout / "specs" / "sql", self.say)
         put_plans(admin, self.place.checkout / "quotas", self.say)
+        put_prices(admin, self.place.checkout / "policies" / "prices", self.say)
         close_rights(admin, self.place.checkout / "specs" / "rights.sql", self.warn)
         if self.postgres:
             for role in ("windlass_app", "windlass_web", "windlass_engine"):

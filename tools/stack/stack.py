@@ -156,6 +156,7 @@ def migrate_only(settings):
     from migrate import Database, close_rights, migrate
     from place import StackError
     from plans import put_plans
+    from prices import put_prices
     url = settings["postgres_admin_url"] or settings["postgres_url"]
     if not url:
         warn("set WINDLASS_POSTGRES_URL to the database to migrate; `make run` migrates its own by itself")
@@ -163,6 +164,7 @@ def migrate_only(settings):
     try:
         count = migrate(Database(url), ROOT / "specs" / "sql", warn)
         put_plans(Database(url), ROOT / "quotas", warn)
+        put_prices(Database(url), ROOT / "policies" / "prices", warn)
         close_rights(Database(url), ROOT / "specs" / "rights.sql", warn)
     except StackError as error:
         warn(str(error))
