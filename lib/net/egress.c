@@ -146,10 +146,19 @@ enum wl_address_class wl_address_class(const struct sockaddr *address, socklen_t
 	return widen(address, length, wide) ? class6(wide) : WL_ADDRESS_SPECIAL;
 }
 
-static bool listed(const struct wl_egress_rules *rules, const unsigned char address[16])
+/* The port of an address of a family that widen() takes. */
+static int port_of(const struct sockaddr *address)
+{
+	struct sockaddr_in in; /* sockaddr_in6 has its port at the same place */
+	memcpy(&in, address, sizeof(in));
+	return ntohs(in.sin_port);
+}
+
+static bool listed(const struct wl_egress_rules *rules, const unsigned char address[16], int port)
 {
 	for (int i = 0; i < rules->count; i++)
-		if (within(address, rules->allowed[i].address, rules->allowed[i].bits))
+		if (within(address, rules->allowed[i].address, rules->allowed[i].bits) &&
+		    (rules->allowed[i].port == 0 || rules->allowed[i].port == port))
 			return true;
 	return false;
 }
@@ -160,7 +169,7 @@ bool wl_egress_allows(const struct wl_egress_rules *rules, const struct sockaddr
 	unsigned char wide[16];
 	if (!widen(address, length, wide))
 		return false;
-	if (listed(rules, wide))
+	if (listed(rules, wide, port_of(address)))
 		return true;
 	enum wl_address_class found = class6(wide);
 	return found == WL_ADDRESS_GLOBAL || (found == WL_ADDRESS_PRIVATE && allow_private);
@@ -218,6 +227,17 @@ bool wl_egress_host_matches(const char *const *patterns, size_t count, const cha
 	return false;
 }
 
+/* A port behind the bits: 0 when there is none, -1 when it is of no use. The text then ends before it. */
+static long read_port(char *bits)
+{
+	char *colon = strchr(bits, ':'), *end = NULL;
+	if (!colon)
+		return 0;
+	*colon++ = '\0';
+	long port = strtol(colon, &end, 10);
+	return *colon >= '0' && *colon <= '9' && !*end && port > 0 && port < 65536 ? port : -1;
+}
+
 static int read_network(const char *text, struct wl_egress_network *ret_network, struct wl_error *err)
 {
 	char copy[64];
@@ -230,11 +250,12 @@ static int read_network(const char *text, struct wl_egress_network *ret_network,
 	if (slash)
 		*slash++ = '\0';
 	char *end = NULL;
+	long port = slash ? read_port(slash) : 0;
 	bool is_four = inet_pton(AF_INET, copy, &four) == 1;
 	long most = is_four ? 32 : 128;
 	long bits = slash ? strtol(slash, &end, 10) : most;
 	if ((!is_four && inet_pton(AF_INET6, copy, &six) != 1) || (slash && (end == slash || *end)) || bits < 0 ||
-	    bits > most)
+	    bits > most || port < 0)
 		return wl_fail(err, EINVAL, "setting egress_allow: '%.60s' is not a network such as 10.1.0.0/16", text);
 	if (is_four) {
 		memcpy(ret_network->address, mapped_prefix, 12);
@@ -243,6 +264,7 @@ static int read_network(const char *text, struct wl_egress_network *ret_network,
 		memcpy(ret_network->address, &six, 16);
 	}
 	ret_network->bits = (int)bits + (is_four ? 96 : 0);
+	ret_network->port = (int)port;
 	return 0;
 }
 

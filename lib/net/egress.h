@@ -20,6 +20,7 @@
 struct wl_egress_network {
 	unsigned char address[16]; /* IPv4 as ::ffff:a.b.c.d */
 	int bits;		   /* of the 128 */
+	int port;		   /* the only one; 0: any */
 };
 
 /* What the operator allows beyond global unicast. Read-only once it was read, so that threads share it. */
@@ -37,7 +38,10 @@ enum wl_address_class {
 /* The class of an address; anything but AF_INET and AF_INET6 is special. `length` in bytes. */
 enum wl_address_class wl_address_class(const struct sockaddr *address, socklen_t length);
 
-/* Read "10.1.0.0/16, fd00::/8"; "" allows none. -EINVAL names the part that is wrong. */
+/*
+ * Read "10.1.0.0/16, fd00::/8, 127.0.0.1/32:8000", where a port behind the bits opens that one only; "" allows none.
+ * -EINVAL names the part that is wrong.
+ */
 int wl_egress_rules_read(const char *cidrs, struct wl_egress_rules *ret_rules, struct wl_error *err);
 
 /*

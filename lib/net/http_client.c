@@ -21,8 +21,11 @@ struct wl_http_client {
 	const struct wl_http_request *request; /* the one being made */
 	struct wl_http_response *response;
 	size_t header_bytes;
-	bool refused;	/* by the egress rules */
-	bool too_large; /* body or header block */
+	bool refused;	  /* by the egress rules */
+	bool too_large;	  /* body or header block */
+	bool declined;	  /* by who takes the pieces */
+	size_t passed;	  /* bytes of the body that were passed on */
+	uint64_t last_ms; /* when the last bytes of the body came; 0: none yet */
 	char message[CURL_ERROR_SIZE];
 };
 
@@ -119,9 +122,40 @@ bool wl_http_response_is_json(const struct wl_http_response *response)
 	       (length > 5 && strncasecmp(type + length - 5, "+json", 5) == 0);
 }
 
-static size_t keep_body(char *bytes, size_t size, size_t count, void *context)
+/* What a redirect makes of the method (RFC 9110 §15.4): 303, and 301 and 302 to a POST, become a GET. */
+static bool becomes_get(long status, const char *method)
+{
+	if (strcmp(method, "HEAD") == 0)
+		return false;
+	return status == 303 || ((status == 301 || status == 302) && strcmp(method, "POST") == 0);
+}
+
+static bool is_redirect(long status)
+{
+	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+/* Pass a piece on; the bytes that were taken. */
+static size_t pass_on(struct wl_http_client *client, const char *bytes, size_t length)
+{
+	size_t most = client->response->body.limit;
+	if (length > most - client->passed) {
+		client->too_large = true;
+		return 0;
+	}
+	client->passed += length;
+	client->declined = client->request->piece(client->request->piece_context, client->response, bytes, length) != 0;
+	return client->declined ? 0 : length;
+}
+
+static size_t take_body(char *bytes, size_t size, size_t count, void *context)
 {
 	struct wl_http_client *client = context;
+	client->last_ms = wl_clock_boot_ms();
+	(void)curl_easy_getinfo(client->easy, CURLINFO_RESPONSE_CODE, &client->response->status);
+	bool good = client->response->status >= 200 && client->response->status < 300;
+	if (client->request->piece && good && size * count > 0)
+		return pass_on(client, bytes, size * count);
 	if (wl_buffer_append(&client->response->body, bytes, size * count) == 0)
 		return size * count;
 	client->too_large = client->response->body.failed == EMSGSIZE;
@@ -182,10 +216,10 @@ static curl_socket_t open_checked(void *context, curlsocktype purpose, struct cu
 	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
-static bool allows_text(const struct wl_http_client *client, const char *text)
+static bool allows_text(const struct wl_http_client *client, const char *text, int port)
 {
-	struct sockaddr_in four = { .sin_family = AF_INET };
-	struct sockaddr_in6 six = { .sin6_family = AF_INET6 };
+	struct sockaddr_in four = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+	struct sockaddr_in6 six = { .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port) };
 	bool private = client->request->allow_private;
 	if (inet_pton(AF_INET, text, &four.sin_addr) == 1)
 		return wl_egress_allows(client->egress, (const struct sockaddr *)&four, sizeof(four), private);
@@ -201,10 +235,9 @@ static int before_request(void *context, char *address, char *local, int port, i
 {
 	struct wl_http_client *client = context;
 	(void)local;
-	(void)port;
 	(void)local_port;
 	(void)snprintf(client->response->address, sizeof(client->response->address), "%s", address);
-	if (allows_text(client, address))
+	if (allows_text(client, address, port))
 		return CURL_PREREQFUNC_OK;
 	client->refused = true;
 	return CURL_PREREQFUNC_ABORT;
@@ -232,7 +265,7 @@ static void set_transport(struct wl_http_client *client, uint64_t left_ms)
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, client);
 	curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_request);
 	curl_easy_setopt(easy, CURLOPT_PREREQDATA, client);
-	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, keep_body);
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, client);
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, client);
@@ -267,6 +300,8 @@ static int failure_of(const struct wl_http_client *client, CURLcode code, struct
 	const char *message = client->message[0] ? client->message : curl_easy_strerror(code);
 	if (client->refused)
 		return wl_fail(err, EACCES, "the address lies in a network that flows may not reach");
+	if (client->declined)
+		return wl_fail(err, EPIPE, "no more of the answer is wanted");
 	if (client->too_large && client->header_bytes > WL_HTTP_HEADERS_MAX)
 		return wl_fail(err, EMSGSIZE, "the answer's headers have more than %u bytes", WL_HTTP_HEADERS_MAX);
 	if (client->too_large)
@@ -291,6 +326,18 @@ static int failure_of(const struct wl_http_client *client, CURLcode code, struct
 	}
 }
 
+/* How long to wait for the transfer, at most a second; 0: its time between two pieces is over. */
+static int wait_ms(const struct wl_http_client *client)
+{
+	uint32_t idle_ms = client->request->idle_ms;
+	if (!idle_ms || !client->last_ms)
+		return 1000;
+	uint64_t now_ms = wl_clock_boot_ms(), end_ms = client->last_ms + idle_ms;
+	if (now_ms >= end_ms)
+		return 0;
+	return end_ms - now_ms < 1000 ? (int)(end_ms - now_ms) : 1000;
+}
+
 /* Drive one transfer to its end or until cancel_fd becomes readable. */
 static int drive(struct wl_http_client *client, struct wl_error *err)
 {
@@ -302,8 +349,11 @@ static int drive(struct wl_http_client *client, struct wl_error *err)
 			return wl_fail(err, EIO, "the HTTP library failed");
 		if (!running)
 			break;
+		int wait = wait_ms(client);
+		if (wait == 0)
+			return wl_fail(err, ETIMEDOUT, "the answer stopped for %u ms", client->request->idle_ms);
 		stop.revents = 0;
-		(void)curl_multi_poll(client->multi, &stop, cancel_fd >= 0 ? 1 : 0, 1000, NULL);
+		(void)curl_multi_poll(client->multi, &stop, cancel_fd >= 0 ? 1 : 0, wait, NULL);
 		if (stop.revents)
 			return wl_fail(err, ECANCELED, "the execution was stopped");
 	}
@@ -358,8 +408,9 @@ static int make_step(struct wl_http_client *client, const struct step *step, uin
 	struct curl_slist *lines = NULL;
 	if (step_lines(client->request, step, &lines) < 0)
 		return wl_fail(err, ENOMEM, "no memory for a request");
-	client->refused = client->too_large = false;
-	client->header_bytes = 0;
+	client->refused = client->too_large = client->declined = false;
+	client->header_bytes = client->passed = 0;
+	client->last_ms = 0;
 	client->message[0] = '\0';
 	client->response->address[0] = '\0';
 	wl_buffer_clear(&client->response->body);
@@ -382,19 +433,6 @@ static int make_step(struct wl_http_client *client, const struct step *step, uin
 }
 
 /* ---- the call --------------------------------------------------------------------------------------------------- */
-
-/* What a redirect makes of the method (RFC 9110 §15.4): 303, and 301 and 302 to a POST, become a GET. */
-static bool becomes_get(long status, const char *method)
-{
-	if (strcmp(method, "HEAD") == 0)
-		return false;
-	return status == 303 || ((status == 301 || status == 302) && strcmp(method, "POST") == 0);
-}
-
-static bool is_redirect(long status)
-{
-	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
-}
 
 static int check_host(const struct wl_http_request *request, const struct wl_http_url *url, struct wl_error *err)
 {

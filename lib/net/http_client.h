@@ -37,6 +37,15 @@ struct wl_http_header {
 	const char *value;
 };
 
+struct wl_http_response;
+
+/*
+ * Takes pieces of a body as they come, decoded, on the thread that sends. The response's status and headers stand by
+ * then. Anything but 0 ends the request, which then fails with -EPIPE. `length` is never 0.
+ */
+typedef int wl_http_take_piece(void *context, const struct wl_http_response *response, const char *bytes,
+			       size_t length);
+
 /* All texts belong to the caller and live until the call returns. */
 struct wl_http_request {
 	const char *method; /* GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS */
@@ -54,6 +63,13 @@ struct wl_http_request {
 	bool allow_private;	  /* see wl_egress_allows() */
 	const char *const *hosts; /* see wl_egress_host_matches(): the only ones that may be asked; NULL: any */
 	size_t host_count;
+	/*
+	 * The body of the last step goes here when its status is 2xx, and not into the response; body_max bounds all
+	 * pieces together. NULL: the response keeps it.
+	 */
+	wl_http_take_piece *piece;
+	void *piece_context;
+	uint32_t idle_ms; /* once the answer's body began, -ETIMEDOUT after so long without more of it; 0: no bound */
 };
 
 /* Of the last step. The texts are the response's. */
@@ -78,7 +94,7 @@ void wl_http_client_free(struct wl_http_client *client);
  * 0: an answer came, whatever its status. -EINVAL: URL, method or a header is of no use, nothing was sent ·
  * -EACCES: the egress rules or the list of hosts refuse it · -ENOENT: the host's name has no address · -ECONNREFUSED:
  * no connection · -ETIMEDOUT · -EMSGSIZE: the answer is too large · -EKEYREJECTED: TLS failed or the certificate is not
- * trusted · -EMLINK: more redirects than allowed · -ECANCELED · -EIO: anything else.
+ * trusted · -EMLINK: more redirects than allowed · -EPIPE: `piece` wants no more · -ECANCELED · -EIO: anything else.
  */
 int wl_http_send(struct wl_http_client *client, const struct wl_http_request *request,
 		 struct wl_http_response *response, struct wl_error *err);
