@@ -24,13 +24,19 @@ static struct wl_master_key *master;
 static bool started;
 static int last_tenant;
 
-static int start(const struct wl_settings *settings, struct wl_error *err)
+static void try_ended(void *context)
 {
+	chore_rouse(context, "webhooks");
+}
+
+static int start(struct chore_desk *desk, struct wl_error *err)
+{
+	const struct wl_settings *settings = desk->scheduler->settings;
 	int r = started ? 0 : wl_egress_rules_read(settings->egress_allow, &egress, err);
 	if (r == 0 && !master)
 		r = wl_master_key_open(settings->master_key, &master, err);
 	if (r == 0 && !started)
-		r = hook_senders_start(&egress, master, err);
+		r = hook_senders_start(&egress, master, try_ended, desk, err);
 	started = r == 0;
 	return r;
 }
@@ -118,7 +124,7 @@ static int claim(struct chore_desk *desk, struct wl_error *err)
 
 int chore_webhooks(struct chore_desk *desk, struct wl_error *err)
 {
-	int r = start(desk->scheduler->settings, err);
+	int r = start(desk, err);
 	if (r < 0)
 		return r;
 	int reported = report(desk, 0, err);

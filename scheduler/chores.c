@@ -9,9 +9,12 @@
 #include "lib/store/object_store.h"
 #include "lib/store/redis_job_queue.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #define ROUNDS_AT_ONCE 100 /* of one chore, before the others of its group get a turn */
+#define LOOK_MS 100
+#define REST_MOST_MS 60000 /* of a group for which there is nothing to do */
 
 struct chore {
 	const char *name;
@@ -19,6 +22,7 @@ struct chore {
 	int (*round)(struct chore_desk *desk, struct wl_error *err);
 	struct upkeep_timer timer;
 	struct outage outage;
+	atomic_bool roused;
 };
 
 /* The row without a name ends it. */
@@ -39,6 +43,16 @@ static struct chore chores[] = {
 static struct chore_desk desks[CHORE_GROUP_COUNT];
 static pthread_t threads[CHORE_GROUP_COUNT];
 static int started;
+
+/* Looks for all. */
+struct looker {
+	struct scheduler *scheduler;
+	struct wl_postgres_session postgres;
+	pthread_t thread;
+	bool started;
+};
+
+static struct looker the_looker;
 
 void chore_enqueue(struct chore_desk *desk, const struct wl_json *accepted)
 {
@@ -87,37 +101,85 @@ int chore_object_store(struct chore_desk *desk, struct object_store **ret_store,
 	return r;
 }
 
-/* Run a chore until nothing is left or its turn is over. */
+void chore_rouse(struct chore_desk *desk, const char *name)
+{
+	for (struct chore *chore = chores; chore->name; chore++)
+		if (chore->group == desk->group && strcmp(chore->name, name) == 0)
+			atomic_store(&chore->roused, true);
+	scheduler_rouse(desk->scheduler, &desk->news);
+}
+
+/* Run a chore until nothing is left or its turn is over. What fails is tried again when its period is over. */
 static void turn(struct chore *chore, struct chore_desk *desk)
 {
 	struct wl_error err = { 0 };
 	int r = 1;
+	atomic_store(&chore->roused, false);
 	for (int i = 0; i < ROUNDS_AT_ONCE && r > 0 && !scheduler_stopping(desk->scheduler); i++)
 		r = chore->round(desk, &err);
 	if (r > 0)
 		chore->timer.due_ms = 0;
+	if (r != 0)
+		atomic_store(&chore->roused, true);
 	outage_note(&chore->outage, r, &err);
+}
+
+/* Every chore of the group that is roused and whose period is over; how long the others must wait. */
+static uint64_t turns(struct chore_desk *desk)
+{
+	struct upkeep_timer nearest[CHORES];
+	int count = 0;
+	for (struct chore *chore = chores; chore->name && !scheduler_stopping(desk->scheduler); chore++) {
+		if (chore->group != desk->group || !atomic_load(&chore->roused))
+			continue;
+		if (upkeep_due(&chore->timer, wl_clock_boot_ms()))
+			turn(chore, desk);
+		if (atomic_load(&chore->roused))
+			nearest[count++] = chore->timer;
+	}
+	return count ? upkeep_rest(nearest, count, wl_clock_boot_ms()) : REST_MOST_MS;
 }
 
 static void *group_main(void *context)
 {
 	struct chore_desk *desk = context;
-	struct chore *mine[CHORES];
-	struct upkeep_timer nearest[CHORES];
-	int count = 0;
-	for (struct chore *chore = chores; chore->name; chore++)
-		if (chore->group == desk->group)
-			mine[count++] = chore;
-	while (!scheduler_stopping(desk->scheduler)) {
-		for (int i = 0; i < count; i++) {
-			if (upkeep_due(&mine[i]->timer, wl_clock_boot_ms()))
-				turn(mine[i], desk);
-			nearest[i] = mine[i]->timer;
-		}
-		scheduler_pause(desk->scheduler, upkeep_rest(nearest, count, wl_clock_boot_ms()));
+	while (!scheduler_stopping(desk->scheduler))
+		scheduler_pause_unless(desk->scheduler, turns(desk), &desk->news);
+	return NULL;
+}
+
+/* ---- the look ---------------------------------------------------------------------------------------------------- */
+
+static int look(struct looker *looker, struct wl_error *err)
+{
+	_wl_free_ char *text = NULL;
+	_wl_json_ struct wl_json *due = NULL;
+	int r = wl_postgres_call(&looker->postgres, "control.chores_due", "{}", &text, err);
+	if (r == 0)
+		r = wl_json_parse(text ? text : "", text ? strlen(text) : 0, &due, err);
+	if (r < 0)
+		return r;
+	for (int i = 0; i < started; i++)
+		for (const struct chore *chore = chores; chore->name; chore++)
+			if (chore->group == desks[i].group && wl_json_get_bool(due, chore->name, true))
+				chore_rouse(&desks[i], chore->name);
+	return 0;
+}
+
+static void *look_main(void *context)
+{
+	struct looker *looker = context;
+	struct outage outage = { .thread = "the look for chores" };
+	while (!scheduler_stopping(looker->scheduler)) {
+		struct wl_error err = { 0 };
+		int r = look(looker, &err);
+		outage_note(&outage, r, &err);
+		scheduler_pause(looker->scheduler, r < 0 ? (uint64_t)upkeep_pause(outage.failures) : LOOK_MS);
 	}
 	return NULL;
 }
+
+/* ---- beginning and end ------------------------------------------------------------------------------------------- */
 
 static bool has_chores(enum chore_group group)
 {
@@ -127,27 +189,40 @@ static bool has_chores(enum chore_group group)
 	return false;
 }
 
+static int start_group(struct scheduler *scheduler, enum chore_group group, struct wl_error *err)
+{
+	struct chore_desk *desk = &desks[started];
+	*desk = (struct chore_desk){ .scheduler = scheduler, .group = group };
+	int r = wl_postgres_session_init(&desk->postgres, scheduler->settings->postgres_url, NULL, err);
+	if (r == 0)
+		r = wl_redis_job_queue_open(scheduler->settings->redis_url, &desk->queue, err);
+	if (r == 0 && pthread_create(&threads[started], NULL, group_main, desk) != 0)
+		r = wl_fail(err, EAGAIN, "no thread can be started");
+	started += r == 0;
+	return r;
+}
+
 int chores_start(struct scheduler *scheduler, struct wl_error *err)
 {
-	for (int group = 0; group < CHORE_GROUP_COUNT; group++) {
-		struct chore_desk *desk = &desks[started];
-		if (!has_chores((enum chore_group)group))
-			continue;
-		*desk = (struct chore_desk){ .scheduler = scheduler, .group = (enum chore_group)group };
-		int r = wl_postgres_session_init(&desk->postgres, scheduler->settings->postgres_url, NULL, err);
-		if (r == 0)
-			r = wl_redis_job_queue_open(scheduler->settings->redis_url, &desk->queue, err);
-		if (r == 0 && pthread_create(&threads[started], NULL, group_main, desk) != 0)
-			r = wl_fail(err, EAGAIN, "no thread can be started");
-		if (r < 0)
-			return r;
-		started++;
-	}
-	return started;
+	int r = 0;
+	for (int group = 0; group < CHORE_GROUP_COUNT && r == 0; group++)
+		if (has_chores((enum chore_group)group))
+			r = start_group(scheduler, (enum chore_group)group, err);
+	the_looker.scheduler = scheduler;
+	if (r == 0)
+		r = wl_postgres_session_init(&the_looker.postgres, scheduler->settings->postgres_url, NULL, err);
+	if (r == 0 && pthread_create(&the_looker.thread, NULL, look_main, &the_looker) != 0)
+		r = wl_fail(err, EAGAIN, "no thread can be started");
+	the_looker.started = r == 0;
+	return r;
 }
 
 void chores_end(void)
 {
+	if (the_looker.started)
+		(void)pthread_join(the_looker.thread, NULL);
+	if (the_looker.postgres.url)
+		wl_postgres_session_release(&the_looker.postgres);
 	for (int i = 0; i < started; i++)
 		(void)pthread_join(threads[i], NULL);
 	for (int i = 0; i < CHORE_GROUP_COUNT; i++) {

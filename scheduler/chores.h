@@ -2,6 +2,10 @@
  * Chores: what a scheduler does beside dispatching, each when it is due. A chore asks a function of PostgreSQL what is
  * to be done, does it, and tells; its work is claimed there row by row, so any number of schedulers may do the same
  * chores. Chores of one group share a thread, so that a slow one holds up none of another group.
+ *
+ * Asking for each chore by itself costs PostgreSQL more than all else while nothing happens. So one thread asks for all
+ * of them at once (control.chores_due() in specs/sql/0003_functions.sql), ten times a second, and rouses those that
+ * have something to do. A chore that is not named there is called whenever its period is over.
  */
 #ifndef WL_SCHEDULER_CHORES_H
 #define WL_SCHEDULER_CHORES_H
@@ -31,7 +35,8 @@ enum chore_group {
 		CHORE_GROUP_COUNT
 };
 
-/* X(name, group, period_ms): chore_<name>() in scheduler/chore_<name>.c */
+/* X(name, group, period_ms): chore_<name>() in scheduler/chore_<name>.c; the period is the least time between two turns
+ */
 #define SCHEDULER_CHORES(X)                                                                                            \
 	X(schedules, CLOCK, 200)                                                                                       \
 	X(wake, CLOCK, 500)                                                                                            \
@@ -49,6 +54,7 @@ enum chore_group {
 struct chore_desk {
 	struct scheduler *scheduler;
 	enum chore_group group;
+	bool news; /* one of its chores was roused; by scheduler_rouse() */
 	struct wl_postgres_session postgres;
 	struct wl_job_queue queue;
 	struct wl_node_results results;	  /* by chore_node_results() */
@@ -72,7 +78,10 @@ int chore_audit_log(struct chore_desk *desk, struct wl_audit_log **ret_log, stru
 /* The object store, the same way. */
 int chore_object_store(struct chore_desk *desk, struct object_store **ret_store, struct wl_error *err);
 
-/* Make the desks and start a thread for each group that has chores; how many were started, or -errno. */
+/* There is something to do for a chore of this group, by its name. From any thread. */
+void chore_rouse(struct chore_desk *desk, const char *name);
+
+/* Make the desks, start a thread for each group that has chores, and the one that looks. 0 or -errno. */
 int chores_start(struct scheduler *scheduler, struct wl_error *err);
 /* Wait for the threads after scheduler_stop(), and free what they had. */
 void chores_end(void);

@@ -29,6 +29,8 @@ static int running;
 static bool stopping;
 static int cancel_fd = -1;
 static const struct wl_master_key *master_key;
+static void (*tell)(void *context);
+static void *tell_context;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed; /* by the monotonic clock */
 
@@ -132,6 +134,7 @@ static void *sender_main(void *context)
 		pthread_mutex_lock(&lock);
 		slot->state = SLOT_DONE;
 		pthread_cond_broadcast(&changed);
+		tell(tell_context);
 	}
 	pthread_mutex_unlock(&lock);
 	return NULL;
@@ -156,11 +159,14 @@ static int start_one(struct slot *slot, const struct wl_egress_rules *egress, st
 	return wl_fail_errno(err, rc, "a thread for webhooks cannot be started");
 }
 
-int hook_senders_start(const struct wl_egress_rules *egress, const struct wl_master_key *master, struct wl_error *err)
+int hook_senders_start(const struct wl_egress_rules *egress, const struct wl_master_key *master,
+		       void (*told)(void *context), void *context, struct wl_error *err)
 {
 	pthread_condattr_t attributes;
 	int rc = 0;
 	master_key = master;
+	tell = told;
+	tell_context = context;
 	stopping = false;
 	cancel_fd = eventfd(0, EFD_CLOEXEC);
 	if (cancel_fd < 0)

@@ -28,8 +28,10 @@ struct hook_try {
 	char error[WL_ERROR_TEXT];
 };
 
-/* Start the threads; both live until hook_senders_stop(). 0 or -errno. */
-int hook_senders_start(const struct wl_egress_rules *egress, const struct wl_master_key *master, struct wl_error *err);
+/* Start the threads; both live until hook_senders_stop(). `told` is called on their threads when a try ends. 0 or
+ * -errno. */
+int hook_senders_start(const struct wl_egress_rules *egress, const struct wl_master_key *master,
+		       void (*told)(void *context), void *context, struct wl_error *err);
 
 /* How many threads have nothing to do, and how many send to hooks whose last try failed. */
 int hook_senders_free(int *ret_retrying);

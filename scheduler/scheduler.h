@@ -5,7 +5,8 @@
  *   dispatch  waits for bells, claims executions for supervisors that have room (dispatch.c)
  *   upkeep    keeps shards alive, rebuilds them, reaps lost leases, sweeps the ledger (upkeep.c)
  *
- *   chores    everything else that is due now and then, a thread for each group of chores (chores.h)
+ *   chores    everything else that is due now and then, a thread for each group of chores, and one that looks whether
+ *             there is anything to do for them (chores.h)
  *
  * Each has its own connections, so that a wait of one never delays another. Any number of schedulers may run: what
  * they do ends in conditional writes, and doing it twice changes nothing.
@@ -45,7 +46,7 @@ struct scheduler {
 	char id[WL_SUPERVISOR_ID];
 	_Atomic int64_t gens[WL_SHARDS]; /* 0: not ready as far as this scheduler knows */
 	struct scheduler_counters counters;
-	pthread_mutex_t lock; /* of `stopping` */
+	pthread_mutex_t lock; /* of `stopping` and of news */
 	pthread_cond_t wake;
 	bool stopping;
 };
@@ -64,6 +65,10 @@ void scheduler_stop(struct scheduler *scheduler);
 bool scheduler_stopping(struct scheduler *scheduler);
 /* Sleep until the time is over or the program is to stop. */
 void scheduler_pause(struct scheduler *scheduler, uint64_t ms);
+/* The same, but not while there is news, nor longer than until there is some; *news is false afterwards. */
+void scheduler_pause_unless(struct scheduler *scheduler, uint64_t ms, bool *news);
+/* Tell a thread that pauses so that there is news for it. */
+void scheduler_rouse(struct scheduler *scheduler, bool *news);
 /* True for an error that says a server is away: then nothing else will work either. */
 static inline bool scheduler_is_away(int r)
 {

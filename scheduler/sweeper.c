@@ -90,13 +90,16 @@ int sweep_ledger(struct upkeep *upkeep, struct sweep_cursor *cursor, struct wl_e
 {
 	_wl_free_ struct wl_dispatch_row *rows = calloc(PAGE_ROWS, sizeof(*rows));
 	int repaired = 0, seen = 0, finished = 0;
+	unsigned in_use = 0;
 	if (!rows)
 		return wl_fail_errno(err, ENOMEM, "sweep the ledger");
+	if (upkeep->ledger.shards_in_use(upkeep->ledger.self, MIN_AGE_MS, &in_use, err) < 0)
+		return -err->code;
 	while (finished < WL_SHARDS && seen < SWEEP_ROWS) {
 		int shard = cursor->shard;
 		int64_t after_seq = cursor->after_seq, gen = atomic_load(&upkeep->scheduler->gens[shard]);
 		int count = 0;
-		if (gen) {
+		if (gen && in_use & 1u << shard) {
 			count = upkeep->ledger.page(upkeep->ledger.self, shard, after_seq, MIN_AGE_MS, rows, PAGE_ROWS,
 						    err);
 			if (count < 0)
@@ -128,15 +131,20 @@ static int changed_shares(const struct wl_tenant_share *last, int last_count, co
 	return used;
 }
 
-static int copy_shard(struct upkeep *upkeep, int shard, struct share_copies *copies, struct wl_error *err)
+/* What is told to one shard, of the shares of all. */
+static int copy_shard(struct upkeep *upkeep, int shard, const struct wl_tenant_share *all, int all_count,
+		      struct share_copies *copies, struct wl_error *err)
 {
-	_wl_free_ struct wl_tenant_share *now = NULL;
-	int count = upkeep->ledger.shares(upkeep->ledger.self, shard, &now, err);
-	if (count < 0)
-		return count;
+	int count = 0, filled = 0;
+	for (int i = 0; i < all_count; i++)
+		count += all[i].tenant % WL_SHARDS == shard;
+	_wl_free_ struct wl_tenant_share *now = calloc((size_t)count + 1, sizeof(*now));
 	_wl_free_ struct wl_tenant_share *changed = calloc((size_t)count + 1, sizeof(*changed));
-	if (!changed)
+	if (!now || !changed)
 		return wl_fail_errno(err, ENOMEM, "copy the shares of shard %d", shard);
+	for (int i = 0; i < all_count; i++)
+		if (all[i].tenant % WL_SHARDS == shard)
+			now[filled++] = all[i];
 	int used = changed_shares(copies->shares[shard], copies->count[shard], now, count, changed);
 	int r = used ? upkeep->queue.set_shares(upkeep->queue.self, shard, changed, used, err) : 0;
 	if (r < 0)
@@ -149,12 +157,14 @@ static int copy_shard(struct upkeep *upkeep, int shard, struct share_copies *cop
 
 int copy_shares(struct upkeep *upkeep, struct share_copies *copies, struct wl_error *err)
 {
-	for (int shard = 0; shard < WL_SHARDS; shard++) {
-		int r = copy_shard(upkeep, shard, copies, err);
+	_wl_free_ struct wl_tenant_share *all = NULL;
+	int count = upkeep->ledger.shares(upkeep->ledger.self, WL_EVERY_SHARD, &all, err);
+	for (int shard = 0; shard < WL_SHARDS && count >= 0; shard++) {
+		int r = copy_shard(upkeep, shard, all, count, copies, err);
 		if (r < 0 && r != -EAGAIN)
 			return r;
 	}
-	return 0;
+	return count < 0 ? count : 0;
 }
 
 void share_copies_release(struct share_copies *copies)

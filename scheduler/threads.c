@@ -39,6 +39,21 @@ bool scheduler_stopping(struct scheduler *scheduler)
 
 void scheduler_pause(struct scheduler *scheduler, uint64_t ms)
 {
+	bool never = false;
+	scheduler_pause_unless(scheduler, ms, &never);
+}
+
+void scheduler_rouse(struct scheduler *scheduler, bool *news)
+{
+	(void)pthread_mutex_lock(&scheduler->lock);
+	if (!*news)
+		(void)pthread_cond_broadcast(&scheduler->wake);
+	*news = true;
+	(void)pthread_mutex_unlock(&scheduler->lock);
+}
+
+void scheduler_pause_unless(struct scheduler *scheduler, uint64_t ms, bool *news)
+{
 	struct timespec end;
 	(void)clock_gettime(CLOCK_MONOTONIC, &end);
 	end.tv_sec += (time_t)(ms / 1000);
@@ -49,8 +64,9 @@ void scheduler_pause(struct scheduler *scheduler, uint64_t ms)
 	}
 	int r = 0;
 	(void)pthread_mutex_lock(&scheduler->lock);
-	while (!scheduler->stopping && r == 0)
+	while (!scheduler->stopping && !*news && r == 0)
 		r = pthread_cond_timedwait(&scheduler->wake, &scheduler->lock, &end);
+	*news = false;
 	(void)pthread_mutex_unlock(&scheduler->lock);
 }
 

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #define WL_SHARDS 16
+#define WL_EVERY_SHARD (-1)
 #define WL_HASH_BYTES 32
 #define WL_SUPERVISOR_ID 64
 
@@ -171,7 +172,9 @@ struct wl_ledger {
 	int (*rebuild_unlock)(void *self, int shard, struct wl_error *err);
 	int (*page)(void *self, int shard, int64_t after_seq, int min_age_ms, struct wl_dispatch_row *ret_rows,
 		    int limit, struct wl_error *err);
-	/* *ret_shares is allocated; returns how many */
+	/* bit n of *ret_mask: page() with that min_age_ms would give rows of shard n; parked ones do not count */
+	int (*shards_in_use)(void *self, int min_age_ms, unsigned *ret_mask, struct wl_error *err);
+	/* of a shard, or of all with WL_EVERY_SHARD, in the order of the tenants; *ret_shares is allocated; how many */
 	int (*shares)(void *self, int shard, struct wl_tenant_share **ret_shares, struct wl_error *err);
 	int (*janitor)(void *self, struct wl_error *err);
 

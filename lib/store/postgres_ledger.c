@@ -30,6 +30,7 @@
 	X(FENCE, 3, "SELECT eid, epoch, outcome FROM control.fence_batch($1, $2, $3)")                                 \
 	X(OVERDUE, 2, "SELECT eid, tenant, shard, epoch FROM control.expire_overdue($1, $2)")                          \
 	X(SHARDS, 0, "SELECT id, gen, redis_run_id FROM control.shards()")                                             \
+	X(SHARDS_IN_USE, 1, "SELECT control.shards_in_use($1)")                                                        \
 	X(SHARD_RENEW, 2, "SELECT control.shard_renew($1, $2)")                                                        \
 	X(REBUILD_LOCK_TRY, 1,                                                                                         \
 	  "SELECT CASE WHEN pg_try_advisory_lock(" REBUILD_LOCK ", $1) "                                               \
@@ -482,17 +483,30 @@ static int page(void *self, int shard, int64_t after_seq, int min_age_ms, struct
 	return count;
 }
 
+static int shards_in_use(void *self, int min_age_ms, unsigned *ret_mask, struct wl_error *err)
+{
+	char text[NUMBER_TEXT];
+	_wl_pg_result_ PGresult *result = NULL;
+	const char *params[] = { number_text(min_age_ms, text) };
+	if (wl_postgres_run(self, STATEMENT_SHARDS_IN_USE, params, &result, err) < 0)
+		return wl_fail_within(err, "look which shards are in use");
+	if (PQntuples(result) != 1)
+		return wl_fail(err, EPROTO, "the ledger gave no answer about its shards");
+	*ret_mask = (unsigned)number_at(result, 0, 0);
+	return 0;
+}
+
 static int shares(void *self, int shard, struct wl_tenant_share **ret_shares, struct wl_error *err)
 {
 	char text[NUMBER_TEXT];
 	_wl_pg_result_ PGresult *result = NULL;
-	const char *params[] = { number_text(shard, text) };
+	const char *params[] = { shard == WL_EVERY_SHARD ? NULL : number_text(shard, text) };
 	if (wl_postgres_run(self, STATEMENT_SHARES, params, &result, err) < 0)
-		return wl_fail_within(err, "read the quotas of shard %d", shard);
+		return wl_fail_within(err, "read the quotas of tenants");
 	int count = PQntuples(result);
 	struct wl_tenant_share *rows = calloc((size_t)count + 1, sizeof(*rows));
 	if (!rows)
-		return wl_fail_errno(err, ENOMEM, "read the quotas of shard %d", shard);
+		return wl_fail_errno(err, ENOMEM, "read the quotas of tenants");
 	for (int row = 0; row < count; row++) {
 		rows[row].tenant = (int)number_at(result, row, 0);
 		rows[row].weight = (int)number_at(result, row, 1);
@@ -540,6 +554,7 @@ int wl_postgres_ledger_open(const char *url, struct wl_ledger *ret_ledger, struc
 		.rebuild_lock = rebuild_lock,
 		.rebuild_unlock = rebuild_unlock,
 		.page = page,
+		.shards_in_use = shards_in_use,
 		.shares = shares,
 		.janitor = janitor,
 		.close = close_ledger,

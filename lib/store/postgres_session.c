@@ -31,6 +31,7 @@ static void drop_connection(struct wl_postgres_session *session)
 		PQfinish(session->connection);
 	session->connection = NULL;
 	memset(session->prepared, 0, sizeof(session->prepared));
+	memset(session->called, 0, sizeof(session->called));
 }
 
 void wl_postgres_session_release(struct wl_postgres_session *session)
@@ -150,14 +151,36 @@ int wl_postgres_run(struct wl_postgres_session *session, int statement, const ch
 	return 0;
 }
 
+/* 1: the call is prepared under the function's name; 0: the session has as many as it keeps. */
+static int prepare_call(struct wl_postgres_session *session, const char *function, const char *sql,
+			struct wl_error *err)
+{
+	int place = 0;
+	while (place < WL_POSTGRES_STATEMENTS && session->called[place]) {
+		if (strcmp(session->called[place], function) == 0)
+			return 1;
+		place++;
+	}
+	if (place == WL_POSTGRES_STATEMENTS)
+		return 0;
+	_wl_pg_result_ PGresult *result = PQprepare(session->connection, function, sql, 1, NULL);
+	if (PQresultStatus(result) != PGRES_COMMAND_OK)
+		return fail_result(session, result, err);
+	session->called[place] = function;
+	return 1;
+}
+
 int wl_postgres_call(struct wl_postgres_session *session, const char *function, const char *json, char **ret_json,
 		     struct wl_error *err)
 {
 	char sql[128];
-	if (use_connection(session, err) < 0)
-		return -err->code;
 	(void)snprintf(sql, sizeof(sql), "SELECT %s($1::json)", function);
-	_wl_pg_result_ PGresult *result = PQexecParams(session->connection, sql, 1, NULL, &json, NULL, NULL, 0);
+	int prepared = use_connection(session, err) < 0 ? -err->code : prepare_call(session, function, sql, err);
+	if (prepared < 0)
+		return prepared;
+	_wl_pg_result_ PGresult *result =
+		prepared ? PQexecPrepared(session->connection, function, 1, &json, NULL, NULL, 0)
+			 : PQexecParams(session->connection, sql, 1, NULL, &json, NULL, NULL, 0);
 	if (PQresultStatus(result) != PGRES_TUPLES_OK)
 		return fail_result(session, result, err);
 	bool nothing = PQntuples(result) == 0 || PQgetisnull(result, 0, 0);

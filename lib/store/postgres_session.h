@@ -27,7 +27,8 @@ struct wl_postgres_session {
 	const struct wl_postgres_statement *statements; /* at most WL_POSTGRES_STATEMENTS */
 	PGconn *connection;
 	bool prepared[WL_POSTGRES_STATEMENTS];
-	uint64_t next_try_ms; /* CLOCK_BOOTTIME */
+	const char *called[WL_POSTGRES_STATEMENTS]; /* functions whose call is prepared */
+	uint64_t next_try_ms;			    /* CLOCK_BOOTTIME */
 	int pause_ms;
 };
 

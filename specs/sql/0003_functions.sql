@@ -171,9 +171,40 @@ $$;
 
 -- ---- scheduler -------------------------------------------------------------------------------------------
 
+-- What is asked again and again is written in plpgsql: a body in sql is planned at each call.
 CREATE FUNCTION control.shards() RETURNS TABLE (id int, gen bigint, redis_run_id text)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS
-$$ SELECT id::int, gen, redis_run_id FROM control.shard ORDER BY id $$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
+BEGIN
+	RETURN QUERY SELECT s.id::int, s.gen, s.redis_run_id FROM control.shard s ORDER BY s.id;
+END $$;
+
+-- Which shards have rows that have waited or run for so long: bit n is shard n.
+CREATE FUNCTION control.shards_in_use(p_min_age_ms int) RETURNS int
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = control, pg_temp SET enable_seqscan = off AS $$
+BEGIN
+	RETURN (SELECT coalesce(bit_or(1 << n), 0) FROM generate_series(0, 15) n WHERE EXISTS (
+		SELECT FROM control.dispatch d WHERE d.shard = n AND d.state <> 'W'
+		AND d.accepted_at < clock_timestamp() - make_interval(secs => p_min_age_ms / 1000.0)));
+END $$;
+
+-- One look for all chores of the schedulers: whether there is anything to do, by the chore's name. A chore that is not
+-- named here looks for itself, as often as its period says.
+CREATE FUNCTION control.chores_due(p_request json) RETURNS json
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = control, pg_temp SET enable_seqscan = off AS $$
+BEGIN
+	-- now() and not clock_timestamp(), which no index can be searched for
+	RETURN (SELECT json_build_object(
+		'schedules', EXISTS (SELECT FROM control.schedule WHERE next_at <= now()),
+		'wake', EXISTS (SELECT FROM control.parked WHERE due <= now()),
+		'webhooks', EXISTS (SELECT FROM control.out_delivery WHERE state = 'pending' AND next_try_at <= now()),
+		'audit', EXISTS (SELECT FROM control.audit_outbox),
+		'mail', EXISTS (SELECT FROM control.mail_outbox WHERE due <= now()),
+		'objects', EXISTS (SELECT FROM control.object_trash WHERE due <= now()),
+		'exports', EXISTS (SELECT FROM control.export_work WHERE due <= now()),
+		'purge', EXISTS (SELECT FROM control.tenant_purge WHERE step <> 'done' AND due <= now())));
+END $$;
+
+GRANT EXECUTE ON FUNCTION control.shards_in_use(int), control.chores_due(json) TO windlass_engine;
 
 -- Begin a new incarnation of a shard: no start under the old gen can be in progress, none will succeed after.
 CREATE FUNCTION control.shard_renew(p_shard int, p_run_id text) RETURNS bigint

@@ -1296,13 +1296,15 @@ END $$;
 
 -- ---- what stands still, and what goes -----------------------------------------------------------------------------
 
--- Weights and caps of fair scheduling, for the shard's tenants; one that is not active runs nothing new: its queue waits
--- with a cap of 0.
+-- Weights and caps of fair scheduling, for the shard's tenants (NULL: all); one that is not active runs nothing new: its
+-- queue waits with a cap of 0.
 CREATE FUNCTION control.shard_quotas(p_shard int) RETURNS TABLE (tenant int, weight int, cap int, max_queued int)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
-	SELECT q.tenant, q.weight, CASE WHEN t.state = 'active' THEN q.max_concurrent ELSE 0 END, q.max_queued
-	FROM control.quota q JOIN control.tenant t ON t.id = q.tenant WHERE q.tenant % 16 = p_shard
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
+BEGIN
+	RETURN QUERY SELECT q.tenant, q.weight, CASE WHEN t.state = 'active' THEN q.max_concurrent ELSE 0 END, q.max_queued
+		FROM control.quota q JOIN control.tenant t ON t.id = q.tenant WHERE p_shard IS NULL OR q.tenant % 16 = p_shard
+		ORDER BY q.tenant;
+END $$;
 
 -- Cancel work of a deleted tenant, up to 500 executions: what ended here or was asked to end, for the queue; and whether
 -- none is left.

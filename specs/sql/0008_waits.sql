@@ -369,14 +369,15 @@ END $$;
 -- business with parked runs.
 CREATE FUNCTION control.dispatch_page(p_shard int, p_after bigint, p_min_age_ms int, p_limit int)
 RETURNS TABLE (eid uuid, tenant int, state "char", epoch int, sup text, seq bigint, cancel boolean, delay_ms bigint)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
-	SELECT eid, tenant, state, epoch, sup, seq, cancel,
-	       greatest(0, (extract(epoch FROM not_before - clock_timestamp()) * 1000))::bigint
-	FROM control.dispatch
-	WHERE shard = p_shard AND seq > p_after AND state <> 'W'
-	  AND accepted_at < clock_timestamp() - make_interval(secs => p_min_age_ms / 1000.0)
-	ORDER BY seq LIMIT p_limit
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = control, pg_temp SET enable_seqscan = off AS $$
+BEGIN
+	RETURN QUERY SELECT d.eid, d.tenant, d.state, d.epoch, d.sup, d.seq, d.cancel,
+			greatest(0, (extract(epoch FROM d.not_before - clock_timestamp()) * 1000))::bigint
+		FROM control.dispatch d
+		WHERE d.shard = p_shard AND d.seq > p_after AND d.state <> 'W'
+		  AND d.accepted_at < clock_timestamp() - make_interval(secs => p_min_age_ms / 1000.0)
+		ORDER BY d.seq LIMIT p_limit;
+END $$;
 
 -- ---- approvals: the API -----------------------------------------------------------------------------------------------
 

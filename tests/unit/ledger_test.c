@@ -332,11 +332,18 @@ static void pages_follow_the_order_of_acceptance(void **state)
 	assert_int_equal(rows[0].seq, accepted[2].seq);
 	/* the sweeper's age: nothing here is a minute old */
 	assert_int_equal(ledger.page(ledger.self, accepted[0].shard, before, 60000, rows, 8, &err), 0);
+	unsigned in_use = 0;
+	assert_int_equal(ledger.shards_in_use(ledger.self, 0, &in_use, &err), 0);
+	assert_true(in_use >> accepted[0].shard & 1);
+	assert_int_equal(ledger.shards_in_use(ledger.self, 60000, &in_use, &err), 0);
+	assert_int_equal(in_use, 0);
 	for (int i = 0; i < 3; i++)
 		if (i != 1)
 			assert_int_equal(start_one(lease_of(&accepted[i], 4)), WL_START_STARTED);
 	for (int i = 0; i < 3; i++)
 		assert_true(finish_one(accepted[i].eid, 4, WL_RUN_SUCCEEDED, NULL, NULL));
+	assert_int_equal(ledger.shards_in_use(ledger.self, 0, &in_use, &err), 0);
+	assert_int_equal(in_use, 0);
 }
 
 static void only_one_session_rebuilds_a_shard(void **state)
@@ -390,6 +397,10 @@ static void shares_name_the_shards_tenants(void **state)
 	assert_int_equal(shares[0].weight, 3);
 	assert_int_equal(shares[0].cap, 7);
 	assert_int_equal(shares[0].max_queued, 9);
+	free(shares);
+	assert_true(ledger.shares(ledger.self, WL_EVERY_SHARD, &shares, &err) >= 1);
+	for (int i = 1; shares[i].tenant; i++) /* one row of zeros is behind them */
+		assert_true(shares[i].tenant > shares[i - 1].tenant);
 	free(shares);
 	assert_int_equal(ledger.janitor(ledger.self, &err), 0);
 }

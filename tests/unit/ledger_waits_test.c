@@ -164,7 +164,10 @@ static void a_parked_run_is_nobodys_until_its_time_comes(void **state)
 	assert_int_equal(fence.outcome, WL_FENCE_GONE);
 	struct wl_lease stale = lease;
 	assert_int_equal(start_again(&stale), WL_START_GONE);
+	unsigned in_use = 0;
+	assert_int_equal(ledger.shards_in_use(ledger.self, 0, &in_use, &err), 0);
 	int count = ledger.page(ledger.self, lease.shard, 0, 0, rows, 8, &err);
+	assert_int_equal(in_use >> lease.shard & 1, count > 0);
 	for (int i = 0; i < count; i++)
 		assert_string_not_equal(rows[i].eid, lease.eid);
 	assert_int_equal(wake(), 0);

@@ -19,7 +19,7 @@ POSTGRES_SETTINGS = {
     "shared_buffers": "256MB", "effective_cache_size": "1GB", "work_mem": "8MB", "jit": "off",
     "fsync": "on", "synchronous_commit": "on", "wal_compression": "on", "max_wal_size": "2GB",
     "checkpoint_timeout": "15min", "random_page_cost": "1.1", "password_encryption": "scram-sha-256",
-    "autovacuum_naptime": "10s", "log_min_messages": "warning", "log_line_prefix": "%m [%p] ",
+    "autovacuum_naptime": "30s", "log_min_messages": "warning", "log_line_prefix": "%m [%p] ",
 }
 
 
