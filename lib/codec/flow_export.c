@@ -81,37 +81,6 @@ static struct wl_json *file_of(const char *name, const char *description, const 
 	return failed ? NULL : wl_steal(file);
 }
 
-/* ---- JSON on many lines ----------------------------------------------------------------------------------------- */
-
-static void new_line(struct wl_buffer *out, int depth)
-{
-	wl_buffer_append_char(out, '\n');
-	for (int i = 0; i < depth; i++)
-		wl_buffer_append_text(out, "  ");
-}
-
-static void put_json(struct wl_buffer *out, const struct wl_json *value, int depth)
-{
-	bool object = wl_json_is(value, WL_JSON_OBJECT);
-	if ((!object && !wl_json_is(value, WL_JSON_ARRAY)) || wl_json_count(value) == 0) {
-		(void)wl_json_write(out, value);
-		return;
-	}
-	wl_buffer_append_char(out, object ? '{' : '[');
-	for (const struct wl_json *member = wl_json_first(value); member; member = wl_json_next(member)) {
-		new_line(out, depth + 1);
-		if (object) {
-			wl_buffer_append_json_string(out, wl_json_key(member), strlen(wl_json_key(member)));
-			wl_buffer_append_text(out, ": ");
-		}
-		put_json(out, member, depth + 1);
-		if (wl_json_next(member))
-			wl_buffer_append_char(out, ',');
-	}
-	new_line(out, depth);
-	wl_buffer_append_char(out, object ? '}' : ']');
-}
-
 int wl_flow_export(const char *name, const char *description, const struct wl_json *document,
 		   enum wl_flow_format format, struct wl_buffer *buffer, struct wl_error *err)
 {
@@ -121,8 +90,7 @@ int wl_flow_export(const char *name, const char *description, const struct wl_js
 	if (format == WL_FLOW_YAML) {
 		(void)wl_yaml_write(buffer, file);
 	} else {
-		put_json(buffer, file, 0);
-		wl_buffer_append_char(buffer, '\n');
+		wl_json_write_lines(buffer, file);
 	}
 	return buffer->failed ? wl_fail(err, buffer->failed, "no room for a flow's file") : 0;
 }

@@ -418,6 +418,41 @@ int wl_json_write_sorted(struct wl_buffer *buffer, const struct wl_json *json)
 	return -buffer->failed;
 }
 
+static void new_line(struct wl_buffer *out, int depth)
+{
+	wl_buffer_append_char(out, '\n');
+	for (int i = 0; i < depth; i++)
+		wl_buffer_append_text(out, "  ");
+}
+
+static void put_lines(struct wl_buffer *out, const struct wl_json *value, int depth)
+{
+	bool object = wl_json_is(value, WL_JSON_OBJECT);
+	if ((!object && !wl_json_is(value, WL_JSON_ARRAY)) || wl_json_count(value) == 0) {
+		(void)wl_json_write(out, value);
+		return;
+	}
+	wl_buffer_append_char(out, object ? '{' : '[');
+	for (const struct wl_json *member = wl_json_first(value); member; member = wl_json_next(member)) {
+		new_line(out, depth + 1);
+		if (object) {
+			wl_buffer_append_json_string(out, wl_json_key(member), strlen(wl_json_key(member)));
+			wl_buffer_append_text(out, ": ");
+		}
+		put_lines(out, member, depth + 1);
+		if (wl_json_next(member))
+			wl_buffer_append_char(out, ',');
+	}
+	new_line(out, depth);
+	wl_buffer_append_char(out, object ? '}' : ']');
+}
+
+void wl_json_write_lines(struct wl_buffer *buffer, const struct wl_json *json)
+{
+	put_lines(buffer, json, 0);
+	wl_buffer_append_char(buffer, '\n');
+}
+
 char *wl_json_print(const struct wl_json *json)
 {
 	_wl_buffer_ struct wl_buffer buffer;

@@ -68,6 +68,8 @@ int wl_json_set_raw(struct wl_json *object, const char *key, const char *json_te
 int wl_json_write(struct wl_buffer *buffer, const struct wl_json *json);
 /* The same with the members of each object in the order of their keys' bytes: equal values give equal texts. */
 int wl_json_write_sorted(struct wl_buffer *buffer, const struct wl_json *json);
+/* On many lines for people and version control: two columns a level, a line end at the end. `buffer->failed` tells. */
+void wl_json_write_lines(struct wl_buffer *buffer, const struct wl_json *json);
 /* As wl_json_write() into memory of its own; NULL without memory. */
 char *wl_json_print(const struct wl_json *json);
 
