@@ -7,6 +7,8 @@
 
 #include "cli/session.h"
 
+#include <stdint.h>
+
 enum cli_field_type {
 	CLI_FIELD_TEXT,
 	CLI_FIELD_NUMBER,
@@ -77,10 +79,17 @@ int cli_thing_find(struct cli *cli, const struct cli_group *group, const char *i
 /* Append `text` percent-encoded (RFC 3986 §2.1) for a path or a query. */
 void cli_append_encoded(struct wl_buffer *out, const char *text);
 
-/* audit.c, artifacts.c, flow_actions.c */
+/*
+ * Write the `size` bytes of a download to standard output, or to a new file when `file` is not NULL, piece by piece; a
+ * file that fails is removed again.
+ */
+int cli_download(struct cli *cli, const char *path, uint64_t size, const char *file, struct wl_error *err);
+
+/* audit.c, artifacts.c, exports.c */
 int cli_audit_export(struct cli *cli, const struct cli_arguments *arguments, struct wl_error *err);
 int cli_audit_verify(struct cli *cli, const struct cli_arguments *arguments, struct wl_error *err);
 int cli_artifact_get(struct cli *cli, const struct cli_arguments *arguments, struct wl_error *err);
+int cli_export_get(struct cli *cli, const struct cli_arguments *arguments, struct wl_error *err);
 int cli_flow_export(struct cli *cli, const struct cli_arguments *arguments, struct wl_error *err);
 
 #endif

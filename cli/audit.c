@@ -21,7 +21,7 @@ static int read_export(struct cli *cli, int (*take)(void *self, const struct wl_
 		char path[80];
 		int64_t before = *last_seq;
 		(void)snprintf(path, sizeof(path), "/audit-log/export?after_seq=%" PRId64, before);
-		if (cli_get_raw(cli, path, &response, err) < 0 || take(self, &response.body, err) < 0)
+		if (cli_get_raw(cli, path, NULL, &response, err) < 0 || take(self, &response.body, err) < 0)
 			return -err->code;
 		if (*last_seq == before)
 			return 0;

@@ -148,6 +148,23 @@ static const struct cli_option artifacts_group_options[] = {
 	END,
 };
 
+static const struct cli_option export_group_options[] = {
+	{ "format", 0, "FORMAT", "json yaml ndjson csv",
+	  "flow: yaml or json; flows: ndjson as well; audit, executions: ndjson or csv" },
+	{ "version", 0, "N", NULL, "flow: this published version instead of the draft" },
+	{ "only", 0, "A,B", NULL, "flows: those with these ids" },
+	{ "from", 0, "TIME", NULL, "audit, executions: at or after" },
+	{ "to", 0, "TIME", NULL, "audit, executions: before" },
+	{ "action", 0, "ACTION", NULL, "audit: only these" },
+	{ "user", 0, "ID", NULL, "audit: only by this user" },
+	{ "status", 0, "STATUS", "queued running succeeded failed cancelled timeout", "executions: only these" },
+	{ "flow", 0, "FLOW", NULL, "executions: only of this flow" },
+	{ "label", 0, "NAME=VALUE", NULL, "executions: only with this label" },
+	{ "kind", 0, "KIND", "flow flows audit_log executions", "list: only these" },
+	{ "state", 0, "STATE", "queued running ready failed", "list: only these" },
+	END,
+};
+
 static const struct cli_option users_group_options[] = {
 	{ "role", 0, "ROLE", "viewer executor editor admin", "list: only these" },
 	END,
@@ -282,6 +299,16 @@ const struct cli_command cli_commands[] = {
 	  "get ARTIFACT [FILE]           its bytes, to standard output or a new file\n"
 	  "delete ARTIFACT",
 	  artifacts_group_options, cli_group_run },
+	{ "export", "ACTION [EXPORT]", "list show flow flows audit executions get delete", 1, 4,
+	  "Files that the server makes and keeps for a while",
+	  "flow FLOW                     ask for one flow\n"
+	  "flows                         for all flows that you may see, or those of --only\n"
+	  "audit                         for the audit log\n"
+	  "executions                    for the list of executions\n"
+	  "list, show EXPORT             all of them; how far one is\n"
+	  "get EXPORT [FILE]             wait for it; its bytes, to standard output or a new file\n"
+	  "delete EXPORT",
+	  export_group_options, cli_group_run },
 	{ "quota", "ACTION", "show set usage plans", 1, 4, "Limits and their use",
 	  "show                          each limit and what is used of it\n"
 	  "set QUOTA NUMBER              lower one for your tenant; default takes that back\n"

@@ -252,6 +252,33 @@ static const struct cli_action artifacts[] = {
 	END,
 };
 
+#define EXPORT_FIELDS(kind_, ...)                                                                                      \
+	FIELDS({ kind_, "kind", CLI_FIELD_LITERAL, false }, TEXT("format", "format"), __VA_ARGS__)
+
+static const struct cli_action exports[] = {
+	LIST("list", "/exports", "exports", false, FIELDS(QUERY("kind", "kind"), QUERY("state", "state")), "NAME",
+	     "name", "STATE", "state", "SIZE", "size", "ENTRIES", "entries", "EXPIRES", "expires_at", "ID", "id"),
+	{ CALL("show", 1, "GET", "/exports/{1}"), .shape = CLI_SHAPE_ONE },
+	{ CALL("flow", 1, "POST", "/exports"),
+	  .fields = EXPORT_FIELDS("flow", { "1", "flow_id", CLI_FIELD_ID, false },
+				  { "version", "version", CLI_FIELD_NUMBER, false }),
+	  .shape = CLI_SHAPE_ONE },
+	{ CALL("flows", 0, "POST", "/exports"),
+	  .fields = EXPORT_FIELDS("flows", { "only", "flow_ids", CLI_FIELD_LIST, false }), .shape = CLI_SHAPE_ONE },
+	{ CALL("audit", 0, "POST", "/exports"),
+	  .fields = EXPORT_FIELDS("audit_log", TEXT("from", "filters.from"), TEXT("to", "filters.to"),
+				  TEXT("action", "filters.action"), TEXT("user", "filters.user_id")),
+	  .shape = CLI_SHAPE_ONE },
+	{ CALL("executions", 0, "POST", "/exports"),
+	  .fields = EXPORT_FIELDS("executions", TEXT("from", "filters.created_after"),
+				  TEXT("to", "filters.created_before"), TEXT("status", "filters.status"),
+				  { "flow", "filters.flow_id", CLI_FIELD_ID, false }, TEXT("label", "filters.label")),
+	  .shape = CLI_SHAPE_ONE },
+	{ .name = "get", .least = 1, .most = 2, .run = cli_export_get },
+	{ CALL("delete", 1, "DELETE", "/exports/{1}") },
+	END,
+};
+
 static const struct cli_action approvals[] = {
 	LIST("list", "/approvals", "approvals", true, FIELDS(QUERY("status", "status")), "STATUS", "status", "NODE",
 	     "node_id", "MESSAGE", "message", "EXPIRES", "expires_at", "EXECUTION", "execution_id", "ID", "id"),
@@ -289,6 +316,7 @@ const struct cli_group cli_groups[] = {
 	{ "retry", "/executions", "executions", "id", retry },
 	{ "approvals", "/approvals", "approvals", "id", approvals },
 	{ "artifacts", "/artifacts", "artifacts", "name", artifacts },
+	{ "export", "/exports", "exports", "name", exports },
 	{ "quota", "/quotas", "quotas", "name", quota },
 	{ "users", "/users", "users", "email", users },
 	{ "keys", "/api-keys", "api_keys", "name", keys },

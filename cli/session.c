@@ -187,9 +187,10 @@ int cli_call(struct cli *cli, const struct cli_call *call, struct cli_answer *re
 	return 0;
 }
 
-int cli_get_raw(struct cli *cli, const char *path, struct cli_response *ret_response, struct wl_error *err)
+int cli_get_raw(struct cli *cli, const char *path, const char *header, struct cli_response *ret_response,
+		struct wl_error *err)
 {
-	struct cli_call call = { .method = "GET", .path = path };
+	struct cli_call call = { .method = "GET", .path = path, .header = header };
 	return call_raw(cli, &call, ret_response, err);
 }
 

@@ -50,8 +50,9 @@ int cli_call(struct cli *cli, const struct cli_call *call, struct cli_answer *re
 /* A GET. */
 int cli_get(struct cli *cli, const char *path, struct wl_json **ret_json, struct wl_error *err);
 
-/* A GET whose answer is no JSON: *ret_response is a 2xx, released by the caller. */
-int cli_get_raw(struct cli *cli, const char *path, struct cli_response *ret_response, struct wl_error *err);
+/* A GET whose answer is no JSON: *ret_response is a 2xx, released by the caller. `header`: one more, or NULL. */
+int cli_get_raw(struct cli *cli, const char *path, const char *header, struct cli_response *ret_response,
+		struct wl_error *err);
 
 /* Change the refresh token for new tokens, unless another process has just done so. -EACCES: log in again. */
 int cli_refresh(struct cli *cli, struct wl_error *err);

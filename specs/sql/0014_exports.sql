@@ -305,7 +305,8 @@ BEGIN
 END $$;
 
 -- It cannot be made now, {"error","delay_s","count","keep_days"}: somebody tries again after delay_s, for a day. Without
--- count the attempt is none that speaks against the export. Its begun file goes.
+-- count the attempt is none that speaks against the export. What it began to store is in the trash, due later than anything
+-- that is still under way can arrive.
 CREATE FUNCTION control.export_release(p_request json) RETURNS json
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
 DECLARE
@@ -316,8 +317,6 @@ BEGIN
 	IF NOT control.export_is_mine(p_request) THEN
 		RETURN NULL;
 	END IF;
-	UPDATE control.object_trash SET due = clock_timestamp() WHERE tenant = v_tenant AND tries = 0
-	AND starts_with(key, v_tenant || '/' || v_id || '/');
 	EXECUTE format('SELECT created_at FROM t_%s.exports WHERE id = $1', v_tenant) INTO v_since USING v_id;
 	IF v_since < now() - interval '1 day' THEN
 		PERFORM control.export_set_failed(v_tenant, v_id, p_request->>'error', p_request);

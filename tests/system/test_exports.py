@@ -484,3 +484,48 @@ def test_an_export_that_never_tells_how_it_ended_is_given_up(stack, admin):
         stack.sql("UPDATE control.export_work SET tries = 5 WHERE id = %s", asked["id"])
     made = ended(admin, asked)
     assert made["state"] == "failed" and made["error"] == "it could not be made in 5 attempts"
+
+
+# ---- the command line --------------------------------------------------------------------------------------------
+
+def test_the_command_line_asks_waits_and_fetches(stack, admin, tmp_path):
+    cli = Cli(tmp_path / "cli", stack.urls["web"], WINDLASS_TOKEN=admin.access)
+    flow_id = admin.create(noop(), name="nightly")
+    admin.run(flow_id)
+    asked = cli.json("export", "flow", "nightly", "--format", "json")["export"]
+    assert cli("export", "get", asked["id"]).stdout == checked(
+        admin.get(f"flows/{flow_id}/export", params={"format": "json"}), 200).text
+    for words in (("flows", "--only", flow_id), ("executions", "--flow", "nightly", "--format", "csv"),
+                  ("audit", "--action", "flow.create", "--from", "2026-01-01T00:00:00Z")):
+        made = cli.json("export", *words)["export"]
+        cli("export", "get", made["id"], tmp_path / words[0])
+        assert (tmp_path / words[0]).read_bytes() == content(admin, made).content
+        assert cli.json("export", "show", made["id"])["export"]["state"] == "ready"
+    listed = cli.json("export", "list", "--kind", "flows")["exports"]
+    assert [one["options"] for one in listed] == [{"flow_ids": [flow_id]}]
+    assert "nightly.json" in cli("export", "list").stdout
+    cli("export", "delete", asked["id"])
+    refused = cli("export", "get", asked["id"], code=6)
+    assert "no such export" in refused.stderr
+    assert "not the id of an export" in cli("export", "get", "x", code=2).stderr
+    cli("export", "get", made["id"], tmp_path / "audit", code=2)              # a file that is there stays as it is
+    assert (tmp_path / "audit").read_bytes() == content(admin, made).content
+
+
+def test_the_command_line_says_why_there_is_no_file(stack, admin, tmp_path):
+    cli = Cli(tmp_path / "cli", stack.urls["web"], WINDLASS_TOKEN=admin.access)
+    stack.quota(admin.tenant, max_storage_gb=0)
+    admin.create(noop())
+    asked = cli.json("export", "flows")["export"]
+    refused = cli("export", "get", asked["id"], tmp_path / "file", code=6)
+    assert "the export has failed: the tenant's storage of 0 MiB" in refused.stderr and not (tmp_path / "file").exists()
+
+
+def test_a_large_file_comes_in_pieces(stack, admin, tmp_path):
+    for number in range(20):
+        admin.create(Flow().output({"n": number, "text": "x" * 1000000}), name=f"large {number}")
+    made = export(admin, kind="flows", format="ndjson", seconds=120)
+    assert made["size"] > 16 << 20
+    cli = Cli(tmp_path / "cli", stack.urls["web"], WINDLASS_TOKEN=admin.access)
+    cli("export", "get", made["id"], tmp_path / "flows")
+    assert hashlib.sha256((tmp_path / "flows").read_bytes()).hexdigest() == made["sha256"]
