@@ -225,6 +225,7 @@ struct crew_worker {
 	size_t shown;
 	uint64_t deadline_ms;
 	struct wl_buffer streaming; /* text of the turn so far */
+	size_t made_up;		    /* where an Observation of the model's own begins, plus 1; 0: none */
 	size_t emitted;		    /* of it, or (size_t)-1 while it is held back */
 };
 

@@ -21,6 +21,7 @@
 #include <string.h>
 
 #define HELD ((size_t)-1)
+#define MARKER (sizeof(WL_CREW_REACT_STOP) - 1) /* bytes; that of the answer is no longer */
 
 enum verdict { VERDICT_FINAL, VERDICT_USE, VERDICT_ACT, VERDICT_EMPTY, VERDICT_UNREADABLE };
 
@@ -102,39 +103,77 @@ int wl_crew_worker_revise(struct crew_worker *worker, const char *message, bool 
 /* ---- the answer as it comes
  * ---------------------------------------------------------------------------------------------- */
 
-/* Is it known by now that what comes is the answer? Then *ret_from is where it begins. */
-static bool answer_begins(const struct crew_worker *worker, size_t new_from, size_t *ret_from)
+/* Where the search for a marker has to begin when text was added behind `before`. */
+static const char *behind(const struct crew_worker *worker, size_t before, size_t *ret_length)
 {
-	const struct wl_buffer *text = &worker->streaming;
-	size_t overlap = sizeof(WL_CREW_REACT_ANSWER);
-	size_t from = new_from > overlap ? new_from - overlap : 0;
-	const char *answer = as_text(worker) ? wl_crew_react_answer(text->data + from, text->length - from) : NULL;
-	if (!answer)
-		return false;
-	*ret_from = (size_t)(answer - text->data);
-	return true;
+	size_t from = before > MARKER ? before - MARKER : 0;
+	*ret_length = worker->streaming.length - from;
+	return worker->streaming.data + from;
+}
+
+/*
+ * How far the text may be passed on: an Observation that the model makes up itself is none of its answer, and may have
+ * come in part only.
+ */
+static size_t sure_length(struct crew_worker *worker, size_t before)
+{
+	size_t length;
+	const char *from = behind(worker, before, &length);
+	if (!as_text(worker))
+		return worker->streaming.length;
+	const char *made_up = memmem(from, length, WL_CREW_REACT_STOP, sizeof(WL_CREW_REACT_STOP) - 1);
+	if (made_up && worker->made_up == 0)
+		worker->made_up = (size_t)(made_up - worker->streaming.data) + 1;
+	if (worker->made_up > 0)
+		return worker->made_up - 1;
+	return worker->streaming.length > MARKER ? worker->streaming.length - MARKER : 0;
+}
+
+/* Is it known by now that what comes is the answer? Then worker->emitted is where it begins. */
+static bool answer_begins(struct crew_worker *worker, size_t before)
+{
+	size_t length;
+	const char *from = behind(worker, before, &length);
+	const char *answer = as_text(worker) && worker->made_up == 0 ? wl_crew_react_answer(from, length) : NULL;
+	if (worker->emitted == HELD && answer)
+		worker->emitted = (size_t)(answer - worker->streaming.data);
+	return worker->emitted != HELD;
+}
+
+static void emit_to(struct crew_worker *worker, size_t to)
+{
+	const struct wl_crew_world *world = worker->lane->run->world;
+	const char *text = worker->streaming.data;
+	/* no white space before the answer */
+	while (!worker->lane->run->streamed && worker->emitted < to && isspace((unsigned char)text[worker->emitted]))
+		worker->emitted++;
+	/* nor half a character at its end, which comes whole with the next piece */
+	while (to > worker->emitted && to < worker->streaming.length && ((unsigned char)text[to] & 0xc0) == 0x80)
+		to--;
+	if (worker->emitted >= to)
+		return;
+	world->token(world->self, worker->who->agent.name, text + worker->emitted, to - worker->emitted);
+	worker->emitted = to;
+	worker->lane->run->streamed = true;
 }
 
 static void on_text(void *context, const char *text, size_t length)
 {
 	struct crew_worker *worker = context;
-	const struct wl_crew_world *world = worker->lane->run->world;
-	struct wl_buffer *kept = &worker->streaming;
-	size_t before = kept->length;
-	if (wl_buffer_append(kept, text, length) < 0)
-		return; /* it is passed on as a whole then */
-	if (worker->emitted == HELD && !answer_begins(worker, before, &worker->emitted))
-		return;
-	/* no white space before the answer */
-	while (!worker->lane->run->streamed && worker->emitted < kept->length &&
-	       isspace((unsigned char)kept->data[worker->emitted]))
-		worker->emitted++;
-	if (worker->emitted == kept->length)
-		return;
-	world->token(world->self, worker->who->agent.name, kept->data + worker->emitted,
-		     kept->length - worker->emitted);
-	worker->emitted = kept->length;
-	worker->lane->run->streamed = true;
+	size_t before = worker->streaming.length;
+	if (wl_buffer_append(&worker->streaming, text, length) < 0)
+		return; /* it is passed on as a whole then, unless some of it was */
+	size_t sure = sure_length(worker, before);
+	if (answer_begins(worker, before))
+		emit_to(worker, sure);
+}
+
+/* What was held back of an answer that ends at `end` of the turn's text. */
+static void emit_rest(struct crew_worker *worker, const struct wl_model_answer *answer, size_t end)
+{
+	if (as_text(worker) && worker->emitted != HELD && end > worker->emitted && !worker->streaming.failed &&
+	    worker->streaming.length == strlen(answer->text))
+		emit_to(worker, end);
 }
 
 /* ---- one turn
@@ -179,6 +218,7 @@ static int ask_turn(struct crew_worker *worker, struct turn *turn, struct wl_err
 	if (!may_call)
 		question.request.schema = worker->job.schema;
 	wl_buffer_clear(&worker->streaming);
+	worker->made_up = 0;
 	worker->emitted = may_call || as_text(worker) ? HELD : 0;
 	if (worker->job.streams && run->world->token)
 		question.request.stream = &stream;
@@ -229,6 +269,7 @@ static int take_answer(struct crew_worker *worker, struct turn *turn, char **ret
 		text++, length--;
 	while (length > 0 && isspace((unsigned char)text[length - 1]))
 		length--;
+	emit_rest(worker, &turn->answer, (size_t)(text - turn->answer.text) + length);
 	*ret_text = strndup(text, length);
 	if (!*ret_text)
 		return no_memory(err);
