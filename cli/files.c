@@ -1,6 +1,7 @@
 #include "cli/files.h"
 
 #include "lib/base/cleanup.h"
+#include "lib/base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,39 +14,7 @@
 
 int cli_file_read(const char *path, struct wl_buffer *into, struct wl_error *err)
 {
-	_wl_close_ int opened = -1;
-	int fd = STDIN_FILENO;
-	if (strcmp(path, "-") != 0) {
-		opened = fd = open(path, O_RDONLY | O_CLOEXEC);
-		if (fd < 0)
-			return wl_fail_errno(err, errno, "open %s", path);
-	}
-	for (;;) {
-		char piece[64 << 10];
-		ssize_t got = read(fd, piece, sizeof(piece));
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return wl_fail_errno(err, errno, "read %s", path);
-		if (got == 0)
-			return 0;
-		if (wl_buffer_append(into, piece, (size_t)got) < 0)
-			return wl_fail(err, into->failed, "%s is larger than %zu bytes", path, into->limit);
-	}
-}
-
-static int write_whole(int fd, const char *bytes, size_t length)
-{
-	while (length) {
-		ssize_t put = write(fd, bytes, length);
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put < 0)
-			return -errno;
-		bytes += put;
-		length -= (size_t)put;
-	}
-	return fsync(fd) < 0 ? -errno : 0;
+	return strcmp(path, "-") == 0 ? wl_read_all(STDIN_FILENO, path, into, err) : wl_file_read(path, into, err);
 }
 
 int cli_file_write_secret(const char *path, const char *bytes, size_t length, struct wl_error *err)
@@ -56,8 +25,8 @@ int cli_file_write_secret(const char *path, const char *bytes, size_t length, st
 	_wl_close_ int fd = mkostemp(beside, O_CLOEXEC); /* mode 0600 */
 	if (fd < 0)
 		return wl_fail_errno(err, errno, "make %s", beside);
-	int result = write_whole(fd, bytes, length);
-	if (result == 0 && rename(beside, path) < 0)
+	int result = wl_write_all(fd, bytes, length);
+	if (result == 0 && (fsync(fd) < 0 || rename(beside, path) < 0))
 		result = -errno;
 	if (result < 0) {
 		(void)unlink(beside);

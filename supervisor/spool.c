@@ -3,6 +3,7 @@
 #include "lib/base/buffer.h"
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
+#include "lib/base/file.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -169,20 +170,6 @@ int spool_read(const struct spool *spool, size_t *offset, struct wl_node_result 
 
 /* ---- the file ---------------------------------------------------------------------------------------------- */
 
-static int write_exactly(int fd, const char *bytes, size_t length)
-{
-	while (length > 0) {
-		ssize_t done = write(fd, bytes, length);
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done < 0)
-			return -errno;
-		bytes += done;
-		length -= (size_t)done;
-	}
-	return 0;
-}
-
 int spool_append(struct spool *spool, const struct wl_node_result *const *results, int count, struct wl_error *err)
 {
 	_wl_buffer_ struct wl_buffer records;
@@ -192,7 +179,7 @@ int spool_append(struct spool *spool, const struct wl_node_result *const *result
 			return wl_fail(err, ENOMEM, "no memory to write %s", spool->path);
 	if (spool->used + records.length > spool->most)
 		return wl_fail(err, ENOSPC, "%s has reached its %zu bytes", spool->path, spool->most);
-	int result = write_exactly(spool->fd, records.data, records.length);
+	int result = wl_write_all(spool->fd, records.data, records.length);
 	if (result == 0 && fdatasync(spool->fd) < 0)
 		result = -errno;
 	if (result < 0) {

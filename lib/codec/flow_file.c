@@ -1,11 +1,11 @@
 #include "lib/codec/flow_file.h"
 
 #include "lib/base/cleanup.h"
+#include "lib/base/file.h"
 #include "lib/codec/flow_export.h"
 #include "lib/codec/json_internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,25 +13,6 @@
 #include <unistd.h>
 
 static const char *const flow_members[] = { "name", "description", "nodes", "edges", "input_schema", "output_schema" };
-
-static int read_whole(const char *path, struct wl_buffer *into, struct wl_error *err)
-{
-	_wl_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return wl_fail_errno(err, errno, "open %s", path);
-	for (;;) {
-		char piece[64 << 10];
-		ssize_t got = read(fd, piece, sizeof(piece));
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return wl_fail_errno(err, errno, "read %s", path);
-		if (got == 0)
-			return 0;
-		if (wl_buffer_append(into, piece, (size_t)got) < 0)
-			return wl_fail(err, into->failed, "%s is larger than %zu bytes", path, into->limit);
-	}
-}
 
 static bool is_text(const char *bytes, size_t length)
 {
@@ -66,7 +47,7 @@ static int resolve_source(const char *flow_path, const char *name, char resolved
 static int read_source(const char *flow_path, const char *name, struct wl_buffer *text, struct wl_error *err)
 {
 	char resolved[PATH_MAX];
-	if (resolve_source(flow_path, name, resolved, err) < 0 || read_whole(resolved, text, err) < 0)
+	if (resolve_source(flow_path, name, resolved, err) < 0 || wl_file_read(resolved, text, err) < 0)
 		return -err->code;
 	if (text->length == 0 || !is_text(text->data, text->length))
 		return wl_fail(err, EINVAL, "source_file %.200s is empty or no UTF-8 text", name);
@@ -180,7 +161,7 @@ int wl_flow_file_load(const char *path, struct wl_json **ret_flow, struct wl_err
 	_wl_buffer_ struct wl_buffer text;
 	_wl_json_ struct wl_json *file = NULL;
 	wl_buffer_init(&text, WL_FLOW_FILE_MAX);
-	if (read_whole(path, &text, err) < 0)
+	if (wl_file_read(path, &text, err) < 0)
 		return -err->code;
 	if (wl_flow_file_parse(text.data ? text.data : "", text.length, &file, err) < 0 ||
 	    wl_flow_file_build(path, file, ret_flow, err) < 0)

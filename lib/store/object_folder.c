@@ -7,6 +7,7 @@
 
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
+#include "lib/base/file.h"
 #include "lib/base/ids.h"
 
 #include <dirent.h>
@@ -36,20 +37,6 @@ static int check_key(const char *key, struct wl_error *err)
 
 /* ---- put ------------------------------------------------------------------------------------------------- */
 
-static int write_all(int fd, const char *bytes, size_t length)
-{
-	while (length > 0) {
-		ssize_t put = write(fd, bytes, length);
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put < 0)
-			return -errno;
-		bytes += put;
-		length -= (size_t)put;
-	}
-	return 0;
-}
-
 /* Copy the source into `fd` and check that it is what its hash says. */
 static int copy(const struct object_source *source, int fd, struct wl_error *err)
 {
@@ -66,7 +53,7 @@ static int copy(const struct object_source *source, int fd, struct wl_error *err
 			continue;
 		if (got <= 0)
 			return wl_fail_errno(err, got < 0 ? errno : ENODATA, "cannot read what is to be stored");
-		int failed = write_all(fd, bytes, (size_t)got);
+		int failed = wl_write_all(fd, bytes, (size_t)got);
 		if (failed)
 			return wl_fail_errno(err, -failed, "cannot write an object");
 		(void)crypto_hash_sha256_update(&state, (const unsigned char *)bytes, (unsigned long long)got);

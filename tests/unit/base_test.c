@@ -3,15 +3,20 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
+#include "lib/base/file.h"
 #include "lib/base/ids.h"
 #include "lib/base/settings.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/time.h>
 
 #include <cmocka.h>
 
@@ -72,6 +77,112 @@ static void buffer_refuses_sizes_that_wrap(void **state)
 	wl_buffer_init(&buffer, 0);
 	assert_int_equal(wl_buffer_append_text(&buffer, "abc"), 0);
 	assert_int_equal(wl_buffer_reserve(&buffer, SIZE_MAX - 1), -EMSGSIZE);
+}
+
+/* A file of that many bytes, each another than the one before; its descriptor. */
+static int make_file(char path[32], size_t length)
+{
+	strcpy(path, "/tmp/wl-base-XXXXXX");
+	int fd = mkstemp(path);
+	assert_true(fd >= 0);
+	_wl_free_ char *bytes = malloc(length + 1);
+	assert_non_null(bytes);
+	for (size_t i = 0; i < length; i++)
+		bytes[i] = (char)(i % 251);
+	assert_int_equal(wl_write_all(fd, bytes, length), 0);
+	return fd;
+}
+
+static void files_are_read_whole_within_a_limit(void **state)
+{
+	(void)state;
+	const size_t sizes[] = { 0, 1, 65535, 65536, 65537, 300000 };
+	for (size_t i = 0; i < WL_COUNT_OF(sizes); i++) {
+		char path[32];
+		struct wl_error err = { 0 };
+		_wl_close_ int fd = make_file(path, sizes[i]);
+		_wl_buffer_ struct wl_buffer whole, part;
+		wl_buffer_init(&whole, sizes[i] ? sizes[i] : 1);
+		wl_buffer_init(&part, sizes[i] > 1 ? sizes[i] - 1 : 1);
+		assert_int_equal(wl_file_read(path, &whole, &err), 0);
+		assert_int_equal(whole.length, sizes[i]);
+		for (size_t at = 0; at < sizes[i]; at++)
+			assert_int_equal(whole.data[at], (char)(at % 251));
+		assert_int_equal(wl_file_read(path, &part, &err), sizes[i] > 1 ? -EMSGSIZE : 0);
+		assert_true(sizes[i] <= 1 || strstr(err.text, path));
+		assert_int_equal(unlink(path), 0);
+	}
+}
+
+static void files_that_cannot_be_read_are_named(void **state)
+{
+	(void)state;
+	struct wl_error err = { 0 };
+	_wl_buffer_ struct wl_buffer buffer;
+	wl_buffer_init(&buffer, 0);
+	assert_int_equal(wl_file_read("/nowhere/to/be/found", &buffer, &err), -ENOENT);
+	assert_non_null(strstr(err.text, "/nowhere/to/be/found"));
+	assert_int_equal(wl_file_read("/", &buffer, &err), -EISDIR);
+	assert_int_equal(wl_read_all(-1, "input", &buffer, &err), -EBADF);
+	assert_string_equal(err.text, "read input: Bad file descriptor");
+	assert_int_equal(buffer.length, 0);
+}
+
+struct pipe_reader {
+	int fd;
+	size_t length;
+	bool in_order;
+};
+
+static void *read_slowly(void *context)
+{
+	struct pipe_reader *reader = context;
+	char piece[997];
+	for (ssize_t got; (got = read(reader->fd, piece, sizeof(piece))) != 0;)
+		for (ssize_t i = 0; i < got; i++)
+			reader->in_order &= piece[i] == (char)(reader->length++ % 251);
+	return NULL;
+}
+
+static void on_alarm(int number)
+{
+	(void)number; /* only so that write() returns early */
+}
+
+/* More than a pipe holds, while signals end one call after the other in the middle. */
+static void writes_go_on_where_one_call_ended(void **state)
+{
+	(void)state;
+	const struct itimerval often = { { 0, 200 }, { 0, 200 } }, never = { 0 };
+	struct sigaction interrupt = { .sa_handler = on_alarm }, before;
+	sigset_t alarms, kept;
+	int ends[2];
+	size_t length = 4 << 20;
+	_wl_free_ char *bytes = malloc(length);
+	assert_non_null(bytes);
+	for (size_t i = 0; i < length; i++)
+		bytes[i] = (char)(i % 251);
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	struct pipe_reader reader = { .fd = ends[0], .in_order = true };
+	pthread_t thread;
+	(void)sigemptyset(&alarms);
+	(void)sigaddset(&alarms, SIGALRM);
+	assert_int_equal(pthread_sigmask(SIG_BLOCK, &alarms, &kept), 0); /* they are for the one who writes */
+	assert_int_equal(pthread_create(&thread, NULL, read_slowly, &reader), 0);
+	assert_int_equal(pthread_sigmask(SIG_SETMASK, &kept, NULL), 0);
+	assert_int_equal(sigaction(SIGALRM, &interrupt, &before), 0);
+	assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
+	int result = wl_write_all(ends[1], bytes, length);
+	assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
+	assert_int_equal(sigaction(SIGALRM, &before, NULL), 0);
+	assert_int_equal(close(ends[1]), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(result, 0);
+	assert_int_equal(reader.length, length);
+	assert_true(reader.in_order);
+	assert_int_equal(wl_write_all(ends[0], bytes, 1), -EBADF); /* the end that is for reading */
+	assert_int_equal(wl_write_all(ends[0], bytes, 0), 0);
+	assert_int_equal(close(ends[0]), 0);
 }
 
 static void json_strings_are_escaped(void **state)
@@ -180,6 +291,9 @@ int main(void)
 		cmocka_unit_test(error_text_is_cut_not_overrun),
 		cmocka_unit_test(buffer_keeps_its_limit),
 		cmocka_unit_test(buffer_refuses_sizes_that_wrap),
+		cmocka_unit_test(files_are_read_whole_within_a_limit),
+		cmocka_unit_test(files_that_cannot_be_read_are_named),
+		cmocka_unit_test(writes_go_on_where_one_call_ended),
 		cmocka_unit_test(json_strings_are_escaped),
 		cmocka_unit_test(uuids_are_version_7_and_ordered_by_time),
 		cmocka_unit_test(uuid_check_refuses_other_forms),
