@@ -3,6 +3,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
 #include "lib/base/ids.h"
+#include "lib/codec/json.h"
 #include "lib/model/flow_graph.h"
 #include "lib/store/mongo_connect.h"
 
@@ -47,6 +48,41 @@ static bson_t *begin_document(const char *id, int tenant, const char *eid, const
 	return document;
 }
 
+static bool copy_member(struct wl_json *to, const struct wl_json *from, const char *name)
+{
+	const struct wl_json *member = wl_json_get(from, name);
+	struct wl_json *copy = member ? wl_json_copy(member) : NULL;
+	return !member || (copy && wl_json_set(to, name, copy) == 0);
+}
+
+/* Its text, or its output printed, cut; false without memory. */
+static bool copy_text(struct wl_json *to, const struct wl_json *answer)
+{
+	const struct wl_json *output = wl_json_get(answer, "output");
+	_wl_free_ char *printed = output ? wl_json_print(output) : NULL;
+	const char *text = wl_json_get_string(answer, "text", printed);
+	_wl_free_ char *cut = text ? strndup(text, whole_characters(text, WL_EXCHANGE_TEXT_MAX)) : NULL;
+	return (!output || printed) && (!text || cut) && (!cut || wl_json_set_string(to, "text", cut) == 0);
+}
+
+/* What people want to know of an answer in short; NULL without memory. */
+static char *summary_of(const char *answer_json)
+{
+	static const char *const members[] = { "model", "usage", "cost", "code", "message" };
+	_wl_json_ struct wl_json *answer = NULL;
+	_wl_json_ struct wl_json *summary = wl_json_object();
+	if (!summary)
+		return NULL;
+	if (answer_json && wl_json_parse(answer_json, strlen(answer_json), &answer, NULL) == 0) {
+		for (size_t i = 0; i < WL_COUNT_OF(members); i++)
+			if (!copy_member(summary, answer, members[i]))
+				return NULL;
+		if (!copy_text(summary, answer))
+			return NULL;
+	}
+	return wl_json_print(summary);
+}
+
 /* `writer` NULL: the answer is in the document. */
 static bson_t *document_of(int tenant, const char *eid, const char *node, const struct wl_exchange *exchange,
 			   const char *writer)
@@ -62,6 +98,9 @@ static bson_t *document_of(int tenant, const char *eid, const char *node, const 
 	BSON_APPEND_INT64(document, "b", exchange->start_ms);
 	BSON_APPEND_INT64(document, "f", exchange->end_ms);
 	BSON_APPEND_INT64(document, "z", exchange->answer_json ? (int64_t)strlen(exchange->answer_json) : 0);
+	_wl_free_ char *summary = summary_of(exchange->answer_json);
+	if (summary)
+		BSON_APPEND_UTF8(document, "s", summary);
 	if (writer)
 		BSON_APPEND_UTF8(document, "w", writer);
 	else if (exchange->answer_json)
@@ -107,7 +146,7 @@ static void drop_pieces(struct wl_mongo_session *session, int tenant, const char
 	bson_destroy(filter);
 }
 
-static int read_one(struct wl_mongo_session *session, int tenant, const char *eid, const char *id, size_t most,
+static int read_one(struct wl_mongo_session *session, int tenant, const char *eid, const char *id,
 		    struct wl_exchange *ret_exchange, struct wl_error *err);
 
 static bool is_utf8(const char *text)
@@ -146,7 +185,7 @@ static int store_append(void *self, int tenant, const char *eid, const char *nod
 		return r;
 	(void)id_of(eid, node, exchange->place, id);
 	if (ret_known)
-		r = read_one(&session, tenant, eid, id, WL_EXCHANGE_ANSWER_MAX, ret_known, err);
+		r = read_one(&session, tenant, eid, id, ret_known, err);
 	return r < 0 ? r : wl_fail(err, EEXIST, "%.200s is on record", exchange->place);
 }
 
@@ -175,14 +214,13 @@ static void read_head(const bson_t *document, size_t text_max, struct wl_exchang
 	};
 }
 
-/* Put the pieces of an answer together that has `size` bytes, or the first one alone. */
+/* Put the pieces of an answer together that has `size` bytes. */
 static int read_pieces(struct wl_mongo_session *session, int tenant, const char *eid, const char *writer, size_t size,
-		       bool first_alone, char **ret_answer, struct wl_error *err)
+		       char **ret_answer, struct wl_error *err)
 {
-	size_t count = first_alone ? 1 : size / (WL_EXCHANGE_KEPT - 3) + 1;
 	_wl_buffer_ struct wl_buffer answer;
 	wl_buffer_init(&answer, 0);
-	for (size_t i = 0; i < count && (first_alone || answer.length < size); i++) {
+	for (size_t i = 0; answer.length < size; i++) {
 		char id[2 * WL_UUID_TEXT + 16];
 		(void)snprintf(id, sizeof(id), "%s|%s|%zu", eid, writer, i);
 		bson_t *filter = BCON_NEW("_id", BCON_UTF8(id), "t", BCON_INT32(tenant));
@@ -208,19 +246,17 @@ static int read_pieces(struct wl_mongo_session *session, int tenant, const char 
 }
 
 static int read_answer(struct wl_mongo_session *session, const bson_t *document, int tenant, const char *eid,
-		       size_t most, struct wl_exchange *exchange, struct wl_error *err)
+		       struct wl_exchange *exchange, struct wl_error *err)
 {
 	_wl_free_ char *writer = wl_mongo_text(document, "w");
-	int64_t size = wl_mongo_number(document, "z");
-	if ((uint64_t)size > most)
-		return wl_fail(err, EMSGSIZE, "this answer has %lld bytes", (long long)size);
 	if (writer)
-		return read_pieces(session, tenant, eid, writer, (size_t)size, false, &exchange->answer_json, err);
+		return read_pieces(session, tenant, eid, writer, (size_t)wl_mongo_number(document, "z"),
+				   &exchange->answer_json, err);
 	exchange->answer_json = wl_mongo_text(document, "a");
 	return 0;
 }
 
-static int read_one(struct wl_mongo_session *session, int tenant, const char *eid, const char *id, size_t most,
+static int read_one(struct wl_mongo_session *session, int tenant, const char *eid, const char *id,
 		    struct wl_exchange *ret_exchange, struct wl_error *err)
 {
 	bson_t *filter = BCON_NEW("_id", BCON_UTF8(id), "t", BCON_INT32(tenant));
@@ -230,7 +266,7 @@ static int read_one(struct wl_mongo_session *session, int tenant, const char *ei
 	int r;
 	if (mongoc_cursor_next(cursor, &document)) {
 		read_head(document, WL_EXCHANGE_REQUEST_MAX, ret_exchange);
-		r = read_answer(session, document, tenant, eid, most, ret_exchange, err);
+		r = read_answer(session, document, tenant, eid, ret_exchange, err);
 		if (r < 0)
 			wl_exchange_release(ret_exchange);
 	} else {
@@ -243,11 +279,11 @@ static int read_one(struct wl_mongo_session *session, int tenant, const char *ei
 }
 
 int wl_mongo_exchange_read(const struct wl_exchange_log *log, int tenant, const char *eid, const char *node,
-			   const char *place, size_t most, struct wl_exchange *ret_exchange, struct wl_error *err)
+			   const char *place, struct wl_exchange *ret_exchange, struct wl_error *err)
 {
 	_wl_mongo_session_ struct wl_mongo_session session = wl_mongo_session_open(log->self, COLLECTION);
 	char id[ID_SIZE];
-	return read_one(&session, tenant, eid, id_of(eid, node, place, id), most, ret_exchange, err);
+	return read_one(&session, tenant, eid, id_of(eid, node, place, id), ret_exchange, err);
 }
 
 /* ---- load -------------------------------------------------------------------------------------------------------- */
@@ -299,7 +335,7 @@ static int load_cursor(struct wl_mongo_session *session, mongoc_cursor_t *cursor
 		list->count++;
 		if (!item->place || !item->request_hash)
 			return wl_fail(err, WL_MONGO_DOCUMENT, "an exchange on record has no place");
-		int r = read_answer(session, document, tenant, eid, WL_EXCHANGE_ANSWER_MAX, item, err);
+		int r = read_answer(session, document, tenant, eid, item, err);
 		if (r < 0)
 			return r;
 	}
@@ -331,33 +367,15 @@ static int store_load(void *self, int tenant, const char *eid, const char *node,
 
 /* ---- pages for people -------------------------------------------------------------------------------------------- */
 
-static int read_entry(struct wl_mongo_session *session, const bson_t *document, int tenant, const char *eid,
-		      size_t text_max, struct wl_exchange_entry *entry, struct wl_error *err)
+void wl_exchange_entry_release(struct wl_exchange_entry *entry)
 {
-	_wl_free_ char *writer = wl_mongo_text(document, "w");
-	read_head(document, text_max, &entry->exchange);
-	entry->node = wl_mongo_text(document, "n");
-	entry->answer_bytes = wl_mongo_number(document, "z");
-	if (!writer) {
-		entry->exchange.answer_json = beginning(document, "a", text_max);
-		return 0;
-	}
-	_wl_free_ char *first = NULL;
-	int r = read_pieces(session, tenant, eid, writer, 0, true, &first, err);
-	if (r == 0)
-		entry->exchange.answer_json = strndup(first, whole_characters(first, text_max));
-	return r;
+	wl_exchange_release(&entry->exchange);
+	free(entry->node);
+	free(entry->summary_json);
+	*entry = (struct wl_exchange_entry){ 0 };
 }
 
-static void release_entries(struct wl_exchange_entry *entries, int count)
-{
-	for (int i = 0; i < count; i++) {
-		wl_exchange_release(&entries[i].exchange);
-		free(entries[i].node);
-	}
-	free(entries);
-}
-
+/* Pieces have no kind. */
 static bson_t *page_filter(int tenant, const char *eid, const char *node, const char *after)
 {
 	bson_t *filter =
@@ -365,42 +383,48 @@ static bson_t *page_filter(int tenant, const char *eid, const char *node, const 
 	if (node)
 		BSON_APPEND_UTF8(filter, "n", node);
 	if (after) {
+		char id[ID_SIZE];
 		bson_t range;
+		(void)snprintf(id, sizeof(id), "%s/%s", eid, after);
 		BSON_APPEND_DOCUMENT_BEGIN(filter, "_id", &range);
-		BSON_APPEND_UTF8(&range, "$gt", after);
+		BSON_APPEND_UTF8(&range, "$gt", id);
 		bson_append_document_end(filter, &range);
 	}
 	return filter;
 }
 
 int wl_mongo_exchanges_page(const struct wl_exchange_log *log, int tenant, const char *eid, const char *node,
-			    const char *after, int limit, size_t text_max, struct wl_exchange_entry **ret_entries,
-			    struct wl_error *err)
+			    const char *after, int limit, struct wl_exchange_entry **ret_entries, struct wl_error *err)
 {
 	_wl_mongo_session_ struct wl_mongo_session session = wl_mongo_session_open(log->self, COLLECTION);
 	struct wl_exchange_entry *entries = calloc((size_t)limit, sizeof(*entries));
 	if (!entries)
 		return wl_fail(err, ENOMEM, "no memory for a page of exchanges");
 	bson_t *filter = page_filter(tenant, eid, node, after);
-	bson_t *options = BCON_NEW("batchSize", BCON_INT64(LOAD_BATCH), "limit", BCON_INT64(limit), "sort", "{", "_id",
-				   BCON_INT32(1), "}");
+	bson_t *options = BCON_NEW("limit", BCON_INT64(limit), "sort", "{", "_id", BCON_INT32(1), "}", "projection",
+				   "{", "a", BCON_INT32(0), "}");
 	mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(session.collection, filter, options, NULL);
 	const bson_t *document = NULL;
 	bson_error_t error = { 0 };
-	int count = 0, r = 0;
-	while (r == 0 && count < limit && mongoc_cursor_next(cursor, &document))
-		r = read_entry(&session, document, tenant, eid, text_max, &entries[count++], err);
-	if (r == 0 && mongoc_cursor_error(cursor, &error))
-		r = wl_mongo_failed(&error, err);
+	int count = 0;
+	for (; count < limit && mongoc_cursor_next(cursor, &document); count++) {
+		read_head(document, WL_EXCHANGE_TEXT_MAX, &entries[count].exchange);
+		entries[count].node = wl_mongo_text(document, "n");
+		entries[count].summary_json = wl_mongo_text(document, "s");
+		entries[count].answer_bytes = wl_mongo_number(document, "z");
+	}
+	bool failed = mongoc_cursor_error(cursor, &error);
 	mongoc_cursor_destroy(cursor);
 	bson_destroy(filter);
 	bson_destroy(options);
-	if (r < 0) {
-		release_entries(entries, count);
-		return r;
+	if (!failed) {
+		*ret_entries = entries;
+		return count;
 	}
-	*ret_entries = entries;
-	return count;
+	while (count > 0)
+		wl_exchange_entry_release(&entries[--count]);
+	free(entries);
+	return wl_mongo_failed(&error, err);
 }
 
 /* ---- drop, open and close ------------------------------------------------------------------------------------------

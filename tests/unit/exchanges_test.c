@@ -172,13 +172,14 @@ static void test_long_answers(void **state)
 	}
 	struct wl_exchange one = { 0 };
 	struct wl_error err = { 0 };
-	assert_int_equal(wl_mongo_exchange_read(&log_, TENANT, eid, "n", "2", 3 * WL_EXCHANGE_KEPT, &one, &err),
-			 -EMSGSIZE);
-	assert_int_equal(wl_mongo_exchange_read(&log_, TENANT, eid, "n", "2", 4 * WL_EXCHANGE_KEPT, &one, &err), 0);
+	assert_int_equal(wl_mongo_exchange_read(&log_, TENANT, eid, "n", "2", &one, &err), 0);
 	assert_int_equal(strlen(one.answer_json), lengths[2]);
 	wl_exchange_release(&one);
-	assert_int_equal(wl_mongo_exchange_read(&log_, TENANT + 1, eid, "n", "2", 100, &one, &err), -ENOENT);
-	assert_int_equal(wl_mongo_exchange_read(&log_, TENANT, eid, "n", "none", 100, &one, &err), -ENOENT);
+	assert_int_equal(wl_mongo_exchange_read(&log_, TENANT + 1, eid, "n", "2", &one, &err), -ENOENT);
+	assert_int_equal(wl_mongo_exchange_read(&log_, TENANT, eid, "n", "none", &one, &err), -ENOENT);
+	_wl_free_ char *endless = long_answer(WL_EXCHANGE_ANSWER_MAX + 1, 'x');
+	struct wl_exchange exchange = exchange_of("long", endless, 1);
+	assert_int_equal(log_.append(log_.self, TENANT, eid, "n", &exchange, NULL, &err), -EMSGSIZE);
 }
 
 static void test_bad_places(void **state)
@@ -197,47 +198,64 @@ static void test_bad_places(void **state)
 	assert_int_equal(count_of(eid, "n"), 0);
 }
 
+/* An answer of a model whose text is far too long for a list. */
+static char *model_answer(void)
+{
+	_wl_free_ char *text = long_answer(2 * WL_EXCHANGE_KEPT, 'x');
+	char *answer = NULL;
+	assert_true(asprintf(&answer, "{\"text\":%s,\"usage\":{\"prompt\":7},\"cost\":0.25,\"secret\":1}", text) > 0);
+	return answer;
+}
+
+static void expect_entry(const struct wl_exchange_entry *entry, size_t big)
+{
+	if (strcmp(entry->exchange.place, "turn/10") != 0) {
+		assert_string_equal(entry->summary_json, "{\"code\":\"exit\",\"text\":\"{\\\"a\\\":1}\"}");
+		return;
+	}
+	assert_true(entry->answer_bytes == (int64_t)big && !entry->exchange.answer_json);
+	assert_non_null(strstr(entry->summary_json, "{\"usage\":{\"prompt\":7},\"cost\":0.25,\"text\":\""));
+	assert_true(strlen(entry->summary_json) < WL_EXCHANGE_TEXT_MAX + 100 && !strstr(entry->summary_json, "secret"));
+}
+
 static void test_pages(void **state)
 {
 	(void)state;
 	char eid[WL_UUID_TEXT], after[600] = "";
-	_wl_free_ char *big = long_answer(2 * WL_EXCHANGE_KEPT, 'x');
+	_wl_free_ char *big = model_answer();
+	struct wl_exchange_entry *page = NULL;
+	struct wl_error err = { 0 };
 	int seen = 0, count;
 	(void)fresh(eid);
 	for (int i = 0; i < 25; i++) {
 		char place[16];
 		(void)snprintf(place, sizeof(place), "turn/%02d", i);
-		struct wl_exchange exchange = exchange_of(place, i == 10 ? big : "\"short\"", i);
-		append(eid, i % 5 ? "n" : "m", &exchange);
+		struct wl_exchange exchange =
+			exchange_of(place, i == 10 ? big : "{\"output\":{\"a\":1},\"code\":\"exit\"}", i);
+		append(eid, i % 4 ? "n" : "m", &exchange);
 	}
 	do {
-		struct wl_exchange_entry *page = NULL;
-		struct wl_error err = { 0 };
-		count = wl_mongo_exchanges_page(&log_, TENANT, eid, NULL, *after ? after : NULL, 7, 100, &page, &err);
+		count = wl_mongo_exchanges_page(&log_, TENANT, eid, NULL, *after ? after : NULL, 7, &page, &err);
 		assert_true(count >= 0);
 		for (int i = 0; i < count; i++) {
-			assert_true(strlen(page[i].exchange.answer_json) <= 100);
-			if (strcmp(page[i].exchange.place, "turn/10") == 0)
-				assert_true(page[i].answer_bytes == (int64_t)strlen(big));
-			else
-				assert_string_equal(page[i].exchange.answer_json, "\"short\"");
-			(void)snprintf(after, sizeof(after), "%s/%s/%s", eid, page[i].node, page[i].exchange.place);
-			wl_exchange_release(&page[i].exchange);
-			free(page[i].node);
+			char here[600];
+			(void)snprintf(here, sizeof(here), "%s/%s", page[i].node, page[i].exchange.place);
+			assert_true(strcmp(after, here) < 0);
+			(void)strcpy(after, here);
+			expect_entry(&page[i], strlen(big));
+			wl_exchange_entry_release(&page[i]);
 		}
 		free(page);
 		seen += count;
 	} while (count == 7);
 	assert_int_equal(seen, 25);
-	struct wl_exchange_entry *page = NULL;
-	struct wl_error err = { 0 };
-	assert_int_equal(wl_mongo_exchanges_page(&log_, TENANT, eid, "m", NULL, 100, 0, &page, &err), 5);
-	for (int i = 0; i < 5; i++) {
+	assert_int_equal(wl_mongo_exchanges_page(&log_, TENANT, eid, "m", NULL, 100, &page, &err), 7);
+	for (int i = 0; i < 7; i++) {
 		assert_string_equal(page[i].node, "m");
-		assert_string_equal(page[i].exchange.answer_json, "");
-		wl_exchange_release(&page[i].exchange);
-		free(page[i].node);
+		wl_exchange_entry_release(&page[i]);
 	}
+	free(page);
+	assert_int_equal(wl_mongo_exchanges_page(&log_, TENANT + 1, eid, NULL, NULL, 100, &page, &err), 0);
 	free(page);
 }
 
