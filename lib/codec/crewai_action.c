@@ -10,10 +10,6 @@
 #define STEPS_MAX 50
 #define TEMPLATE_DEPTH 16
 
-/* The program around a script's body: what a method is given there comes on standard input here. */
-#define SCRIPT_HEAD "import json\nimport sys\n\n\ndef method(state, outputs, input=None, item=None):\n"
-#define SCRIPT_TAIL "\n\nprint(json.dumps(method(**json.load(sys.stdin))))\n"
-
 /* ---- expressions ------------------------------------------------------------------------------------------------ */
 
 static const char *find_output(void *self, const char *name, bool *ret_model)
@@ -229,17 +225,17 @@ static void put_script(struct crewai_flow *flow, const struct crewai_place *plac
 		crewai_fault(flow->reader, &code_at, "is not a text");
 		return;
 	}
-	wl_buffer_append_text(&source, SCRIPT_HEAD);
+	wl_buffer_append_text(&source, CREWAI_SCRIPT_HEAD);
 	for (const char *line = code; *line;) {
 		size_t length = strcspn(line, "\n");
 		wl_buffer_append_text(&source, is_blank_line(line) ? "" : "    ");
-		wl_buffer_append(&source, line, length);
+		wl_buffer_append(&source, line, is_blank_line(line) ? 0 : length);
 		wl_buffer_append_char(&source, '\n');
 		line += length + (line[length] == '\n');
 	}
 	if (!*code)
 		wl_buffer_append_text(&source, "    pass\n");
-	wl_buffer_append_text(&source, SCRIPT_TAIL);
+	wl_buffer_append_text(&source, CREWAI_SCRIPT_TAIL);
 	crewai_set(notes, data, "language", wl_json_new_string("python"));
 	crewai_set(notes, data, "source", source.failed ? NULL : wl_json_new_string(source.data));
 	put_script_input(flow, data);

@@ -76,6 +76,16 @@ void crewai_note(struct crewai_notes *notes, const struct crewai_place *place, e
 	keep_finding(notes, crewai_place_file(place), crewai_place_text(place, path), message, severities[severity]);
 }
 
+void crewai_end_notes(struct crewai_notes *notes)
+{
+	const struct crewai_place all = { .file = "files" };
+	if (!notes->skipped)
+		return;
+	int more = notes->skipped;
+	notes->kept--; /* one beyond the bound, so that the others are not lost in silence */
+	crewai_note(notes, &all, CREWAI_ATTENTION, "there are %d findings more", more);
+}
+
 void crewai_fault(struct crewai_reader *reader, const struct crewai_place *place, const char *fmt, ...)
 {
 	char path[CREWAI_PLACE_TEXT], where[CREWAI_PLACE_TEXT + WL_CREWAI_PATH_MAX + 4], message[256];

@@ -2,8 +2,8 @@
  * A crew as the files of a CrewAI project. CrewAI's own files hold only what CrewAI reads without a complaint, so that
  * it can load them; what it has no place for stands in windlass.yaml, with a finding.
  */
+#include "lib/codec/crewai_export.h"
 #include "lib/base/cleanup.h"
-#include "lib/codec/crewai_internal.h"
 #include "lib/codec/flow_export.h"
 #include "lib/codec/yaml.h"
 
@@ -12,26 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct named {
-	const struct wl_json *value;
-	char key[80];
-};
-
-struct crewai_writer {
-	struct crewai_notes notes;
-	const struct wl_json *bundle, *crew, *config;
-	bool jsonc;
-	struct named agents[WL_CREWAI_AGENTS_MAX + 1];
-	int agent_count;
-	struct named tasks[WL_CREWAI_TASKS_MAX];
-	int task_count;
-	struct wl_json *files;
-	struct wl_json *extra, *extra_agents, *extra_tasks; /* windlass.yaml */
-};
-
 /* ---- names ------------------------------------------------------------------------------------------------------ */
 
-static bool is_taken(const struct named *all, int count, const char *key)
+static bool is_taken(const struct crewai_named *all, int count, const char *key)
 {
 	for (int i = 0; i < count; i++)
 		if (strcmp(all[i].key, key) == 0)
@@ -55,8 +38,8 @@ static bool is_reserved(const char *key)
 }
 
 /* A key for a name that no other has, neither among `all` nor among `others`. */
-static void make_key(const char *name, const struct named *all, int count, const struct named *others, int other_count,
-		     char key[80])
+static void make_key(const char *name, const struct crewai_named *all, int count, const struct crewai_named *others,
+		     int other_count, char key[80])
 {
 	char slug[64];
 	crewai_slug(name, slug);
@@ -65,7 +48,7 @@ static void make_key(const char *name, const struct named *all, int count, const
 		(void)snprintf(key, 80, "%s_%d", slug, n);
 }
 
-static const struct named *agent_of(const struct crewai_writer *writer, const char *id)
+static const struct crewai_named *agent_of(const struct crewai_writer *writer, const char *id)
 {
 	for (int i = 0; i < writer->agent_count; i++)
 		if (id && strcmp(wl_json_get_string(writer->agents[i].value, "id", ""), id) == 0)
@@ -73,7 +56,7 @@ static const struct named *agent_of(const struct crewai_writer *writer, const ch
 	return NULL;
 }
 
-static const struct wl_json *by_id(const struct wl_json *list, const char *id)
+const struct wl_json *crewai_by_id(const struct wl_json *list, const char *id)
 {
 	for (const struct wl_json *one = wl_json_first(list); one; one = wl_json_next(one))
 		if (strcmp(wl_json_get_string(one, "id", ""), id) == 0)
@@ -103,7 +86,8 @@ static void keep_extra(struct crewai_writer *writer, const struct wl_json *from,
 	if (empty)
 		return;
 	crewai_set(&writer->notes, extra, member, wl_json_copy(value));
-	crewai_note(&writer->notes, &at, CREWAI_CHANGED, "CrewAI has no place for it: it stands in windlass.yaml");
+	crewai_note(&writer->notes, &at, writer->in_flow ? CREWAI_ATTENTION : CREWAI_CHANGED,
+		    "CrewAI has no place for it%s", writer->in_flow ? "" : ": it stands in windlass.yaml");
 }
 
 /* ---- models ----------------------------------------------------------------------------------------------------- */
@@ -112,7 +96,7 @@ static void keep_extra(struct crewai_writer *writer, const struct wl_json *from,
 static void llm_text(const struct crewai_writer *writer, const char *provider_id, const char *model, char text[256])
 {
 	const struct wl_json *provider =
-		provider_id ? by_id(wl_json_get(writer->bundle, "providers"), provider_id) : NULL;
+		provider_id ? crewai_by_id(wl_json_get(writer->bundle, "providers"), provider_id) : NULL;
 	const char *type = wl_json_get_string(provider, "provider_type", "");
 	const char *word = strcmp(type, "demo") == 0 ? NULL : crewai_provider_word(type);
 	text[0] = '\0';
@@ -126,7 +110,7 @@ static void put_llm(struct crewai_writer *writer, const struct wl_json *agent, s
 	const struct crewai_place at = { .parent = place, .key = "llm" };
 	const char *id = wl_json_get_string(agent, "llm_provider_id", NULL);
 	const char *model = wl_json_get_string(wl_json_get(agent, "config"), "model", NULL);
-	const struct wl_json *provider = id ? by_id(wl_json_get(writer->bundle, "providers"), id) : NULL;
+	const struct wl_json *provider = id ? crewai_by_id(wl_json_get(writer->bundle, "providers"), id) : NULL;
 	char text[256];
 	llm_text(writer, id, model, text);
 	if (*text)
@@ -138,7 +122,8 @@ static void put_llm(struct crewai_writer *writer, const struct wl_json *agent, s
 		crewai_set(&writer->notes, extra, "model", wl_json_new_string(model));
 	if (!*text && (id || model))
 		crewai_note(&writer->notes, &at, CREWAI_ATTENTION,
-			    "CrewAI has no name for this model: it takes its environment's; windlass.yaml has it");
+			    "CrewAI has no name for this model: it takes its environment's%s",
+			    writer->in_flow ? "" : "; windlass.yaml has it");
 }
 
 /* ---- agents ----------------------------------------------------------------------------------------------------- */
@@ -166,19 +151,20 @@ static void put_tools(struct crewai_writer *writer, const struct wl_json *config
 	struct crewai_place at = { .parent = &list };
 	struct wl_json *names = wl_json_count(ids) ? crewai_child(&writer->notes, extra, "tools", true) : NULL;
 	for (const struct wl_json *one = wl_json_first(ids); one; one = wl_json_next(one), at.index++) {
-		const struct wl_json *tool = by_id(wl_json_get(writer->bundle, "tools"), wl_json_string(one, ""));
+		const struct wl_json *tool =
+			crewai_by_id(wl_json_get(writer->bundle, "tools"), wl_json_string(one, ""));
 		const char *name = wl_json_get_string(tool, "name", NULL);
 		if (!name) {
 			crewai_note(&writer->notes, &at, CREWAI_ATTENTION, "the tool is not there any more");
 			continue;
 		}
 		crewai_append(&writer->notes, names, wl_json_new_string(name));
-		crewai_note(&writer->notes, &at, CREWAI_ATTENTION,
-			    "give CrewAI a tool for '%.80s'; it is named in windlass.yaml alone", name);
+		crewai_note(&writer->notes, &at, CREWAI_ATTENTION, "give CrewAI a tool for '%.80s'%s", name,
+			    writer->in_flow ? "" : "; it is named in windlass.yaml alone");
 	}
 }
 
-static struct wl_json *make_agent(struct crewai_writer *writer, const struct named *agent,
+struct wl_json *crewai_make_agent(struct crewai_writer *writer, const struct crewai_named *agent,
 				  const struct crewai_place *place)
 {
 	static const char *const plain[] = { "max_iter", "max_rpm", "max_execution_time", "allow_delegation",
@@ -215,11 +201,11 @@ static const char *task_key(const struct crewai_writer *writer, const char *name
 	return name;
 }
 
-static struct wl_json *make_task(struct crewai_writer *writer, const struct named *task,
+struct wl_json *crewai_make_task(struct crewai_writer *writer, const struct crewai_named *task,
 				 const struct crewai_place *place)
 {
 	static const char *const plain[] = { "guardrail", "human_input", "async_execution" };
-	const struct named *agent = agent_of(writer, wl_json_get_string(task->value, "agent_id", NULL));
+	const struct crewai_named *agent = agent_of(writer, wl_json_get_string(task->value, "agent_id", NULL));
 	const struct wl_json *context = wl_json_get(task->value, "context");
 	const char *name = wl_json_get_string(task->value, "name", "");
 	struct wl_json *made = wl_json_object(), *extra = wl_json_object();
@@ -251,10 +237,11 @@ static struct wl_json *make_task(struct crewai_writer *writer, const struct name
 /* ---- the crew itself -------------------------------------------------------------------------------------------- */
 
 /* planning, memory, max_rpm and who leads: into crew.jsonc, or into windlass.yaml for crew.py has them. */
-static void put_crew_members(struct crewai_writer *writer, struct wl_json *into)
+void crewai_put_crew_members(struct crewai_writer *writer, struct wl_json *into)
 {
 	static const char *const plain[] = { "planning", "memory", "max_rpm" };
-	const struct named *manager = agent_of(writer, wl_json_get_string(writer->config, "manager_agent_id", NULL));
+	const struct crewai_named *manager =
+		agent_of(writer, wl_json_get_string(writer->config, "manager_agent_id", NULL));
 	for (size_t i = 0; i < WL_COUNT_OF(plain); i++)
 		copy_member(writer, writer->config, plain[i], into);
 	if (manager)
@@ -262,20 +249,21 @@ static void put_crew_members(struct crewai_writer *writer, struct wl_json *into)
 }
 
 /* The model of who leads as CrewAI writes it; "" for none. windlass.yaml gets it exactly. */
-static void put_manager_llm(struct crewai_writer *writer, const struct crewai_place *place, char text[256])
+void crewai_put_manager_llm(struct crewai_writer *writer, const struct crewai_place *place, char text[256])
 {
 	const struct wl_json *llm = wl_json_get(writer->config, "manager_llm");
 	const struct crewai_place at = { .parent = place, .key = "manager_llm" };
 	const char *id = wl_json_get_string(llm, "llm_provider_id", ""),
 		   *model = wl_json_get_string(llm, "model", NULL);
-	const struct wl_json *provider = by_id(wl_json_get(writer->bundle, "providers"), id);
+	const struct wl_json *provider = crewai_by_id(wl_json_get(writer->bundle, "providers"), id);
 	text[0] = '\0';
 	if (!llm)
 		return;
 	llm_text(writer, id, model ? model : wl_json_get_string(provider, "default_model", NULL), text);
 	if (!*text) {
 		crewai_note(&writer->notes, &at, CREWAI_ATTENTION,
-			    "CrewAI has no name for this model: choose one for it; windlass.yaml has ours");
+			    "CrewAI has no name for this model: choose one for it%s",
+			    writer->in_flow ? "" : "; windlass.yaml has ours");
 		(void)snprintf(text, 256, "openai/gpt-4.1-mini");
 	}
 	struct wl_json *extra = crewai_child(&writer->notes, writer->extra, "manager", false);
@@ -284,7 +272,7 @@ static void put_manager_llm(struct crewai_writer *writer, const struct crewai_pl
 		crewai_set(&writer->notes, extra, "model", wl_json_new_string(model));
 }
 
-static void add_file(struct crewai_writer *writer, const char *path, struct wl_buffer *text)
+void crewai_write_file(struct crewai_writer *writer, const char *path, struct wl_buffer *text)
 {
 	if (text->failed || !text->data)
 		writer->notes.no_memory = true;
@@ -292,18 +280,18 @@ static void add_file(struct crewai_writer *writer, const char *path, struct wl_b
 		crewai_set(&writer->notes, writer->files, path, wl_json_new_string(text->data));
 }
 
-static void add_yaml(struct crewai_writer *writer, const char *path, const struct wl_json *value)
+void crewai_write_yaml(struct crewai_writer *writer, const char *path, const struct wl_json *value)
 {
 	_wl_buffer_ struct wl_buffer text = { 0 };
 	(void)wl_yaml_write(&text, value);
-	add_file(writer, path, &text);
+	crewai_write_file(writer, path, &text);
 }
 
 static void add_json(struct crewai_writer *writer, const char *path, const struct wl_json *value)
 {
 	_wl_buffer_ struct wl_buffer text = { 0 };
 	wl_json_write_lines(&text, value);
-	add_file(writer, path, &text);
+	crewai_write_file(writer, path, &text);
 }
 
 /* ---- as YAML ---------------------------------------------------------------------------------------------------- */
@@ -311,7 +299,8 @@ static void add_json(struct crewai_writer *writer, const char *path, const struc
 static void write_program(struct crewai_writer *writer, const char *llm)
 {
 	_wl_buffer_ struct wl_buffer out = { 0 };
-	const struct named *manager = agent_of(writer, wl_json_get_string(writer->config, "manager_agent_id", NULL));
+	const struct crewai_named *manager =
+		agent_of(writer, wl_json_get_string(writer->config, "manager_agent_id", NULL));
 	bool hierarchical = strcmp(wl_json_get_string(writer->crew, "collaboration_pattern", ""), "hierarchical") == 0;
 	double max_rpm = wl_json_get_number(writer->config, "max_rpm", 0);
 	wl_buffer_append_text(&out, "from crewai import Agent, Crew, Process, Task\n"
@@ -349,7 +338,13 @@ static void write_program(struct crewai_writer *writer, const char *llm)
 	if (max_rpm > 0)
 		wl_buffer_appendf(&out, "            max_rpm=%.0f,\n", max_rpm);
 	wl_buffer_append_text(&out, "        )\n");
-	add_file(writer, "crew.py", &out);
+	crewai_write_file(writer, "crew.py", &out);
+}
+
+void crewai_put_process(struct crewai_writer *writer, struct wl_json *into)
+{
+	crewai_set(&writer->notes, into, "process",
+		   wl_json_new_string(wl_json_get_string(writer->crew, "collaboration_pattern", "sequential")));
 }
 
 static void write_yaml(struct crewai_writer *writer)
@@ -360,18 +355,17 @@ static void write_yaml(struct crewai_writer *writer)
 	_wl_json_ struct wl_json *agents = wl_json_object(), *tasks = wl_json_object();
 	for (int i = 0; i < writer->agent_count; i++) {
 		const struct crewai_place at = { .parent = &agents_at, .key = writer->agents[i].key };
-		crewai_set(&writer->notes, agents, at.key, make_agent(writer, &writer->agents[i], &at));
+		crewai_set(&writer->notes, agents, at.key, crewai_make_agent(writer, &writer->agents[i], &at));
 	}
 	for (int i = 0; i < writer->task_count; i++) {
 		const struct crewai_place at = { .parent = &tasks_at, .key = writer->tasks[i].key };
-		crewai_set(&writer->notes, tasks, at.key, make_task(writer, &writer->tasks[i], &at));
+		crewai_set(&writer->notes, tasks, at.key, crewai_make_task(writer, &writer->tasks[i], &at));
 	}
-	crewai_set(&writer->notes, writer->extra, "process",
-		   wl_json_new_string(wl_json_get_string(writer->crew, "collaboration_pattern", "sequential")));
-	put_crew_members(writer, writer->extra);
-	put_manager_llm(writer, &tasks_at, llm);
-	add_yaml(writer, "config/agents.yaml", agents);
-	add_yaml(writer, "config/tasks.yaml", tasks);
+	crewai_put_process(writer, writer->extra);
+	crewai_put_crew_members(writer, writer->extra);
+	crewai_put_manager_llm(writer, &tasks_at, llm);
+	crewai_write_yaml(writer, "config/agents.yaml", agents);
+	crewai_write_yaml(writer, "config/tasks.yaml", tasks);
 	write_program(writer, llm);
 }
 
@@ -383,7 +377,7 @@ static void write_agent_files(struct crewai_writer *writer, struct wl_json *name
 		char path[96];
 		(void)snprintf(path, sizeof(path), "agents/%s.jsonc", writer->agents[i].key);
 		const struct crewai_place at = { .file = path };
-		_wl_json_ struct wl_json *made = make_agent(writer, &writer->agents[i], &at);
+		_wl_json_ struct wl_json *made = crewai_make_agent(writer, &writer->agents[i], &at);
 		const char *id = wl_json_get_string(writer->agents[i].value, "id", "");
 		add_json(writer, path, made);
 		if (strcmp(id, wl_json_get_string(writer->config, "manager_agent_id", "")) != 0)
@@ -401,12 +395,11 @@ static void write_jsonc(struct crewai_writer *writer)
 	struct wl_json *tasks = crewai_child(&writer->notes, crew, "tasks", true);
 	for (int i = 0; i < writer->task_count; i++) {
 		const struct crewai_place at = { .parent = &tasks_at, .index = i };
-		crewai_append(&writer->notes, tasks, make_task(writer, &writer->tasks[i], &at));
+		crewai_append(&writer->notes, tasks, crewai_make_task(writer, &writer->tasks[i], &at));
 	}
-	crewai_set(&writer->notes, crew, "process",
-		   wl_json_new_string(wl_json_get_string(writer->crew, "collaboration_pattern", "sequential")));
-	put_crew_members(writer, crew);
-	put_manager_llm(writer, &crew_at, llm);
+	crewai_put_process(writer, crew);
+	crewai_put_crew_members(writer, crew);
+	crewai_put_manager_llm(writer, &crew_at, llm);
 	if (*llm)
 		crewai_set(&writer->notes, crew, "manager_llm", wl_json_new_string(llm));
 	add_json(writer, "crew.jsonc", crew);
@@ -415,14 +408,14 @@ static void write_jsonc(struct crewai_writer *writer)
 /* ---- the whole -------------------------------------------------------------------------------------------------- */
 
 /* Agents in the crew's order, who leads behind them; tasks in theirs. */
-static void name_all(struct crewai_writer *writer)
+void crewai_name_all(struct crewai_writer *writer)
 {
 	const struct wl_json *agents = wl_json_get(writer->bundle, "agents");
 	const struct wl_json *manager = wl_json_get(writer->config, "manager_agent_id");
 	const struct wl_json *one = wl_json_first(wl_json_get(writer->crew, "agent_ids"));
 	while ((one || manager) && writer->agent_count <= WL_CREWAI_AGENTS_MAX) {
-		struct named *next = &writer->agents[writer->agent_count];
-		next->value = by_id(agents, wl_json_string(one ? one : manager, ""));
+		struct crewai_named *next = &writer->agents[writer->agent_count];
+		next->value = crewai_by_id(agents, wl_json_string(one ? one : manager, ""));
 		if (!one)
 			manager = NULL;
 		one = one ? wl_json_next(one) : NULL;
@@ -434,7 +427,7 @@ static void name_all(struct crewai_writer *writer)
 	}
 	one = wl_json_first(wl_json_get(writer->config, "tasks"));
 	for (; one && writer->task_count < WL_CREWAI_TASKS_MAX; one = wl_json_next(one)) {
-		struct named *next = &writer->tasks[writer->task_count];
+		struct crewai_named *next = &writer->tasks[writer->task_count];
 		next->value = one;
 		make_key(wl_json_get_string(one, "name", ""), writer->tasks, writer->task_count, writer->agents,
 			 writer->agent_count, next->key);
@@ -453,9 +446,10 @@ static void write_extra(struct crewai_writer *writer)
 static int end_export(struct crewai_writer *writer, struct wl_json **ret_export, struct wl_error *err)
 {
 	_wl_json_ struct wl_json *made = wl_json_object();
+	crewai_end_notes(&writer->notes);
 	crewai_set(&writer->notes, writer->extra, "agents", wl_steal(writer->extra_agents));
 	crewai_set(&writer->notes, writer->extra, "tasks", wl_steal(writer->extra_tasks));
-	add_yaml(writer, "windlass.yaml", writer->extra);
+	crewai_write_yaml(writer, "windlass.yaml", writer->extra);
 	wl_json_free(wl_steal(writer->extra));
 	crewai_set(&writer->notes, made, "files", wl_steal(writer->files));
 	crewai_set(&writer->notes, made, "findings", wl_steal(writer->notes.findings));
@@ -480,7 +474,7 @@ int wl_crewai_export_crew(const struct wl_json *bundle, enum wl_crewai_format fo
 	writer->extra_agents = wl_json_object();
 	writer->extra_tasks = wl_json_object();
 	writer->notes.findings = wl_json_array();
-	name_all(writer);
+	crewai_name_all(writer);
 	write_extra(writer);
 	if (writer->jsonc)
 		write_jsonc(writer);

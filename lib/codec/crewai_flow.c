@@ -384,15 +384,13 @@ static void join(struct crewai_flow *flow, struct sources *sources, int listener
 	sources->count = 1;
 }
 
-/* The ends that a condition waits for, joined to one unless it is a list of alternatives at the top. */
+static void add_condition(struct crewai_flow *flow, const struct wl_json *condition, int listener,
+			  struct sources *sources, const struct crewai_place *place);
+
+/* The ends that a condition waits for: one of `and`, else the alternatives. `sources` is empty. */
 static void condition_sources(struct crewai_flow *flow, const struct wl_json *condition, int listener,
 			      struct sources *sources, const struct crewai_place *place)
 {
-	const char *event = wl_json_string(condition, NULL);
-	if (event) {
-		name_sources(flow, event, listener, sources, place);
-		return;
-	}
 	const struct wl_json *list = wl_json_first(condition);
 	bool all = strcmp(wl_json_key(list), "and") == 0;
 	for (const struct wl_json *one = wl_json_first(list); one; one = wl_json_next(one)) {
@@ -401,7 +399,7 @@ static void condition_sources(struct crewai_flow *flow, const struct wl_json *co
 			flow->reader->notes.no_memory = true;
 			return;
 		}
-		condition_sources(flow, one, listener, inner, place);
+		add_condition(flow, one, listener, inner, place);
 		if (all && inner->count > 1)
 			join(flow, inner, listener, false);
 		for (int i = 0; i < inner->count; i++)
@@ -410,6 +408,23 @@ static void condition_sources(struct crewai_flow *flow, const struct wl_json *co
 	}
 	if (all && sources->count > 1)
 		join(flow, sources, listener, true);
+}
+
+static void add_condition(struct crewai_flow *flow, const struct wl_json *condition, int listener,
+			  struct sources *sources, const struct crewai_place *place)
+{
+	struct sources *own = calloc(1, sizeof(*own));
+	if (!own) {
+		flow->reader->notes.no_memory = true;
+		return;
+	}
+	if (wl_json_is(condition, WL_JSON_STRING))
+		name_sources(flow, wl_json_string(condition, ""), listener, own, place);
+	else
+		condition_sources(flow, condition, listener, own, place);
+	for (int i = 0; i < own->count; i++)
+		add_source(flow, sources, &own->ends[i], place);
+	free(own);
 }
 
 static void connect(struct crewai_flow *flow, int listener)
@@ -425,9 +440,9 @@ static void connect(struct crewai_flow *flow, int listener)
 	if (method->start)
 		add_source(flow, sources, &start, &method->at);
 	if (method->start_on)
-		condition_sources(flow, method->start_on, listener, sources, &method->at);
+		add_condition(flow, method->start_on, listener, sources, &method->at);
 	if (method->listen)
-		condition_sources(flow, method->listen, listener, sources, &method->at);
+		add_condition(flow, method->listen, listener, sources, &method->at);
 	if (sources->count > 1)
 		join(flow, sources, listener, false);
 	if (sources->count)

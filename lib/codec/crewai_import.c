@@ -196,23 +196,13 @@ static struct wl_json *read_project(struct crewai_reader *reader)
 
 /* ---- the whole -------------------------------------------------------------------------------------------------- */
 
-static void end_findings(struct crewai_notes *notes)
-{
-	const struct crewai_place all = { .file = "files" };
-	if (!notes->skipped)
-		return;
-	int more = notes->skipped;
-	notes->kept--; /* one beyond the bound, so that the others are not lost in silence */
-	crewai_note(notes, &all, CREWAI_ATTENTION, "there are %d findings more", more);
-}
-
 static int end_import(struct crewai_reader *reader, struct wl_json *flow, struct wl_json **ret_project,
 		      struct wl_error *err)
 {
 	struct crewai_notes *notes = &reader->notes;
 	_wl_json_ struct wl_json *project = wl_json_object();
 	bool has_flow = flow != NULL;
-	end_findings(notes);
+	crewai_end_notes(notes);
 	crewai_set(notes, project, "agents", wl_steal(reader->agents));
 	crewai_set(notes, project, "crews", wl_steal(reader->crews));
 	crewai_set(notes, project, "flow", has_flow ? flow : wl_json_new_null());

@@ -41,6 +41,8 @@ void crewai_note(struct crewai_notes *notes, const struct crewai_place *place, e
 		 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 void crewai_fault(struct crewai_reader *reader, const struct crewai_place *place, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* What was beyond the bound becomes one finding. */
+void crewai_end_notes(struct crewai_notes *notes);
 /* Put in what may be NULL for want of memory, and remember that. */
 void crewai_set(struct crewai_notes *notes, struct wl_json *object, const char *key, struct wl_json *child);
 void crewai_append(struct crewai_notes *notes, struct wl_json *array, struct wl_json *child);
@@ -135,6 +137,10 @@ void crewai_read_yaml_crew(struct crewai_reader *reader, const char *agents_file
 void crewai_read_jsonc_crew(struct crewai_reader *reader, const char *crew_file, const struct wl_json *extra);
 
 /* ---- flows ---- */
+
+/* The program around a script's body: what a method is given comes on standard input. */
+#define CREWAI_SCRIPT_HEAD "import json\nimport sys\n\n\ndef method(state, outputs, input=None, item=None):\n"
+#define CREWAI_SCRIPT_TAIL "\n\nprint(json.dumps(method(**json.load(sys.stdin))))\n"
 
 /* A crewai.flow/v1 document as a flow; NULL with faults. */
 struct wl_json *crewai_read_flow(struct crewai_reader *reader, const char *file, const struct wl_json *document);

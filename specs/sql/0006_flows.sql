@@ -414,7 +414,7 @@ BEGIN
 	        NULL, NULL, NULL)::api.answer;
 END $$;
 
--- Name, description and document; the server writes the file.
+-- Name, description and document; the server writes the file. For CrewAI's format also what the document names.
 CREATE FUNCTION api.flows_export(p_actor json, p_request json) RETURNS api.answer
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -425,7 +425,8 @@ BEGIN
 	PERFORM api.need_flow(p_actor, v_id, 'view');
 	SELECT f.name, f.description INTO v_flow FROM flows f WHERE f.id = v_id;
 	SELECT * INTO v_doc FROM api.flow_document(v_id, coalesce(p_request#>>'{params,version}', 'draft'), 'version');
-	RETURN (200, json_build_object('name', v_flow.name, 'description', v_flow.description, 'document', v_doc.doc),
+	RETURN (200, api.members(json_build_object('name', v_flow.name, 'description', v_flow.description, 'document',
+	        v_doc.doc), CASE WHEN p_request#>>'{params,format}' = 'crewai' THEN api.crewai_flow_bundle(v_doc.doc) END),
 	        NULL, NULL, NULL)::api.answer;
 END $$;
 
@@ -649,7 +650,7 @@ LANGUAGE sql IMMUTABLE AS $$
 	       ELSE 'queued' END
 $$;
 
--- An execution as lists show it. p_row has its columns, state and started_at of its row in flight.
+-- An execution as lists show it. p_row has its columns, state and started_at of its row in flight, and its usage (0015).
 CREATE FUNCTION api.execution_summary(p_row record) RETURNS json
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -657,7 +658,7 @@ BEGIN
 		'status', api.execution_status(p_row.status, p_row.live_state), 'created_by', p_row.user_id,
 		'created_at', api.time(p_row.created_at), 'start_time', api.time(coalesce(p_row.start_time, p_row.started_at)),
 		'end_time', api.time(p_row.end_time), 'deadline', api.time(p_row.deadline), 'labels', p_row.labels,
-		'source', p_row.source, 'source_id', p_row.source_id, 'error', p_row.error);
+		'source', p_row.source, 'source_id', p_row.source_id, 'error', p_row.error, 'usage', p_row.usage);
 END $$;
 
 CREATE FUNCTION api.label_filter(p_text text) RETURNS jsonb
@@ -741,7 +742,7 @@ BEGIN
 			SELECT e.* FROM executions e LEFT JOIN flows f ON f.id = e.flow_id WHERE %s
 			ORDER BY e.created_at DESC, e.id DESC LIMIT $3 + 1),
 		shown AS (
-			SELECT p.*, l.state AS live_state, l.started_at, row_number() OVER (ORDER BY p.created_at DESC, p.id DESC) AS place
+			SELECT p.*, l.state AS live_state, l.started_at, api.run_usage(p.id) AS usage, row_number() OVER (ORDER BY p.created_at DESC, p.id DESC) AS place
 			-- the LIMIT makes it a look-up by id: else all that is in flight is read
 			FROM page p LEFT JOIN LATERAL (SELECT state, started_at FROM control.live WHERE eid = p.id LIMIT 1) l
 			     ON p.status IN ('queued', 'running'))
@@ -817,7 +818,7 @@ DECLARE
 BEGIN
 	PERFORM api.need_execution(p_actor, v_id, 'run');
 	UPDATE executions SET labels = (p_request#>'{body,labels}')::jsonb WHERE id = v_id;
-	SELECT e.*, l.state AS live_state, l.started_at INTO v_row
+	SELECT e.*, l.state AS live_state, l.started_at, api.run_usage(e.id) AS usage INTO v_row
 	FROM executions e LEFT JOIN control.live l ON l.eid = e.id WHERE e.id = v_id;
 	PERFORM control.audit(p_actor, 'execution.labels', 'execution', v_id::text, p_request->'body');
 	RETURN (200, json_build_object('execution', api.execution_summary(v_row)), NULL, NULL, NULL)::api.answer;

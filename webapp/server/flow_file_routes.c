@@ -157,7 +157,8 @@ static void flow_got(struct web_request *request, const struct web_api_answer *a
 
 void web_flows_export(struct web_request *request)
 {
-	web_api_call(request, NULL, flow_got);
+	const char *format = web_parameter_text(&request->parameters, "format", "yaml");
+	web_api_call(request, NULL, strcmp(format, "crewai") == 0 ? web_crewai_bundle_got : flow_got);
 }
 
 /* ---- import ---------------------------------------------------------------------------------------------------------

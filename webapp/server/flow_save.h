@@ -2,6 +2,7 @@
 #ifndef WL_WEBAPP_FLOW_SAVE_H
 #define WL_WEBAPP_FLOW_SAVE_H
 
+#include "webapp/server/api_call.h"
 #include "webapp/server/request.h"
 
 /*
@@ -17,5 +18,8 @@ struct wl_json *web_flow_document(const struct wl_json *source, const struct wl_
 
 /* An object of the members of `source` that are no part of the document: name, description, status. NULL: no memory. */
 struct wl_json *web_flow_about(const struct wl_json *source);
+
+/* crewai_routes.c: answer with the files of CrewAI that the bundle in the answer makes. */
+web_api_taken web_crewai_bundle_got;
 
 #endif

@@ -33,6 +33,7 @@ struct web_request;
 	X(templates_use)                                                                                               \
 	X(flows_execute)                                                                                               \
 	X(executions_get)                                                                                              \
+	X(executions_exchanges_list)                                                                                   \
 	X(executions_stream)                                                                                           \
 	X(executions_retry)                                                                                            \
 	X(audit_log_list)                                                                                              \
@@ -43,6 +44,8 @@ struct web_request;
 	X(agents_create)                                                                                               \
 	X(crews_create)                                                                                                \
 	X(crews_update)                                                                                                \
+	X(crews_import)                                                                                                \
+	X(crews_export)                                                                                                \
 	X(tools_create)                                                                                                \
 	X(tools_update)                                                                                                \
 	X(tools_validate)                                                                                              \
