@@ -54,7 +54,7 @@ static bool closes(const struct repair *r, bool key)
 	const char *next = r->at + 1;
 	while (next < r->end && isspace((unsigned char)*next))
 		next++;
-	return next == r->end || (key ? *next == ':' : strchr(",}]:", *next) != NULL);
+	return next == r->end || strchr(key ? ",}:=" : ",}]:", *next) != NULL;
 }
 
 static void put_escape(struct repair *r)

@@ -49,6 +49,15 @@ static inline int tear_down(void **state)
 	return bad;
 }
 
+/* Another stage in the middle of a test, after a look at what the one before has to complain of. */
+static inline void new_stage(void)
+{
+	if (stage.faults.length > 0)
+		fail_msg("%s", stage.faults.data);
+	stage_release(&stage);
+	stage_init(&stage, NULL);
+}
+
 static inline int run(const struct stage_line *lines, const char *document, const char *inputs)
 {
 	stage.lines = lines;

@@ -383,7 +383,14 @@ static int human(void *self, const char *place, const char *task, const char *ou
 static int knowledge(void *self, const char *artifact_id, char **ret_text, struct wl_error *err)
 {
 	struct crew_stage *stage = self;
+	struct stage_entry *entry;
+	bool known;
 	const struct stage_line *line = line_of(stage, artifact_id);
+	(void)pthread_mutex_lock(&stage->lock);
+	int result = enter(stage, artifact_id, false, &entry, &known);
+	(void)pthread_mutex_unlock(&stage->lock);
+	if (result < 0)
+		return fail(err, result);
 	if (!line)
 		return wl_fail(err, ENOENT, "there is no artifact %s", artifact_id);
 	*ret_text = strdup(line->text);

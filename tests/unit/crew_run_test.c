@@ -235,8 +235,7 @@ static void empty_answers_are_asked_again_then_a_fault(void **state)
 	assert_runs(once, ONE_TASK, NULL);
 	assert_string_equal(result.text, "here");
 	assert_has(said("task/0/agent/turn/2"), "Nothing came back");
-	stage_release(&stage);
-	stage_init(&stage, NULL);
+	new_stage();
 	assert_int_equal(run(ever, ONE_TASK, NULL), -ENODATA);
 	assert_string_equal(result.code, "answer_empty");
 	assert_int_equal(result.model_calls, 3);
@@ -300,8 +299,7 @@ static void faults_of_models_keep_their_words(void **state)
 		const struct stage_line lines[] = {
 			{ .place = "task/0/agent/turn/1", .fault = (enum wl_model_fault)fault }, { 0 }
 		};
-		stage_release(&stage);
-		stage_init(&stage, NULL);
+		new_stage();
 		int code = run(lines, CREW("", TASK("t", "b", ""), TWO_AGENTS), NULL);
 		assert_int_equal(code, fault == WL_MODEL_FAULT_STOPPED ? -ECANCELED : -EPROTO);
 		assert_string_equal(result.code, wl_model_fault_word((enum wl_model_fault)fault));
@@ -349,8 +347,7 @@ static void time_and_rates_go_by_the_worlds_clock(void **state)
 	assert_string_equal(result.code, "agent_timeout");
 	assert_int_equal(stage_asked(&stage, "task/0/agent/turn/2")->timeout_ms, 4000);
 	assert_int_equal(stage.paused_ms, 0);
-	stage_release(&stage);
-	stage_init(&stage, NULL);
+	new_stage();
 	assert_runs(fast,
 		    CREW(",\"max_rpm\":3",
 			 TASK("t1", "a", "") "," TASK("t2", "b", "") "," TASK("t3", "a", "") "," TASK("t4", "b", ""),

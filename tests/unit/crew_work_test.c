@@ -132,8 +132,7 @@ static void a_manager_runs_every_task(void **state)
 	/* the task names its agent: he is the one whom the manager may turn to */
 	assert_has(said("task/1/agent/turn/2"), "There is no coworker \"Writer\". Your coworkers: Researcher\n");
 	assert_string_equal(result.text, "well then");
-	stage_release(&stage);
-	stage_init(&stage, NULL);
+	new_stage();
 	static const struct stage_line own[] = { { .place = "task/0/agent/turn/1", .text = "mine" }, { 0 } };
 	assert_runs(own, HIERARCHY("\"manager_agent_id\":\"m\"", FREE_TASK), NULL);
 	assert_has(said("task/0/agent/turn/1"), "Your role: Boss");
@@ -224,8 +223,7 @@ static void a_guardrail_that_nothing_passes_ends_the_run(void **state)
 	assert_int_equal(run(never, crew, NULL), -EPROTO);
 	assert_string_equal(result.code, "guardrail_failed");
 	assert_int_equal(result.model_calls, 2 * (1 + WL_CREW_GUARDRAIL_RETRIES));
-	stage_release(&stage);
-	stage_init(&stage, NULL);
+	new_stage();
 	assert_int_equal(run(unread, crew, NULL), -EPROTO);
 	assert_string_equal(result.code, "guardrail_failed");
 	assert_has(err.text, "cannot be read");
@@ -333,8 +331,7 @@ static void a_plan_is_added_to_the_tasks(void **state)
 	assert_has(said("plan"), "Task 2: Do t2");
 	assert_has(said("task/1/agent/turn/1"), "A plan for it:\nSTEPS");
 	assert_null(strstr(said("task/0/agent/turn/1"), "A plan for it"));
-	stage_release(&stage);
-	stage_init(&stage, NULL);
+	new_stage();
 	assert_runs(bad, crew, NULL);
 	assert_string_equal(stage_step(&stage, WL_CREW_STEP_PLAN, "plan")->code, "plan_unreadable");
 }
@@ -366,8 +363,7 @@ static void a_crew_remembers_within_and_between_runs(void **state)
 	assert_has(text, "- FROM BEFORE");
 	assert_has(stage.remembered.data, "t1: The zoo of Zzyzx buzzes.");
 	assert_non_null(stage_step(&stage, WL_CREW_STEP_MEMORY, "task/2/agent"));
-	stage_release(&stage);
-	stage_init(&stage, NULL);
+	new_stage();
 	/* without vectors: the latest outputs */
 	assert_runs(lines, crew, NULL);
 	assert_has(said("task/2/agent/turn/1"), "What you remember:\n- mmm\n- The zoo of");
@@ -395,8 +391,7 @@ static void knowledge_is_looked_up(void **state)
 	/* read and embedded once for both tasks */
 	assert_int_equal(stage_asked(&stage, "agent/0/knowledge/0")->fresh, 1);
 	assert_non_null(stage_step(&stage, WL_CREW_STEP_KNOWLEDGE, "task/1/agent"));
-	stage_release(&stage);
-	stage_init(&stage, NULL);
+	new_stage();
 	assert_runs(lines, crew, NULL);
 	text = said("task/0/agent/turn/1");
 	assert_has(text, "From your documents:\n---\nqqqq");
@@ -460,8 +455,7 @@ static void asynchronous_tasks_run_beside_and_see_the_same(void **state)
 	assert_string_equal(result.text, "THREE");
 	(void)pthread_barrier_destroy(&barrier);
 	for (int threads = 0; threads < 4; threads++) {
-		stage_release(&stage);
-		stage_init(&stage, NULL);
+		new_stage();
 		stage.world.threads = threads;
 		assert_runs(beside, beside_crew, NULL);
 		check_beside();
@@ -477,8 +471,7 @@ static void a_failure_beside_stops_the_others(void **state)
 						   { .place = "task/3/agent/turn/1", .text = "FOUR" },
 						   { 0 } };
 	for (int threads = 0; threads < 4; threads += 3) {
-		stage_release(&stage);
-		stage_init(&stage, NULL);
+		new_stage();
 		stage.world.threads = threads;
 		assert_int_equal(run(lines, beside_crew, NULL), -EPROTO);
 		assert_string_equal(result.code, "content_filter");
@@ -498,8 +491,7 @@ static void who_waits_for_a_person_lets_others_work(void **state)
 		TASK("t1", "b", ASYNC ",\"human_input\":true") "," TASK("t2", "b", NO_CONTEXT) "," TASK("t3", "b", ""),
 		TWO_AGENTS);
 	for (int threads = 0; threads < 4; threads += 3) {
-		stage_release(&stage);
-		stage_init(&stage, NULL);
+		new_stage();
 		stage.world.threads = threads;
 		stage.human_waits = 1;
 		assert_int_equal(run(lines, crew, NULL), -EINPROGRESS);
