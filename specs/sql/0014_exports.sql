@@ -71,6 +71,28 @@ BEGIN
 	INSERT INTO control.export_work (id, tenant, user_id) VALUES (p_id, v_tenant, p_user);
 END $$;
 
+-- The export that was asked for with this key before; NULL: none is there, so it is p_id from now on. p_hash is that of what
+-- is asked for.
+CREATE FUNCTION control.export_once(p_key text, p_hash bytea, p_id uuid) RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+DECLARE
+	v_tenant int := control.tenant_of_role();
+	v_idem   control.idem;
+BEGIN
+	INSERT INTO control.idem (tenant, key, req_hash, eid) VALUES (v_tenant, p_key, p_hash, p_id) ON CONFLICT DO NOTHING;
+	IF FOUND THEN
+		RETURN NULL;
+	END IF;
+	SELECT * INTO v_idem FROM control.idem WHERE tenant = v_tenant AND key = p_key FOR UPDATE;
+	IF v_idem.req_hash IS DISTINCT FROM p_hash THEN
+		RAISE EXCEPTION 'this Idempotency-Key was used with another body' USING ERRCODE = 'WL422';
+	ELSIF EXISTS (SELECT FROM control.export_work WHERE id = v_idem.eid AND tenant = v_tenant) THEN
+		RETURN v_idem.eid;
+	END IF;
+	UPDATE control.idem SET eid = p_id WHERE tenant = v_tenant AND key = p_key; -- deleted since, or expired
+	RETURN NULL;
+END $$;
+
 -- Take an export away, wherever it stands; false when there is none. Locks in this order: work, storage, the rest.
 CREATE FUNCTION control.export_drop(p_tenant int, p_id uuid) RETURNS boolean
 LANGUAGE plpgsql AS $$
@@ -393,14 +415,14 @@ BEGIN
 				                                               FROM control.dispatch d WHERE d.eid = e.id))
 			ORDER BY e.created_at DESC, e.id DESC LIMIT 500),
 		shown AS (
-			SELECT p.*, d.state AS live_state, d.started_at, row_number() OVER (ORDER BY p.created_at DESC, p.id DESC) AS place
+			SELECT p.*, d.state AS live_state, d.started_at, control.run_usage($4, p.id) AS usage, row_number() OVER (ORDER BY p.created_at DESC, p.id DESC) AS place
 			FROM page p LEFT JOIN LATERAL (SELECT state, started_at FROM control.dispatch WHERE eid = p.id LIMIT 1) d
 			     ON p.status IN ('queued', 'running'))
 		SELECT coalesce(json_agg(api.execution_summary(s) ORDER BY s.place), '[]'),
 		       max((extract(epoch FROM s.created_at) * 1000000)::bigint || '_' || s.id) FILTER (WHERE s.place = 500)
 		FROM shown s $sql$, api.executions_where((CASE WHEN v_live IS NULL THEN v_params ELSE v_params - 'status' END)::json,
 		                                         p_actor->>'role', 1))
-	INTO v_rows, v_next USING v_params::json, (p_actor->>'user')::uuid, v_live;
+	INTO v_rows, v_next USING v_params::json, (p_actor->>'user')::uuid, v_live, (p_actor->>'tenant')::int;
 	RETURN json_build_object('rows', v_rows, 'next', v_next);
 END $$;
 
@@ -416,8 +438,8 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA control FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION control.export_queue(uuid, uuid), control.export_delete(uuid), control.role_rank(text)
-	TO windlass_tenant;
+GRANT EXECUTE ON FUNCTION control.export_queue(uuid, uuid), control.export_once(text, bytea, uuid),
+	control.export_delete(uuid), control.role_rank(text) TO windlass_tenant;
 GRANT EXECUTE ON FUNCTION control.export_take(json), control.export_page(json), control.export_begin(json),
 	control.export_commit(json), control.export_release(json), control.export_fail(json) TO windlass_engine;
 
@@ -522,6 +544,9 @@ DECLARE
 	v_body    json := p_request->'body';
 	v_kind    text := v_body->>'kind';
 	v_format  text := coalesce(v_body->>'format', CASE WHEN v_kind IN ('flow', 'flows') THEN 'yaml' ELSE 'ndjson' END);
+	v_key     text := p_request#>>'{params,Idempotency-Key}';
+	v_id      uuid := api.uuid7();
+	v_known   uuid;
 	v_options json;
 	v_row     record;
 BEGIN
@@ -529,8 +554,16 @@ BEGIN
 		RAISE EXCEPTION 'an export of the audit log takes the role admin' USING ERRCODE = 'WL403';
 	END IF;
 	v_options := api.export_options(p_actor, v_body, v_format);
+	IF v_key IS NOT NULL THEN
+		v_known := control.export_once(v_key, sha256(convert_to('export ' || (p_actor->>'user') || v_body::text, 'UTF8')), v_id);
+		SELECT * INTO v_row FROM exports WHERE id = v_known;
+		IF FOUND THEN
+			RETURN ROW(202, json_build_object('export', api.export_json(v_row)), NULL, '/api/v1/exports/' || v_known,
+			           NULL)::api.answer;
+		END IF;
+	END IF;
 	INSERT INTO exports (id, kind, format, options, role, created_by, name, content_type)
-	VALUES (api.uuid7(), v_kind, v_format, v_options, p_actor->>'role', (p_actor->>'user')::uuid,
+	VALUES (v_id, v_kind, v_format, v_options, p_actor->>'role', (p_actor->>'user')::uuid,
 	        api.export_name(v_kind, v_format, v_options), CASE v_format WHEN 'json' THEN 'application/json'
 	        WHEN 'yaml' THEN 'application/yaml' WHEN 'ndjson' THEN 'application/x-ndjson' ELSE 'text/csv' END)
 	RETURNING * INTO v_row;

@@ -337,6 +337,20 @@ def test_so_many_may_wait(stack, admin):
         assert ended(viewer, one)["state"] == "ready"
 
 
+def test_asked_twice_with_one_key_it_is_one_export(stack, admin):
+    def post(api=admin, **body):
+        return api.post("exports", json={"kind": "flows", **body}, headers={"Idempotency-Key": "nightly"})
+    first = checked(post(), 202).json()["export"]
+    ended(admin, first)
+    again = checked(post(), 202)
+    assert again.json()["export"]["id"] == first["id"] and again.headers["Location"] == f"/api/v1/exports/{first['id']}"
+    problem(post(format="json"), 422)
+    problem(post(stack.user(admin, "viewer")), 422)
+    assert checked(admin.get("exports"), 200).json()["total"] == 1
+    checked(admin.delete(f"exports/{first['id']}"), 204)
+    assert checked(post(), 202).json()["export"]["id"] != first["id"]
+
+
 @pytest.mark.parametrize("body,status,paths", [
     ({}, 422, None), ({"kind": "all"}, 422, None), ({"kind": "flows", "more": 1}, 422, None), ([], 422, None),
     ({"kind": "flow"}, 422, ["flow_id"]), ({"kind": "flow", "flow_id": "x"}, 422, None),
