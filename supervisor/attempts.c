@@ -33,7 +33,8 @@ static enum walk_result walk_result_of(enum node_result result)
 	static const enum walk_result of[] = { [NODE_OK] = WALK_SUCCEEDED,
 					       [NODE_FAILED] = WALK_ERROR,
 					       [NODE_FAILED_FOR_GOOD] = WALK_ERROR_FOR_GOOD,
-					       [NODE_STOPPED] = WALK_STOPPED };
+					       [NODE_STOPPED] = WALK_STOPPED,
+					       [NODE_WAITS] = WALK_STOPPED };
 	return of[result];
 }
 
@@ -145,11 +146,6 @@ static void take_last(struct scope_node *at, struct node_job *job)
 	at->last = job;
 }
 
-static bool is_wait(enum wl_node_kind kind)
-{
-	return kind == WL_KIND_WAIT || kind == WL_KIND_APPROVAL;
-}
-
 static void run_job(struct run_loop *loop, struct scope *scope, int node, struct moment now)
 {
 	const struct wl_flow_node *shape = scope_shape(scope, node);
@@ -159,10 +155,11 @@ static void run_job(struct run_loop *loop, struct scope *scope, int node, struct
 		fail_to_start(loop, scope, node, now);
 		return;
 	}
-	if (!is_wait(shape->kind) || at->start_ms == 0) /* a wait that goes on began with its first attempt */
+	/* a wait that goes on began with its first attempt, and a node that was answered with its question */
+	if ((!scope_waits(scope, node) && !job->call.again) || at->start_ms == 0)
 		at->start_ms = now.wall_ms;
 	/* a pure node is over before anybody could look; one with effects shows that it runs */
-	if (!wl_node_kind_pure(shape->kind) && !is_wait(shape->kind))
+	if (!wl_node_kind_pure(shape->kind) && !scope_waits(scope, node))
 		publish_state(loop, scope, node, WL_NODE_RUNNING, now);
 	if (node_is_immediate(shape, job->call.plan)) {
 		if (node_job_prepare(job) < 0)
@@ -240,21 +237,28 @@ static struct inquiry *new_inquiry(struct scope *scope, int node, enum inquiry_k
 	inquiry->scope = scope;
 	inquiry->node = node;
 	inquiry->lease = scope->run->held->lease;
-	inquiry->path = scope_path(scope, node);
+	inquiry->path = kind == INQUIRY_WAIT ? scope_wait_path(scope, node) : scope_path(scope, node);
 	if (inquiry->path)
 		return inquiry;
 	inquiry_free(inquiry);
 	return NULL;
 }
 
-/* What is waited for stands in the inputs of the last job. */
+/* What is waited for stands in the last job: in its inputs, or in what it asked of a person. */
+static int read_terms(const struct scope *scope, int node, struct wl_wait *wait, struct wl_error *err)
+{
+	const struct node_outcome *outcome = &scope->nodes[node].last->outcome;
+	if (scope->nodes[node].wait_name)
+		return wait_terms_ask(outcome->wait_message, outcome->wait_roles, wait, err);
+	return wait_terms_read(scope_shape(scope, node)->kind, &scope->part->plans[node], outcome->inputs_json, wait,
+			       err);
+}
+
 static void ask_wait(struct run_loop *loop, struct scope *scope, int node, struct moment now)
 {
 	struct wl_error err = { 0 };
 	struct inquiry *inquiry = new_inquiry(scope, node, INQUIRY_WAIT);
-	const struct node_plan *plan = &scope->part->plans[node];
-	int result = inquiry ? wait_terms_read(scope_shape(scope, node)->kind, plan,
-					       scope->nodes[node].last->outcome.inputs_json, &inquiry->wait, &err)
+	int result = inquiry ? read_terms(scope, node, &inquiry->wait, &err)
 			     : wl_fail(&err, ENOMEM, "no memory for what the node waits for");
 	if (result == 0) {
 		loop->sink.inquire(loop->sink.self, inquiry);
@@ -283,6 +287,18 @@ void attempt_look(struct run_loop *loop, struct scope *scope, int node, struct m
 }
 
 /* Nothing has come yet. A run that is under way for another reason looks for decisions now and then. */
+/* A node asks a person: the ledger records it, as it does an approval. */
+static void begin_asking(struct run_loop *loop, struct scope *scope, int node, struct moment now)
+{
+	struct scope_node *at = &scope->nodes[node];
+	bool waited = at->marked;
+	free(at->wait_name);
+	at->wait_name = wl_steal(at->last->outcome.wait_name);
+	if (waited)
+		publish_state(loop, scope, node, WL_NODE_WAITING, now);
+	ask_wait(loop, scope, node, now);
+}
+
 static void go_on_waiting(struct run_loop *loop, struct scope *scope, int node, struct moment now)
 {
 	struct scope_node *at = &scope->nodes[node];
@@ -291,16 +307,33 @@ static void go_on_waiting(struct run_loop *loop, struct scope *scope, int node, 
 		mark(loop, scope, node, now);
 		return;
 	}
-	if (scope_shape(scope, node)->kind == WL_KIND_APPROVAL && due_ms > now.boot_ms + APPROVAL_LOOK_MS)
+	if (scope_shape(scope, node)->kind != WL_KIND_WAIT && due_ms > now.boot_ms + APPROVAL_LOOK_MS)
 		due_ms = now.boot_ms + APPROVAL_LOOK_MS;
 	scope->run->waited = true;
 	walk_node_waits(&scope->walk, node, due_ms);
 	run_touch(scope->run, scope);
 }
 
+/* A node that asked a person goes on with what he said. */
+static void answered_by_person(struct run_loop *loop, struct scope *scope, int node, const struct wl_wait *wait,
+			       struct moment now)
+{
+	bool approved = wait->outcome == WL_WAIT_APPROVED;
+	if (scope_decide(scope, node, approved, wait->by, wait->comment) < 0) {
+		conclude_failed(loop, scope, node, "internal", "no memory for a decision", now);
+		return;
+	}
+	walk_node_resumed(&scope->walk, node);
+	run_job(loop, scope, node, now);
+}
+
 static void decided(struct run_loop *loop, struct scope *scope, int node, const struct wl_wait *wait, struct moment now)
 {
 	bool approved = wait->outcome == WL_WAIT_APPROVED;
+	if (scope->nodes[node].wait_name) {
+		answered_by_person(loop, scope, node, wait, now);
+		return;
+	}
 	_wl_json_ struct wl_json *output = wl_json_object();
 	int failed = wl_json_set_bool(output, "approved", approved);
 	failed |= wl_json_set_string(output, "by", wait->by);
@@ -339,7 +372,7 @@ void attempt_marked(struct run_loop *loop, const struct commit_item *item, struc
 {
 	struct scope *scope = item->scope;
 	struct scope_node *at = &scope->nodes[item->node];
-	bool waits = is_wait(scope_shape(scope, item->node)->kind);
+	bool waits = scope_waits(scope, item->node);
 	if (item->outcome != WL_COMMIT_STORED) {
 		/* known or fenced: another attempt was or is at it, and this one begins anew from what is stored */
 		turn_drop_run(scope->run);
@@ -523,11 +556,15 @@ void attempt_job_ended(struct run_loop *loop, struct scope *scope, struct node_j
 	if (at->job)
 		scope->pure_jobs -= wl_node_kind_pure(kind);
 	at->job = NULL;
-	if (!is_wait(kind) || at->start_ms == 0)
+	if ((!scope_waits(scope, node) && !job->call.again) || at->start_ms == 0)
 		at->start_ms = job->start_ms;
 	take_last(at, job);
 	bool begins = !wl_node_kind_pure(kind) && !wl_node_kind_acts(kind);
-	if (job->outcome.result != NODE_OK)
+	if (job->outcome.result == NODE_WAITS && at->stopping)
+		attempt_stopped(loop, scope, node, now);
+	else if (job->outcome.result == NODE_WAITS)
+		begin_asking(loop, scope, node, now);
+	else if (job->outcome.result != NODE_OK)
 		conclude(loop, scope, node, now);
 	else if (begins && at->stopping)
 		attempt_stopped(loop, scope, node, now);

@@ -26,6 +26,14 @@ static void take_log(void *context, const char *stream, const char *bytes, size_
 	log_tail_write(&job->logs, stream, bytes, length, wl_clock_wall_ms(), emit_log, job);
 }
 
+static void emit_event(void *context, const char *type, const char *data_json)
+{
+	struct node_job *job = context;
+	struct event_item *event = event_asking(job->call.eid, type, data_json);
+	if (event)
+		publisher_post(job->publisher, event);
+}
+
 /*
  * The process may have been stopped since the loop looked at the lease. An attempt with effects does not begin on a
  * lease that has run out: it waits for the keeper, who either renews it or learns that it is lost.
@@ -47,6 +55,7 @@ static void attempt(struct node_world *world, struct node_job *job)
 {
 	job->call.on_log = take_log;
 	job->call.log_context = job;
+	job->call.on_event = emit_event;
 	job->start_ms = wl_clock_wall_ms();
 	if (!may_begin(job))
 		node_fail(&job->outcome, &job->call, NODE_STOPPED, "cancelled", NULL, "stopped before it ran");

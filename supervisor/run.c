@@ -203,7 +203,7 @@ char *run_waits(const struct run *run)
 		for (int i = 0; i < scope->part->graph.node_count; i++) {
 			if (scope->walk.nodes[i].state != WL_NODE_WAITING)
 				continue;
-			_wl_free_ char *path = scope_path(scope, i);
+			_wl_free_ char *path = scope_wait_path(scope, i);
 			if (!path)
 				return NULL;
 			if (text.length > 1)

@@ -107,6 +107,14 @@ struct event_item *event_end(const struct ending *ending, int64_t wall_ms)
 	return event_new(ending->lease.eid, "end", &data);
 }
 
+struct event_item *event_asking(const char *eid, const char *type, const char *data_json)
+{
+	struct wl_buffer data;
+	wl_buffer_init(&data, 0);
+	(void)wl_buffer_append_text(&data, data_json);
+	return event_new(eid, type, &data);
+}
+
 struct event_item *event_reset(const char *eid)
 {
 	struct wl_buffer data;

@@ -14,6 +14,8 @@ struct event_item *event_node_state(const char *eid, const char *node_id, enum w
 /* A node is in a final state. */
 struct event_item *event_node(const struct wl_node_result *result, int64_t wall_ms);
 struct event_item *event_log(const char *eid, const char *node_id, const char *piece_json);
+/* Of a node that asks models: `type` is a literal, `data_json` an object. */
+struct event_item *event_asking(const char *eid, const char *type, const char *data_json);
 struct event_item *event_end(const struct ending *ending, int64_t wall_ms);
 /* Nobody knows for sure what became of the run: whoever watches has to read it again. */
 struct event_item *event_reset(const char *eid);

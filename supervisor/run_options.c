@@ -44,6 +44,18 @@ static int read_reuse(const struct wl_json *reuse, const struct wl_flow_graph *g
 	return 0;
 }
 
+static int read_replay(const struct wl_json *replay, struct run_options *options, struct wl_error *err)
+{
+	const char *eid = wl_json_get_string(replay, "execution_id", "");
+	if (!wl_uuid_valid(eid))
+		return wl_fail(err, EINVAL, "options.replay.execution_id is no execution's id");
+	for (size_t i = 0; eid[i]; i++)
+		options->replay_eid[i] = (char)tolower((unsigned char)eid[i]);
+	bool fork = strcmp(wl_json_get_string(replay, "mode", ""), "fork") == 0;
+	options->replay = fork ? NODE_REPLAY_FORK : NODE_REPLAY_OFFLINE;
+	return 0;
+}
+
 int run_options_read(const char *json, const struct wl_flow_graph *graph, struct run_options **ret_options,
 		     struct wl_error *err)
 {
@@ -52,8 +64,9 @@ int run_options_read(const char *json, const struct wl_flow_graph *graph, struct
 		return wl_fail_within(err, "options");
 	const struct wl_json *reuse = wl_json_get(parsed, "reuse"), *only = wl_json_get(parsed, "only");
 	bool reuses = wl_json_is(reuse, WL_JSON_OBJECT), confined = only && !wl_json_is(only, WL_JSON_NULL);
-	bool pinned = wl_json_get_bool(parsed, "pinned", false);
-	if (!pinned && !reuses && !confined)
+	const struct wl_json *replay = wl_json_get(parsed, "replay");
+	bool pinned = wl_json_get_bool(parsed, "pinned", false), replays = wl_json_is(replay, WL_JSON_OBJECT);
+	if (!pinned && !reuses && !confined && !replays)
 		return 0;
 	struct run_options *options = calloc(1, sizeof(*options));
 	if (!options)
@@ -64,6 +77,8 @@ int run_options_read(const char *json, const struct wl_flow_graph *graph, struct
 		options->only = result;
 	if (result >= 0 && reuses)
 		result = read_reuse(reuse, graph, options, err);
+	if (result >= 0 && replays)
+		result = read_replay(replay, options, err);
 	if (result < 0) {
 		run_options_free(options);
 		return result;

@@ -4,12 +4,15 @@
 
 #include "lib/base/ids.h"
 #include "lib/model/flow_graph.h"
+#include "supervisor/nodes/node.h"
 
 struct run_options {
 	bool pinned;		  /* nodes with a pinned output give that */
 	char reuse[WL_UUID_TEXT]; /* results of this execution are taken over; "" for none */
 	unsigned char *rerun;	  /* with reuse: per node of the graph, it is to run whatever it gave there */
 	int only;		  /* this node alone runs; -1: all */
+	enum node_replay replay;
+	char replay_eid[WL_UUID_TEXT]; /* whose record of exchanges is lived on; "" for none */
 };
 
 /*

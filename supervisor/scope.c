@@ -17,6 +17,41 @@ char *scope_path(const struct scope *scope, int node)
 	return asprintf(&path, "%s%s", scope->prefix, scope_shape(scope, node)->id) < 0 ? NULL : path;
 }
 
+char *scope_wait_path(const struct scope *scope, int node)
+{
+	const char *question = scope->nodes[node].wait_name;
+	char *path = NULL;
+	return asprintf(&path, "%s%s%s%s", scope->prefix, scope_shape(scope, node)->id, question ? "!" : "",
+			question ? question : "") < 0
+		       ? NULL
+		       : path;
+}
+
+bool scope_waits(const struct scope *scope, int node)
+{
+	enum wl_node_kind kind = scope_shape(scope, node)->kind;
+	return kind == WL_KIND_WAIT || kind == WL_KIND_APPROVAL || scope->nodes[node].wait_name;
+}
+
+static void release_decision(struct node_decision *decision)
+{
+	free((char *)decision->name);
+	free((char *)decision->by);
+	free((char *)decision->comment);
+	*decision = (struct node_decision){ 0 };
+}
+
+int scope_decide(struct scope *scope, int node, bool approved, const char *by, const char *comment)
+{
+	struct scope_node *at = &scope->nodes[node];
+	release_decision(&at->decision);
+	at->decision = (struct node_decision){ .name = wl_steal(at->wait_name),
+					       .approved = approved,
+					       .by = by ? strdup(by) : NULL,
+					       .comment = comment ? strdup(comment) : NULL };
+	return (by && !at->decision.by) || (comment && !at->decision.comment) ? -ENOMEM : 0;
+}
+
 static struct scope *make(struct run *run, struct scope *parent, int node, struct flow *flow,
 			  const struct flow_part *part, char *prefix)
 {
@@ -57,6 +92,8 @@ void scope_close(struct scope *scope)
 		if (scope->nodes[i].last)
 			node_job_free(scope->nodes[i].last);
 		inner_free(scope->nodes[i].inner);
+		free(scope->nodes[i].wait_name);
+		release_decision(&scope->nodes[i].decision);
 	}
 	while (scope->kept_commits) {
 		struct commit_item *item = container_of(scope->kept_commits, struct commit_item, message.mail);
@@ -321,6 +358,20 @@ static struct node_job *new_job(struct scope *scope, int node)
 	return job;
 }
 
+/* What nodes that ask models and people want to know. */
+static void fill_asking(const struct scope *scope, int node, struct node_call *call)
+{
+	const struct run_options *options = scope->run->options;
+	const struct scope_node *at = &scope->nodes[node];
+	call->attempt = scope->walk.nodes[node].attempt;
+	call->again = at->decision.name != NULL;
+	call->decision = at->decision.name ? &at->decision : NULL;
+	if (!options || !*options->replay_eid)
+		return;
+	call->replay = options->replay;
+	call->replay_eid = options->replay_eid;
+}
+
 struct node_job *scope_make_job(struct scope *scope, int node, int64_t wall_ms)
 {
 	struct node_job *job = new_job(scope, node);
@@ -328,6 +379,7 @@ struct node_job *scope_make_job(struct scope *scope, int node, int64_t wall_ms)
 		return NULL;
 	bool acts = wl_node_kind_acts(scope_shape(scope, node)->kind);
 	job->attempt = scope->walk.nodes[node].attempt;
+	fill_asking(scope, node, &job->call);
 	job->start_ms = wall_ms;
 	job->cancel_fd = job->call.cancel_fd = acts ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
 	if ((job->cancel_fd < 0 && acts) || fill_texts(scope, job, job->call.plan) < 0) {
@@ -411,6 +463,7 @@ void scope_fill_result(struct scope *scope, int node, int64_t wall_ms, struct wl
 	result->outputs_json = wl_steal(last->outcome.outputs_json);
 	result->error_json = wl_steal(last->outcome.error_json);
 	result->receipt_json = wl_steal(last->outcome.receipt_json);
+	result->trace_json = wl_steal(last->outcome.trace_json);
 	result->logs_json = log_tail_text(&last->logs);
 	if (result->state == WL_NODE_FAILED && scope_shape(scope, node)->on_error == WL_ON_ERROR_BRANCH &&
 	    !result->handle)
@@ -420,10 +473,9 @@ void scope_fill_result(struct scope *scope, int node, int64_t wall_ms, struct wl
 
 void scope_fill_mark(struct scope *scope, int node, int64_t wall_ms, struct wl_node_result *result)
 {
-	enum wl_node_kind kind = scope_shape(scope, node)->kind;
 	begin_result(scope, node, wall_ms, result);
 	result->end_ms = 0;
-	result->state = kind == WL_KIND_WAIT || kind == WL_KIND_APPROVAL ? WL_NODE_WAITING : WL_NODE_PENDING;
+	result->state = scope_waits(scope, node) ? WL_NODE_WAITING : WL_NODE_PENDING;
 }
 
 /* True for the nodes whose outputs are the scope's: those of kind output, or the last ones inside of a loop. */

@@ -17,13 +17,15 @@ struct scope_node {
 	const char *output; /* in a piece of the context; NULL: it gave nothing */
 	size_t output_length;
 	int64_t start_ms, end_ms;
-	struct node_job *job;	/* the attempt under way on a thread */
-	struct node_job *last;	/* the last one that ended, until its result is on its way to the store */
-	struct inner *inner;	/* of a loop or subflow that is open: what it consists of */
-	uint64_t wait_until_ms; /* of one that waits: when its time comes, on the boot clock */
-	bool sealed;		/* no older attempt can bring its result any more */
-	bool marked;		/* the store tells that it waits */
-	bool stopping;		/* to end as soon as whatever it is at has come back */
+	struct node_job *job;	       /* the attempt under way on a thread */
+	struct node_job *last;	       /* the last one that ended, until its result is on its way to the store */
+	struct inner *inner;	       /* of a loop or subflow that is open: what it consists of */
+	uint64_t wait_until_ms;	       /* of one that waits: when its time comes, on the boot clock */
+	char *wait_name;	       /* of an agent or crew that waits for a person: what it asked; else NULL */
+	struct node_decision decision; /* what the person said; its texts are owned here */
+	bool sealed;		       /* no older attempt can bring its result any more */
+	bool marked;		       /* the store tells that it waits */
+	bool stopping;		       /* to end as soon as whatever it is at has come back */
 };
 
 struct scope {
@@ -64,6 +66,12 @@ static inline const struct wl_flow_node *scope_shape(const struct scope *scope, 
 
 /* How the node is named in the whole run; allocated, NULL without memory. */
 char *scope_path(const struct scope *scope, int node);
+/* Under which name the ledger knows what it waits for: its path, with its question behind a ! when it asked one. */
+char *scope_wait_path(const struct scope *scope, int node);
+/* Does it wait for something of the ledger's: by its kind, or because it asked a person? */
+bool scope_waits(const struct scope *scope, int node);
+/* What it asked has been decided: the next job of the node is told. Texts are copied. 0 or -ENOMEM. */
+int scope_decide(struct scope *scope, int node, bool approved, const char *by, const char *comment);
 
 /*
  * The flow itself. `inputs` is copied. The run's list has it from now on, as with the other two; scope_close() ends it.

@@ -4,7 +4,8 @@
  * Theory of operation
  *   run loop    owns the state of all runs and decides (run_loop.c, core/walk.c); never blocks
  *   intake      inbox → start in the ledger → run; restorer: what an earlier attempt stored (intake.c)
- *   node pools  run attempts of nodes: one pool for those that only compute, one for those that act (node_pool.c)
+ *   node pools  run attempts of nodes: one pool for those that only compute, one for those that act, one for those that
+ *               ask models, which mostly wait (node_pool.c)
  *   committer   results → document server, many runs in one bulk; the spool while it is away (committer.c)
  *   finisher    final states → ledger, slots → queue (finisher.c)
  *   clerk       asks the ledger what nodes need: subflows, waits, approvals (clerk.c)
@@ -18,9 +19,13 @@
 #include "lib/base/ids.h"
 #include "lib/base/log.h"
 #include "lib/base/settings.h"
+#include "lib/llm/metered_call.h"
 #include "lib/secrets/seal.h"
+#include "lib/store/mongo_exchanges.h"
 #include "lib/store/mongo_node_results.h"
+#include "lib/store/postgres_budget.h"
 #include "lib/store/postgres_ledger.h"
+#include "lib/store/postgres_models.h"
 #include "lib/store/postgres_tools.h"
 #include "lib/store/redis_event_stream.h"
 #include "lib/store/redis_job_queue.h"
@@ -58,7 +63,12 @@ struct supervisor {
 	struct wl_egress_rules egress;
 	struct wl_tool_source tools;
 	struct wl_master_key *keys; /* NULL: credentials of tools cannot be opened */
-	struct node_pool pure, effects;
+	struct wl_llm *llm;
+	struct wl_model_source model_source;
+	struct wl_budget budget;
+	struct wl_exchange_log exchanges;
+	struct wl_metered metered;
+	struct node_pool pure, effects, models;
 	struct committer committer;
 	struct finisher finisher;
 	struct intake intake;
@@ -71,7 +81,9 @@ struct supervisor {
 
 static struct node_pool *pool_of(struct supervisor *supervisor, const struct node_job *job)
 {
-	return job->cancel_fd < 0 ? &supervisor->pure : &supervisor->effects;
+	if (job->cancel_fd < 0)
+		return &supervisor->pure;
+	return job->call.node && wl_node_kind_asks(job->call.node->kind) ? &supervisor->models : &supervisor->effects;
 }
 
 static void to_nodes(void *self, struct node_job *job)
@@ -182,6 +194,51 @@ static int check_servers(const struct supervisor *supervisor, struct wl_error *e
 	return result < 0 ? wl_fail_within(err, "Redis (setting redis_url) does not answer") : 0;
 }
 
+/* What nodes that ask models need. */
+static int open_models(struct supervisor *supervisor, struct wl_error *err)
+{
+	const struct wl_settings *settings = &supervisor->settings;
+	if (wl_llm_new(&supervisor->egress, &supervisor->llm, err) < 0)
+		return -err->code;
+	if (wl_postgres_models_open(settings->postgres_url, &supervisor->model_source, err) < 0 ||
+	    wl_postgres_budget_open(settings->postgres_url, &supervisor->budget, err) < 0)
+		return wl_fail_within(err, "setting postgres_url");
+	if (wl_mongo_exchanges_open(settings->mongodb_url, &supervisor->exchanges, err) < 0)
+		return wl_fail_within(err, "the document server (setting mongodb_url) does not answer");
+	supervisor->metered = (struct wl_metered){ .llm = supervisor->llm,
+						   .source = &supervisor->model_source,
+						   .budget = &supervisor->budget,
+						   .keys = supervisor->keys };
+	return 0;
+}
+
+static void close_models(struct supervisor *supervisor)
+{
+	supervisor->exchanges.close(supervisor->exchanges.self);
+	supervisor->budget.close(supervisor->budget.self);
+	supervisor->model_source.close(supervisor->model_source.self);
+	wl_llm_free(supervisor->llm);
+}
+
+static int start_pools(struct supervisor *supervisor, int pure_threads, struct wl_error *err)
+{
+	const struct wl_settings *settings = &supervisor->settings;
+	struct node_world world = { .expressions = supervisor->expressions,
+				    .eval_ms = (int)settings->eval_ms,
+				    .sandbox = &supervisor->sandbox,
+				    .artifacts = &supervisor->artifacts,
+				    .kill_grace_ms = (uint32_t)settings->kill_grace_ms,
+				    .egress = &supervisor->egress,
+				    .tools = &supervisor->tools,
+				    .keys = supervisor->keys,
+				    .models = &supervisor->metered,
+				    .exchanges = &supervisor->exchanges };
+	if (node_pool_start(&supervisor->pure, pure_threads, &world, &supervisor->messages, err) < 0 ||
+	    node_pool_start(&supervisor->effects, (int)settings->node_threads, &world, &supervisor->messages, err) < 0)
+		return -err->code;
+	return node_pool_start(&supervisor->models, (int)settings->model_threads, &world, &supervisor->messages, err);
+}
+
 static int open_world(struct supervisor *supervisor, struct wl_error *err)
 {
 	const struct wl_settings *settings = &supervisor->settings;
@@ -198,19 +255,9 @@ static int open_world(struct supervisor *supervisor, struct wl_error *err)
 		return wl_fail_within(err, "setting postgres_url");
 	if (*settings->master_key && wl_master_key_open(settings->master_key, &supervisor->keys, err) < 0)
 		return -err->code;
-	if (artifacts_open(settings, &supervisor->artifacts, err) < 0)
+	if (artifacts_open(settings, &supervisor->artifacts, err) < 0 || open_models(supervisor, err) < 0)
 		return -err->code;
-	struct node_world world = { .expressions = supervisor->expressions,
-				    .eval_ms = (int)settings->eval_ms,
-				    .sandbox = &supervisor->sandbox,
-				    .artifacts = &supervisor->artifacts,
-				    .kill_grace_ms = (uint32_t)settings->kill_grace_ms,
-				    .egress = &supervisor->egress,
-				    .tools = &supervisor->tools,
-				    .keys = supervisor->keys };
-	if (node_pool_start(&supervisor->pure, pure_threads, &world, &supervisor->messages, err) < 0)
-		return -err->code;
-	return node_pool_start(&supervisor->effects, (int)settings->node_threads, &world, &supervisor->messages, err);
+	return start_pools(supervisor, pure_threads, err);
 }
 
 static int start_ends(struct supervisor *supervisor, struct wl_error *err)
@@ -327,6 +374,7 @@ static void stop_all(struct supervisor *supervisor)
 	}
 	node_pool_stop(&supervisor->pure);
 	node_pool_stop(&supervisor->effects);
+	node_pool_stop(&supervisor->models);
 	clerk_stop(&supervisor->clerk);
 	finisher_stop(&supervisor->finisher);
 	committer_stop(&supervisor->committer);
@@ -339,6 +387,7 @@ static void stop_all(struct supervisor *supervisor)
 	supervisor->results.close(supervisor->results.self);
 	supervisor->sandbox.close(supervisor->sandbox.self);
 	supervisor->tools.close(supervisor->tools.self);
+	close_models(supervisor);
 	wl_master_key_close(supervisor->keys);
 	supervisor->artifacts.close(supervisor->artifacts.self);
 	wl_expression_pool_close(supervisor->expressions);

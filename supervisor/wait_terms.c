@@ -9,6 +9,8 @@
 #include <string.h>
 #include <time.h>
 
+#define QUESTION_MS (7LL * 86400 * 1000) /* so long a person has to answer */
+
 /* Two digits at `text`, or -1. */
 static int two_digits(const char *text)
 {
@@ -94,6 +96,15 @@ static int read_approval(const struct wl_json *terms, const struct node_plan *pl
 	if (strlen(wait->message) > APPROVAL_MESSAGE_MAX)
 		return wl_fail(err, EINVAL, "the message has more than %d bytes", APPROVAL_MESSAGE_MAX);
 	return 0;
+}
+
+int wait_terms_ask(const char *message, const char *roles_json, struct wl_wait *wait, struct wl_error *err)
+{
+	wait->approval = true;
+	wait->delay_ms = QUESTION_MS;
+	wait->message = message ? strdup(message) : NULL;
+	wait->roles_json = roles_json ? strdup(roles_json) : NULL;
+	return wait->message && wait->roles_json ? 0 : wl_fail(err, ENOMEM, "no memory for a question");
 }
 
 int wait_terms_read(enum wl_node_kind kind, const struct node_plan *plan, const char *json, struct wl_wait *wait,

@@ -15,6 +15,10 @@
 int wait_terms_read(enum wl_node_kind kind, const struct node_plan *plan, const char *json, struct wl_wait *wait,
 		    struct wl_error *err);
 
+/* The same for a question that a node asks: who may answer it is an array of roles. Texts are copied; NULL is no
+ * memory. */
+int wait_terms_ask(const char *message, const char *roles_json, struct wl_wait *wait, struct wl_error *err);
+
 /* A time as RFC 3339 writes it, in ms since 1970: 0, or -EINVAL. */
 int wait_read_time(const char *text, int64_t *ret_wall_ms);
 

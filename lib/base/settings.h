@@ -56,6 +56,7 @@ enum wl_program {
 	X(renew_ms, 10000, 100, 300000, "ms", WL_PROGRAM_SUPERVISOR, "time between two renewals of leases")            \
 	X(capacity, 256, 1, 100000, "executions", WL_PROGRAM_SUPERVISOR, "executions one supervisor runs at once")     \
 	X(node_threads, 16, 1, 1024, "threads", WL_PROGRAM_SUPERVISOR, "threads on which nodes run")                   \
+	X(model_threads, 64, 1, 4096, "threads", WL_PROGRAM_SUPERVISOR, "threads on which nodes run that ask models")  \
 	X(sandbox_slots, 8, 1, 4096, "sandboxes", WL_PROGRAM_SUPERVISOR | WL_PROGRAM_WARDEN,                           \
 	  "sandboxes that run at once on this host")                                                                   \
 	X(sandbox_parked, 4, 0, 256, "sandboxes", WL_PROGRAM_WARDEN, "sandboxes kept ready for each tenant in use")    \
@@ -104,7 +105,13 @@ enum wl_program {
 	X(supervisor_id, "", WL_PROGRAM_SUPERVISOR, "name of this supervisor; made up when empty")                     \
 	X(spool_dir, "", WL_PROGRAM_SUPERVISOR, "folder for node results while the document server is away")           \
 	X(egress_allow, "", WL_PROGRAM_WEB | WL_PROGRAM_SCHEDULER | WL_PROGRAM_SUPERVISOR,                             \
-	  "networks that are not public and may be reached all the same, as CIDRs with commas; empty: none")           \
+	  "networks that are not public and may be reached all the same, as CIDRs with commas, each with a port "      \
+	  "behind it "                                                                                                 \
+	  "or for all: 10.1.0.0/16, 127.0.0.1/32:8000; empty: none")                                                   \
+	X(local_model_url, "", WL_PROGRAM_WEB,                                                                         \
+	  "model server that each new tenant gets as a provider, OpenAI-compatible and without a key; egress_allow "   \
+	  "has to "                                                                                                    \
+	  "open it; empty: none")                                                                                      \
 	X(objects_dir, "", WL_PROGRAM_WEB | WL_PROGRAM_SCHEDULER | WL_PROGRAM_SUPERVISOR,                              \
 	  "folder of the files that nodes leave; all programs must see the same one")                                  \
 	X(s3_url, "", WL_PROGRAM_WEB | WL_PROGRAM_SCHEDULER | WL_PROGRAM_SUPERVISOR,                                   \

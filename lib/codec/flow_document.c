@@ -498,6 +498,9 @@ static const char *const expression_fields[WL_KIND_COUNT][6] = {
 	[WL_KIND_SUBFLOW] = { "input" },
 	[WL_KIND_WAIT] = { "seconds", "until" },
 	[WL_KIND_APPROVAL] = { "message" },
+	[WL_KIND_LLM] = { "system", "prompt", "images" },
+	[WL_KIND_AGENT] = { "task", "expected_output", "input" },
+	[WL_KIND_CREW] = { "input" },
 };
 
 struct scan {

@@ -2,6 +2,7 @@
 
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
+#include "lib/llm/key_mask.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -29,8 +30,8 @@ static bool pause_for(int cancel_fd, int ms)
 	return poll(&cancelled, cancel_fd >= 0 ? 1 : 0, ms) > 0;
 }
 
-static int reserve(const struct wl_budget *budget, const struct wl_budget_call *call, int cancel_fd,
-		   struct wl_budget_answer *ret_answer, struct wl_error *err)
+static int reserve_once(const struct wl_budget *budget, const struct wl_budget_call *call, int cancel_fd,
+			struct wl_budget_answer *ret_answer, struct wl_error *err)
 {
 	uint64_t give_up_ms = wl_clock_boot_ms() + LEDGER_WAIT_MS;
 	for (;;) {
@@ -42,12 +43,39 @@ static int reserve(const struct wl_budget *budget, const struct wl_budget_call *
 	}
 }
 
+/* With what a person has said to it, when a budget asked and this is his answer. */
+static int reserve(const struct wl_metered *world, const struct wl_metered_caller *caller,
+		   const struct wl_budget_call *call, int cancel_fd, struct wl_budget_answer *ret_answer,
+		   struct wl_error *err)
+{
+	const struct wl_budget *budget = world->budget;
+	int result = reserve_once(budget, call, cancel_fd, ret_answer, err);
+	if (result < 0 || ret_answer->verdict != WL_BUDGET_ASK || !caller->asked_wait ||
+	    strcmp(ret_answer->wait, caller->asked_wait) != 0)
+		return result;
+	ret_answer->verdict = WL_BUDGET_REFUSED;
+	if (!caller->approved)
+		return 0;
+	uint64_t give_up_ms = wl_clock_boot_ms() + LEDGER_WAIT_MS;
+	do
+		result = budget->allow(budget->self, caller->tenant, caller->eid, ret_answer->budget_id,
+				       caller->asked_wait, err);
+	while (may_pass(result) && wl_clock_boot_ms() < give_up_ms && !pause_for(cancel_fd, LOOK_MS));
+	if (result == -EACCES || result == -ENOENT)
+		return 0; /* refused, then */
+	return result < 0 ? result : reserve_once(budget, call, cancel_fd, ret_answer, err);
+}
+
 /* A cancel does not keep it from being written down. */
-static void settle(const struct wl_budget *budget, int tenant, const char *id, const struct wl_model_answer *answer,
-		   double *ret_cost)
+static void settle(const struct wl_budget *budget, int tenant, const char *id, const char *reserved_for,
+		   const struct wl_model_answer *answer, double *ret_cost)
 {
 	uint64_t give_up_ms = wl_clock_boot_ms() + SETTLE_WAIT_MS;
 	struct wl_error ignored;
+	if (answer->provider_id && strcasecmp(answer->provider_id, reserved_for) != 0)
+		while (may_pass(budget->moved(budget->self, tenant, id, answer->provider_id, &ignored)) &&
+		       wl_clock_boot_ms() < give_up_ms)
+			(void)pause_for(-1, LOOK_MS);
 	while (may_pass(budget->settle(budget->self, tenant, id, &answer->usage, answer->model, answer->fault,
 				       answer->first_us, answer->total_us, ret_cost, &ignored)) &&
 	       wl_clock_boot_ms() < give_up_ms)
@@ -107,7 +135,7 @@ static int find_room(const struct wl_metered *world, const struct wl_metered_cal
 		call.completion_tokens = completion < all ? completion : all;
 		call.prompt_tokens = all - call.completion_tokens;
 		call.ttl_s = ttl_s(provider, request->timeout_ms);
-		int result = reserve(world->budget, &call, request->cancel_fd, ret_budget, err);
+		int result = reserve(world, caller, &call, request->cancel_fd, ret_budget, err);
 		if (result < 0 || ret_budget->verdict == WL_BUDGET_GRANTED)
 			return result;
 		if (ret_budget->verdict != WL_BUDGET_CHEAPER)
@@ -160,8 +188,15 @@ int wl_metered_call(const struct wl_metered *world, const struct wl_metered_call
 		const struct wl_llm_provider *items = wl_provider_chain_items(chain, &count);
 		struct wl_model_request asked = *request;
 		asked.model = wanted;
+		struct wl_key_mask mask;
+		wl_key_mask_open(items, count, request->stream, &mask);
+		asked.stream = request->stream ? &mask.stream : NULL;
 		result = wl_llm_call(world->llm, items, count, &asked, answer, err);
-		settle(world->budget, caller->tenant, ret_budget->id, answer, &answer->cost);
+		if (wl_key_mask_close(&mask, answer) < 0 && result == 0) {
+			answer->fault = WL_MODEL_FAULT_AWAY;
+			result = wl_fail(err, EIO, "no memory for an answer");
+		}
+		settle(world->budget, caller->tenant, ret_budget->id, items->id, answer, &answer->cost);
 	} else {
 		answer->fault = fault_of(result);
 	}
@@ -202,7 +237,7 @@ int wl_metered_embed(const struct wl_metered *world, const struct wl_metered_cal
 	call.model = model ? model : provider->default_model;
 	call.prompt_tokens = tokens_of(texts, count);
 	call.ttl_s = ttl_s(provider, 0);
-	result = reserve(world->budget, &call, cancel_fd, ret_budget, err);
+	result = reserve(world, caller, &call, cancel_fd, ret_budget, err);
 	if (result == 0 && ret_budget->verdict != WL_BUDGET_GRANTED)
 		result = refused(ret_budget, err);
 	if (result == 0) {
@@ -211,7 +246,7 @@ int wl_metered_embed(const struct wl_metered *world, const struct wl_metered_cal
 		answer.usage = *ret_usage;
 		answer.fault = result < 0 ? *ret_fault : WL_MODEL_FAULT_NONE;
 		answer.model = (char *)call.model;
-		settle(world->budget, caller->tenant, ret_budget->id, &answer, ret_cost);
+		settle(world->budget, caller->tenant, ret_budget->id, provider->id, &answer, ret_cost);
 	} else {
 		*ret_fault = fault_of(result);
 	}

@@ -27,6 +27,9 @@ struct wl_metered_caller {
 	int attempt;
 	const char *agent_id;
 	const char *caller;
+	/* what a person said when a budget asked (wl_budget_answer.wait): the wait's name; NULL: nobody was asked */
+	const char *asked_wait;
+	bool approved;
 };
 
 /*

@@ -49,6 +49,11 @@ bool wl_node_kind_runs(enum wl_node_kind kind)
 	return kind_rows[kind].runs;
 }
 
+bool wl_node_kind_asks(enum wl_node_kind kind)
+{
+	return kind == WL_KIND_LLM || kind == WL_KIND_AGENT || kind == WL_KIND_CREW;
+}
+
 bool wl_node_kind_chooses(enum wl_node_kind kind)
 {
 	return kind == WL_KIND_CONDITION || kind == WL_KIND_SWITCH || kind == WL_KIND_APPROVAL;

@@ -41,6 +41,9 @@
 	X(SUBFLOW, "subflow", false, false, true)                                                                      \
 	X(WAIT, "wait", false, false, true)                                                                            \
 	X(APPROVAL, "approval", false, false, true)                                                                    \
+	X(LLM, "llm", false, true, true)                                                                               \
+	X(AGENT, "agent", false, true, true)                                                                           \
+	X(CREW, "crew", false, true, true)                                                                             \
 	X(NOTE, "note", true, false, false)
 
 enum wl_node_kind {
@@ -56,6 +59,8 @@ int wl_node_kind_of(const char *name);
 bool wl_node_kind_pure(enum wl_node_kind kind);
 bool wl_node_kind_acts(enum wl_node_kind kind);
 bool wl_node_kind_runs(enum wl_node_kind kind);
+/* True for the kinds that ask models: they mostly wait. */
+bool wl_node_kind_asks(enum wl_node_kind kind);
 /* True for the kinds that choose a handle when they succeed: only its edges become live. */
 bool wl_node_kind_chooses(enum wl_node_kind kind);
 

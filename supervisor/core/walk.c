@@ -357,6 +357,12 @@ void walk_node_waits(struct walk *walk, int node, uint64_t due_ms)
 	look_for_end(walk);
 }
 
+void walk_node_resumed(struct walk *walk, int node)
+{
+	if (walk->nodes[node].active && walk->nodes[node].state == WL_NODE_WAITING)
+		move(walk, node, WL_NODE_RUNNING);
+}
+
 void walk_node_opened(struct walk *walk, int node)
 {
 	struct walk_node *at = &walk->nodes[node];

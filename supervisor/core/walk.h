@@ -117,6 +117,8 @@ void walk_begin(struct walk *walk, uint64_t now_ms);
 void walk_node_ended(struct walk *walk, int node, const struct walk_outcome *outcome, uint64_t now_ms, uint32_t random);
 /* The attempt that is under way has become a wait. `due_ms`: when to look again, UINT64_MAX for never. */
 void walk_node_waits(struct walk *walk, int node, uint64_t due_ms);
+/* What it waited for has come, and the attempt goes on: it is running again. */
+void walk_node_resumed(struct walk *walk, int node);
 /* The attempt that is under way consists of walks of its own from now on; walk_node_ended() is still to come. */
 void walk_node_opened(struct walk *walk, int node);
 /* The check of the outputs has ended. WALK_STOPPED: without an answer; what is no success fails the run. */

@@ -24,6 +24,10 @@
 #define NODE_EVAL_AWAY_MS 15000
 #define NODE_INPUTS_KEPT (64u << 10) /* bytes of a node's inputs that are stored with its result */
 
+/* What of another run's record a run lives on. OFFLINE: nothing else, and no model or tool is asked; FORK: as far as it
+ * fits, and from there on they are. */
+enum node_replay { NODE_REPLAY_NONE, NODE_REPLAY_OFFLINE, NODE_REPLAY_FORK };
+
 enum node_language { NODE_PYTHON, NODE_JAVASCRIPT, NODE_BASH };
 
 /* What a node's `data` says, made ready once a flow. */
@@ -49,6 +53,15 @@ struct node_plan {
 	int expires_s;
 	char *pinned_json;	   /* the output of test runs; NULL: none */
 	const char *pinned_handle; /* the handle that goes with it, of a node that chooses */
+	/* agent, crew */
+	char resource_id[WL_UUID_TEXT];
+	/* llm, agent: what is asked of the answer */
+	char *schema_json;
+	/* llm */
+	char *provider_id, *model;
+	char **stops;
+	int stop_count, max_tokens;
+	double temperature; /* NAN: the provider's */
 	/* http */
 	int expect[50];
 	int expect_count;
@@ -61,8 +74,12 @@ void node_plan_release(struct node_plan *plan);
 /* What the data of a code node and the execution_config of a code tool have in common. 0, -EINVAL, -ENOMEM. */
 int node_plan_code(const struct wl_json *data, struct node_plan *plan);
 
+struct wl_crew_memory;
+struct wl_exchange_log;
 struct wl_http_client;
+struct wl_knowledge_source;
 struct wl_master_key;
+struct wl_metered;
 
 /* What nodes need of the world. One a thread, because of its connections. */
 struct node_world {
@@ -75,13 +92,29 @@ struct node_world {
 	struct wl_http_client *http; /* made at the first use */
 	const struct wl_tool_source *tools;
 	const struct wl_master_key *keys; /* NULL: credentials cannot be opened */
+	const struct wl_metered *models;  /* NULL: nodes that ask models fail */
+	const struct wl_exchange_log *exchanges;
+	const struct wl_crew_memory *memory;	     /* NULL: crews remember nothing beyond a run */
+	const struct wl_knowledge_source *knowledge; /* NULL: they have no knowledge */
+};
+
+/* What a person has said to a node that asked for it. Texts belong to the run. */
+struct node_decision {
+	const char *name; /* what was asked, as node_outcome.wait_name */
+	bool approved;
+	const char *by, *comment;
 };
 
 /* One attempt. All texts belong to the caller and live until it returns. */
 struct node_call {
 	int tenant;
 	const char *eid;
-	int epoch;			 /* of the execution's lease */
+	int epoch;   /* of the execution's lease */
+	int attempt; /* of the node; 1 is the first */
+	bool again;  /* the node ran before in this attempt, and waited */
+	enum node_replay replay;
+	const char *replay_eid;		      /* of which run the record is replayed; NULL: none */
+	const struct node_decision *decision; /* NULL: none has come */
 	const struct wl_flow_node *node; /* NULL: the check of the outputs of a flow, `upstream`, against `schema` */
 	const char *path; /* the node's id with those of the loops and subflows around it; NULL: its id */
 	const struct node_plan *plan;
@@ -95,6 +128,9 @@ struct node_call {
 	const atomic_bool *stop; /* set when the attempt is to stop; may be NULL */
 	void (*on_log)(void *context, const char *stream, const char *text, size_t length);
 	void *log_context;
+	/* A live event: `type` is a literal, `data_json` an object that names the node. From any thread; may be NULL.
+	 */
+	void (*on_event)(void *context, const char *type, const char *data_json);
 };
 
 /* How the node is named outside of its flow; NULL when the call is for none. */
@@ -103,7 +139,8 @@ static inline const char *node_call_path(const struct node_call *call)
 	return call->path || !call->node ? call->path : call->node->id;
 }
 
-enum node_result { NODE_OK, NODE_FAILED, NODE_FAILED_FOR_GOOD, NODE_STOPPED };
+/* NODE_WAITS: a person is to decide, then the node is run again. */
+enum node_result { NODE_OK, NODE_FAILED, NODE_FAILED_FOR_GOOD, NODE_STOPPED, NODE_WAITS };
 
 /* How it ended. Texts are owned by the struct; NULL: absent. */
 struct node_outcome {
@@ -113,6 +150,9 @@ struct node_outcome {
 	char *outputs_json;
 	char *error_json;
 	char *receipt_json;
+	char *trace_json;
+	/* of NODE_WAITS: what is asked, under which name among the node's questions, of whom (an array of roles) */
+	char *wait_message, *wait_name, *wait_roles;
 };
 
 void node_outcome_release(struct node_outcome *outcome);
@@ -166,5 +206,7 @@ void node_run_switch(struct node_world *world, const struct node_call *call, str
 void node_run_code(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);
 void node_run_http(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);
 void node_run_tool(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);
+void node_run_llm(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);
+void node_run_agent(struct node_world *world, const struct node_call *call, struct node_outcome *outcome);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <math.h>
 #include <string.h>
 
 /* Copy a member that may hold expressions into the template. 0 also when it is absent. */
@@ -101,11 +102,82 @@ static int code_template(const struct wl_json *data, struct node_plan *plan, str
 	return result < 0 ? result : member_template(data, "input", ret_template);
 }
 
+static void copy_id(const struct wl_json *data, const char *name, char ret_id[WL_UUID_TEXT])
+{
+	(void)snprintf(ret_id, WL_UUID_TEXT, "%s", wl_json_get_string(data, name, ""));
+	for (char *at = ret_id; *at; at++)
+		*at = (char)tolower((unsigned char)*at);
+}
+
 static int tool_template(const struct wl_json *data, struct node_plan *plan, struct wl_json **ret_template)
 {
-	(void)snprintf(plan->tool_id, sizeof(plan->tool_id), "%s", wl_json_get_string(data, "tool_id", ""));
-	for (char *at = plan->tool_id; *at; at++)
-		*at = (char)tolower((unsigned char)*at);
+	copy_id(data, "tool_id", plan->tool_id);
+	return member_template(data, "input", ret_template);
+}
+
+/* Copies of texts that a node may do without. */
+static int copy_text(const struct wl_json *data, const char *name, char **ret_text)
+{
+	const char *text = wl_json_get_string(data, name, NULL);
+	*ret_text = text ? strdup(text) : NULL;
+	return text && !*ret_text ? -ENOMEM : 0;
+}
+
+static int copy_schema(const struct wl_json *data, struct node_plan *plan)
+{
+	const struct wl_json *schema = wl_json_get(data, "schema");
+	bool empty = !wl_json_is(schema, WL_JSON_OBJECT) || wl_json_count(schema) == 0;
+	plan->schema_json = empty ? NULL : wl_json_print(schema);
+	return !empty && !plan->schema_json ? -ENOMEM : 0;
+}
+
+static int copy_stops(const struct wl_json *stops, struct node_plan *plan)
+{
+	plan->stops = calloc(wl_json_count(stops) + 1, sizeof(*plan->stops));
+	if (!plan->stops)
+		return -ENOMEM;
+	for (const struct wl_json *one = wl_json_first(stops); one; one = wl_json_next(one)) {
+		plan->stops[plan->stop_count] = strdup(wl_json_string(one, ""));
+		if (!plan->stops[plan->stop_count])
+			return -ENOMEM;
+		plan->stop_count++;
+	}
+	return 0;
+}
+
+static int object_template(const struct wl_json *data, const char *const *members, size_t count,
+			   struct wl_json **ret_template)
+{
+	_wl_json_ struct wl_json *template = wl_json_object();
+	for (size_t i = 0; i < count; i++)
+		if (copy_member(template, data, members[i]) < 0)
+			return -ENOMEM;
+	*ret_template = wl_steal(template);
+	return *ret_template ? 0 : -ENOMEM;
+}
+
+static int llm_template(const struct wl_json *data, struct node_plan *plan, struct wl_json **ret_template)
+{
+	static const char *const members[] = { "system", "prompt", "images" };
+	plan->temperature = wl_json_get_number(data, "temperature", NAN);
+	plan->max_tokens = (int)wl_json_get_number(data, "max_tokens", 0);
+	if (copy_text(data, "provider_id", &plan->provider_id) < 0 || copy_text(data, "model", &plan->model) < 0 ||
+	    copy_schema(data, plan) < 0 || copy_stops(wl_json_get(data, "stop"), plan) < 0)
+		return -ENOMEM;
+	return object_template(data, members, WL_COUNT_OF(members), ret_template);
+}
+
+static int agent_template(const struct wl_json *data, struct node_plan *plan, struct wl_json **ret_template)
+{
+	static const char *const members[] = { "task", "expected_output", "input" };
+	copy_id(data, "agent_id", plan->resource_id);
+	return copy_schema(data, plan) < 0 ? -ENOMEM
+					   : object_template(data, members, WL_COUNT_OF(members), ret_template);
+}
+
+static int crew_template(const struct wl_json *data, struct node_plan *plan, struct wl_json **ret_template)
+{
+	copy_id(data, "crew_id", plan->resource_id);
 	return member_template(data, "input", ret_template);
 }
 
@@ -193,6 +265,12 @@ static int make_template(const struct wl_flow_node *node, const struct wl_json *
 		return wait_template(data, ret_template);
 	case WL_KIND_APPROVAL:
 		return approval_template(data, plan, ret_template);
+	case WL_KIND_LLM:
+		return llm_template(data, plan, ret_template);
+	case WL_KIND_AGENT:
+		return agent_template(data, plan, ret_template);
+	case WL_KIND_CREW:
+		return crew_template(data, plan, ret_template);
 	case WL_KIND_START:
 	case WL_KIND_JOIN:
 	case WL_KIND_NOTE:
@@ -239,5 +317,11 @@ void node_plan_release(struct node_plan *plan)
 	free(plan->pinned_json);
 	free(plan->source);
 	free(plan->profile);
+	free(plan->schema_json);
+	free(plan->provider_id);
+	free(plan->model);
+	for (int i = 0; i < plan->stop_count; i++)
+		free(plan->stops[i]);
+	free(plan->stops);
 	*plan = (struct node_plan){ 0 };
 }

@@ -15,6 +15,10 @@ void node_outcome_release(struct node_outcome *outcome)
 	free(outcome->outputs_json);
 	free(outcome->error_json);
 	free(outcome->receipt_json);
+	free(outcome->trace_json);
+	free(outcome->wait_message);
+	free(outcome->wait_name);
+	free(outcome->wait_roles);
 	*outcome = (struct node_outcome){ 0 };
 }
 
@@ -188,6 +192,13 @@ void node_run(struct node_world *world, const struct node_call *call, struct nod
 		break;
 	case WL_KIND_TOOL:
 		node_run_tool(world, call, outcome);
+		break;
+	case WL_KIND_LLM:
+		node_run_llm(world, call, outcome);
+		break;
+	case WL_KIND_AGENT:
+	case WL_KIND_CREW:
+		node_run_agent(world, call, outcome);
 		break;
 	case WL_KIND_NOTE:
 	case WL_KIND_COUNT:

@@ -1,0 +1,43 @@
+/*
+ * What a crew, or an agent alone, remembers beyond its runs (MongoDB protocol, collection crew_memory), and the texts
+ * that it may look things up in. Calls block; thread-safe.
+ */
+#ifndef WL_PORTS_CREW_MEMORY_H
+#define WL_PORTS_CREW_MEMORY_H
+
+#include "lib/base/error.h"
+
+#include <stddef.h>
+
+#define WL_MEMORY_TEXT_MAX 8192	    /* bytes of one memory */
+#define WL_MEMORY_KEPT 2000	    /* memories of one owner; the oldest go */
+#define WL_KNOWLEDGE_MAX (4u << 20) /* bytes of one knowledge source */
+
+struct wl_crew_memory {
+	void *self;
+	/*
+	 * The `count` memories of (tenant, owner) that are nearest to the vector by cosine, best first, as a JSON array
+	 * of
+	 * {"text","score"}; allocated. Those of another number of dimensions (another model's) are passed over.
+	 * 0 or -errno.
+	 */
+	int (*recall)(void *self, int tenant, const char *owner, const float *vector, size_t dimensions, int count,
+		      char **ret_json, struct wl_error *err);
+	/* Keep one. `key` names it: the same key again changes nothing. 0 or -errno. */
+	int (*remember)(void *self, int tenant, const char *owner, const char *key, const char *text,
+			const float *vector, size_t dimensions, struct wl_error *err);
+	/* Forget what an owner remembers, or a tenant. */
+	int (*drop_owner)(void *self, int tenant, const char *owner, struct wl_error *err);
+	int (*drop_tenant)(void *self, int tenant, struct wl_error *err);
+	void (*close)(void *self);
+};
+
+struct wl_knowledge_source {
+	void *self;
+	/* The text of an artifact of the tenant, allocated. 0; -ENOENT: there is none; -EMSGSIZE: over
+	 * WL_KNOWLEDGE_MAX; -EILSEQ: it is no UTF-8; others may pass. */
+	int (*text)(void *self, int tenant, const char *artifact_id, char **ret_text, struct wl_error *err);
+	void (*close)(void *self);
+};
+
+#endif

@@ -1,0 +1,405 @@
+#include "supervisor/nodes/model_calls.h"
+
+#include "lib/base/cleanup.h"
+#include "lib/base/clock.h"
+#include "lib/secrets/digest.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#define ASKED_KEPT (64u << 10) /* bytes of a question that are kept for people */
+
+/* ---- what is asked, as JSON -----------------------------------------------------------------------------------------
+ */
+
+static struct wl_json *images_json(const struct wl_model_message *message)
+{
+	struct wl_json *list = wl_json_array();
+	for (size_t i = 0; i < message->image_count; i++) {
+		const struct wl_model_image *image = &message->images[i];
+		struct wl_json *one = wl_json_object();
+		(void)wl_json_set_string(one, "media_type", image->media_type);
+		(void)wl_json_set_string(one, "base64", image->base64);
+		(void)wl_json_set_string(one, "url", image->url);
+		(void)wl_json_append(list, one);
+	}
+	return list;
+}
+
+static struct wl_json *tool_uses_json(const struct wl_model_tool_use *uses, size_t count)
+{
+	struct wl_json *list = wl_json_array();
+	for (size_t i = 0; i < count; i++) {
+		struct wl_json *one = wl_json_object();
+		(void)wl_json_set_string(one, "id", uses[i].id);
+		(void)wl_json_set_string(one, "name", uses[i].name);
+		(void)wl_json_set_string(one, "arguments", uses[i].arguments);
+		(void)wl_json_append(list, one);
+	}
+	return list;
+}
+
+static struct wl_json *message_json(const struct wl_model_message *message)
+{
+	static const char *const roles[] = { [WL_MODEL_SYSTEM] = "system",
+					     [WL_MODEL_USER] = "user",
+					     [WL_MODEL_ASSISTANT] = "assistant",
+					     [WL_MODEL_TOOL] = "tool" };
+	struct wl_json *one = wl_json_object();
+	(void)wl_json_set_string(one, "role", roles[message->role]);
+	(void)wl_json_set_string(one, "text", message->text);
+	if (message->image_count > 0)
+		(void)wl_json_set(one, "images", images_json(message));
+	if (message->tool_use_count > 0)
+		(void)wl_json_set(one, "tool_uses", tool_uses_json(message->tool_uses, message->tool_use_count));
+	if (message->tool_use_id)
+		(void)wl_json_set_string(one, "tool_use_id", message->tool_use_id);
+	if (message->tool_failed)
+		(void)wl_json_set_bool(one, "failed", true);
+	return one;
+}
+
+static struct wl_json *tool_json(const struct wl_model_tool *tool)
+{
+	struct wl_json *one = wl_json_object();
+	(void)wl_json_set_string(one, "name", tool->name);
+	(void)wl_json_set_string(one, "description", tool->description);
+	(void)wl_json_set_string(one, "parameters", tool->parameters);
+	return one;
+}
+
+static void put_number(struct wl_json *json, const char *name, double number)
+{
+	if (!isnan(number))
+		(void)wl_json_set_number(json, name, number);
+}
+
+/* A question in a form that depends on nothing but itself. What comes out without memory is refused by the hash. */
+static struct wl_json *asked_json(const struct wl_model_request *request)
+{
+	struct wl_json *asked = wl_json_object(), *messages = wl_json_array(), *tools = wl_json_array();
+	struct wl_json *stops = wl_json_array();
+	for (size_t i = 0; i < request->message_count; i++)
+		(void)wl_json_append(messages, message_json(&request->messages[i]));
+	for (size_t i = 0; i < request->tool_count; i++)
+		(void)wl_json_append(tools, tool_json(&request->tools[i]));
+	for (size_t i = 0; i < request->stop_count; i++)
+		(void)wl_json_append(stops, wl_json_new_string(request->stops[i]));
+	int failed = wl_json_set_string(asked, "provider_id", request->provider_id);
+	failed |= wl_json_set_string(asked, "model", request->model);
+	failed |= wl_json_set(asked, "messages", messages);
+	failed |= wl_json_set(asked, "tools", tools);
+	failed |= wl_json_set(asked, "stops", stops);
+	failed |= wl_json_set_number(asked, "tool_choice", request->tool_choice);
+	failed |= wl_json_set_string(asked, "schema", request->schema);
+	failed |= wl_json_set_number(asked, "max_tokens", request->max_tokens);
+	put_number(asked, "temperature", request->temperature);
+	put_number(asked, "top_p", request->top_p);
+	if (failed) {
+		wl_json_free(asked);
+		return NULL;
+	}
+	return asked;
+}
+
+/* For people: cut to its size where it is large. Allocated. */
+static char *kept_text(const struct wl_json *asked)
+{
+	char *text = wl_json_print(asked);
+	if (!text || strlen(text) <= ASKED_KEPT)
+		return text;
+	char note[64];
+	(void)snprintf(note, sizeof(note), "{\"truncated\":true,\"bytes\":%zu}", strlen(text));
+	free(text);
+	return strdup(note);
+}
+
+/* ---- what was answered, as JSON
+ * -------------------------------------------------------------------------------------- */
+
+static char *answer_text(const struct wl_model_answer *answer)
+{
+	_wl_json_ struct wl_json *json = wl_json_object();
+	struct wl_json *usage = wl_json_object();
+	int failed = wl_json_set_number(usage, "prompt", (double)answer->usage.prompt);
+	failed |= wl_json_set_number(usage, "completion", (double)answer->usage.completion);
+	failed |= wl_json_set_number(usage, "cached", (double)answer->usage.cached);
+	failed |= wl_json_set_number(usage, "cache_write", (double)answer->usage.cache_write);
+	failed |= wl_json_set_number(usage, "reasoning", (double)answer->usage.reasoning);
+	failed |= wl_json_set_bool(usage, "estimated", answer->usage.estimated);
+	failed |= wl_json_set(json, "usage", usage);
+	failed |= wl_json_set_string(json, "text", answer->text);
+	failed |= wl_json_set(json, "tool_uses", tool_uses_json(answer->tool_uses, answer->tool_use_count));
+	failed |= wl_json_set_number(json, "end", answer->end);
+	failed |= wl_json_set_string(json, "provider_id", answer->provider_id);
+	failed |= wl_json_set_string(json, "model", answer->model);
+	failed |= wl_json_set_number(json, "first_us", (double)answer->first_us);
+	failed |= wl_json_set_number(json, "total_us", (double)answer->total_us);
+	failed |= wl_json_set_number(json, "cost", answer->cost);
+	return failed ? NULL : wl_json_print(json);
+}
+
+static char *copy(const struct wl_json *json, const char *name)
+{
+	const char *text = wl_json_get_string(json, name, NULL);
+	return text ? strdup(text) : NULL;
+}
+
+static uint64_t count_of(const struct wl_json *json, const char *name)
+{
+	return (uint64_t)wl_json_get_number(json, name, 0);
+}
+
+/* An answer from the record. Its cost was paid by whoever asked first, and its usage counts as none. */
+static int read_answer(const struct wl_json *json, struct wl_model_answer *answer)
+{
+	const struct wl_json *uses = wl_json_get(json, "tool_uses");
+	size_t count = wl_json_count(uses);
+	answer->replayed = true;
+	answer->text = copy(json, "text");
+	answer->provider_id = copy(json, "provider_id");
+	answer->model = copy(json, "model");
+	answer->end = (enum wl_model_end)wl_json_get_number(json, "end", 0);
+	answer->tool_uses = calloc(count + 1, sizeof(*answer->tool_uses));
+	if (!answer->tool_uses)
+		return -ENOMEM;
+	for (const struct wl_json *one = wl_json_first(uses); one; one = wl_json_next(one)) {
+		struct wl_model_tool_use *use = &answer->tool_uses[answer->tool_use_count++];
+		*use = (struct wl_model_tool_use){ copy(one, "id"), copy(one, "name"), copy(one, "arguments") };
+		if (!use->id || !use->name || !use->arguments)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Within one run an answer counts once, whichever attempt asked; in a replay it costs nothing. */
+static void count_again(const struct node_models *models, const struct wl_json *json, struct wl_model_answer *answer)
+{
+	const struct wl_json *usage = wl_json_get(json, "usage");
+	if (models->record->replay != NODE_REPLAY_NONE)
+		return;
+	answer->usage = (struct wl_model_usage){ .prompt = count_of(usage, "prompt"),
+						 .completion = count_of(usage, "completion"),
+						 .cached = count_of(usage, "cached"),
+						 .cache_write = count_of(usage, "cache_write"),
+						 .reasoning = count_of(usage, "reasoning"),
+						 .estimated = wl_json_get_bool(usage, "estimated", false) };
+	answer->cost = wl_json_get_number(json, "cost", 0);
+}
+
+static void give_recorded(const struct node_models *models, const struct wl_json *json,
+			  const struct wl_model_request *request, struct wl_model_answer *answer)
+{
+	count_again(models, json, answer);
+	if (request->stream && request->stream->text && answer->text && *answer->text)
+		request->stream->text(request->stream->context, answer->text, strlen(answer->text));
+}
+
+/* ---- calls
+ * ------------------------------------------------------------------------------------------------------------ */
+
+static int fault(struct wl_model_answer *answer, enum wl_model_fault fault, int result)
+{
+	answer->fault = fault;
+	return result;
+}
+
+static enum wl_model_fault record_fault(int result)
+{
+	return result == -ECANCELED ? WL_MODEL_FAULT_STOPPED
+	       : result == -ESTALE  ? WL_MODEL_FAULT_DIVERGED
+				    : WL_MODEL_FAULT_AWAY;
+}
+
+/* The time that the node has left, or what the request says when that is less; 0: no bound. */
+static uint32_t time_left(const struct node_models *models, uint32_t wanted_ms)
+{
+	if (models->deadline_ms == 0)
+		return wanted_ms;
+	uint64_t now_ms = wl_clock_boot_ms();
+	uint64_t left_ms = models->deadline_ms > now_ms ? models->deadline_ms - now_ms : 1;
+	return wanted_ms > 0 && wanted_ms < left_ms ? wanted_ms
+						    : (uint32_t)(left_ms < UINT32_MAX ? left_ms : UINT32_MAX);
+}
+
+static struct wl_metered_caller caller_of(const struct node_models *models)
+{
+	const struct node_call *call = models->call;
+	bool asked = call->decision != NULL;
+	return (struct wl_metered_caller){ .tenant = call->tenant,
+					   .eid = call->eid,
+					   .node = node_call_path(call),
+					   .attempt = models->record->round,
+					   .agent_id = models->agent_id,
+					   .caller = "run",
+					   .asked_wait = asked ? models->asked_wait : NULL,
+					   .approved = asked && call->decision->approved };
+}
+
+static int ask(struct node_models *models, const struct wl_model_request *request, struct wl_model_answer *answer,
+	       struct wl_error *err)
+{
+	struct wl_model_request asked = *request;
+	const struct wl_metered_caller caller = caller_of(models);
+	struct wl_budget_answer said;
+	asked.cancel_fd = models->call->cancel_fd;
+	asked.timeout_ms = time_left(models, request->timeout_ms);
+	int result = wl_metered_call(models->world->models, &caller, &asked, answer, &said, err);
+	if (result < 0 && answer->fault == WL_MODEL_FAULT_BUDGET) {
+		(void)pthread_mutex_lock(&models->lock);
+		models->said = said;
+		(void)pthread_mutex_unlock(&models->lock);
+	}
+	return result;
+}
+
+static int call_model(void *self, const struct wl_model_request *request, struct wl_model_answer *answer,
+		      struct wl_error *err)
+{
+	struct node_models *models = self;
+	_wl_json_ struct wl_json *asked = asked_json(request), *recorded = NULL;
+	char hash[65];
+	*answer = (struct wl_model_answer){ 0 };
+	if (node_record_hash(asked, hash) < 0)
+		return fault(answer, WL_MODEL_FAULT_AWAY, wl_fail(err, ENOMEM, "no memory for a question"));
+	int found = node_record_find(models->record, WL_EXCHANGE_MODEL, request->place, hash, &recorded, err);
+	if (found == 0) {
+		if (read_answer(recorded, answer) < 0)
+			return fault(answer, WL_MODEL_FAULT_AWAY, wl_fail(err, ENOMEM, "no memory for an answer"));
+		give_recorded(models, recorded, request, answer);
+		return 0;
+	}
+	if (found != -ENOENT)
+		return fault(answer, record_fault(found), found);
+	int64_t start_ms = wl_clock_wall_ms();
+	int result = ask(models, request, answer, err);
+	if (result < 0)
+		return result;
+	_wl_free_ char *text = answer_text(answer);
+	_wl_free_ char *kept = kept_text(asked);
+	if (!text || !kept)
+		return fault(answer, WL_MODEL_FAULT_AWAY, wl_fail(err, ENOMEM, "no memory for an answer"));
+	result = node_record_put(models->record, WL_EXCHANGE_MODEL, request->place, hash, kept, text, start_ms, err);
+	return result < 0 ? fault(answer, result == -ESTALE ? WL_MODEL_FAULT_STOPPED : record_fault(result), result)
+			  : 0;
+}
+
+/* ---- vectors
+ * ------------------------------------------------------------------------------------------------------------ */
+
+static struct wl_json *embed_json(const char *provider_id, const char *model, const char *const *texts, size_t count)
+{
+	struct wl_json *asked = wl_json_object(), *list = wl_json_array();
+	for (size_t i = 0; i < count; i++)
+		(void)wl_json_append(list, wl_json_new_string(texts[i]));
+	int failed = wl_json_set_string(asked, "provider_id", provider_id);
+	failed |= wl_json_set_string(asked, "model", model);
+	failed |= wl_json_set(asked, "texts", list);
+	if (failed) {
+		wl_json_free(asked);
+		return NULL;
+	}
+	return asked;
+}
+
+/* The floats as hex of their bytes: a tenth of the time and half of the size of decimal digits. */
+static char *vectors_text(const float *vectors, size_t count, size_t dimensions)
+{
+	size_t bytes = count * dimensions * sizeof(float);
+	_wl_free_ char *hex = malloc(2 * bytes + 1);
+	_wl_json_ struct wl_json *json = wl_json_object();
+	if (!hex || wl_json_set_number(json, "dimensions", (double)dimensions) < 0 ||
+	    wl_json_set_string(json, "vectors", wl_hex((const unsigned char *)vectors, bytes, hex)) < 0)
+		return NULL;
+	return wl_json_print(json);
+}
+
+static int read_vectors(const struct wl_json *json, size_t count, float **ret_vectors, size_t *ret_dimensions)
+{
+	size_t dimensions = (size_t)wl_json_get_number(json, "dimensions", 0),
+	       bytes = count * dimensions * sizeof(float);
+	float *vectors = malloc(bytes + 1);
+	const char *hex = wl_json_get_string(json, "vectors", "");
+	if (!vectors || strlen(hex) != 2 * bytes || wl_unhex(hex, (unsigned char *)vectors, bytes) < 0) {
+		free(vectors);
+		return -EIO;
+	}
+	*ret_vectors = vectors;
+	*ret_dimensions = dimensions;
+	return 0;
+}
+
+static int ask_vectors(struct node_models *models, const char *provider_id, const char *model, const char *const *texts,
+		       size_t count, const char *place, float **ret_vectors, size_t *ret_dimensions,
+		       struct wl_error *err)
+{
+	const struct wl_metered_caller caller = caller_of(models);
+	struct wl_model_usage usage;
+	struct wl_budget_answer said;
+	enum wl_model_fault fault = WL_MODEL_FAULT_NONE;
+	double cost;
+	return wl_metered_embed(models->world->models, &caller, provider_id, model, texts, count, place,
+				models->call->cancel_fd, ret_vectors, ret_dimensions, &usage, &cost, &fault, &said,
+				err);
+}
+
+static int embed(void *self, const char *provider_id, const char *model, const char *const *texts, size_t count,
+		 const char *place, float **ret_vectors, size_t *ret_dimensions, struct wl_error *err)
+{
+	struct node_models *models = self;
+	_wl_json_ struct wl_json *asked = embed_json(provider_id, model, texts, count), *recorded = NULL;
+	char hash[65], note[64];
+	if (node_record_hash(asked, hash) < 0)
+		return wl_fail(err, ENOMEM, "no memory for vectors");
+	int found = node_record_find(models->record, WL_EXCHANGE_EMBED, place, hash, &recorded, err);
+	if (found == 0)
+		return read_vectors(recorded, count, ret_vectors, ret_dimensions);
+	if (found != -ENOENT)
+		return found;
+	int64_t start_ms = wl_clock_wall_ms();
+	float *vectors = NULL;
+	int result = ask_vectors(models, provider_id, model, texts, count, place, &vectors, ret_dimensions, err);
+	if (result < 0)
+		return result;
+	_wl_free_ char *text = vectors_text(vectors, count, *ret_dimensions);
+	(void)snprintf(note, sizeof(note), "{\"texts\":%zu}", count);
+	result = text ? node_record_put(models->record, WL_EXCHANGE_EMBED, place, hash, note, text, start_ms, err)
+		      : wl_fail(err, ENOMEM, "no memory for vectors");
+	if (result < 0)
+		free(vectors);
+	else
+		*ret_vectors = vectors;
+	return result;
+}
+
+void node_models_open(struct node_world *world, const struct node_call *call, struct node_record *record,
+		      const char *agent_id, uint64_t deadline_ms, struct node_models *models)
+{
+	*models = (struct node_models){
+		.world = world, .call = call, .record = record, .agent_id = agent_id, .deadline_ms = deadline_ms
+	};
+	if (call->decision)
+		(void)snprintf(models->asked_wait, sizeof(models->asked_wait), "%s!%s", node_call_path(call),
+			       call->decision->name);
+	models->port = (struct wl_model_port){ .self = models, .call = call_model, .embed = embed };
+	(void)pthread_mutex_init(&models->lock, NULL);
+}
+
+void node_models_close(struct node_models *models)
+{
+	(void)pthread_mutex_destroy(&models->lock);
+}
+
+void node_models_put_usage(struct wl_buffer *json, const struct wl_model_usage *usage, double cost, int model_calls,
+			   int tool_calls)
+{
+	(void)wl_buffer_appendf(json,
+				"{\"prompt_tokens\":%llu,\"completion_tokens\":%llu,\"total_tokens\":%llu,"
+				"\"cached_tokens\":%llu,\"reasoning_tokens\":%llu,\"estimated\":%s,\"cost\":%.10g,"
+				"\"model_calls\":%d,\"tool_calls\":%d}",
+				(unsigned long long)usage->prompt, (unsigned long long)usage->completion,
+				(unsigned long long)(usage->prompt + usage->completion),
+				(unsigned long long)usage->cached, (unsigned long long)usage->reasoning,
+				usage->estimated ? "true" : "false", cost, model_calls, tool_calls);
+}

@@ -1,0 +1,198 @@
+#include "supervisor/nodes/record.h"
+
+#include "lib/base/cleanup.h"
+#include "lib/base/clock.h"
+#include "lib/secrets/digest.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define STORE_WAIT_MS 30000 /* so long the document server is waited for */
+#define LOOK_MS 200
+#define ROUND_PREFIX "round/"
+
+/* ---- reading ------------------------------------------------------------------------------------------------------
+ */
+
+static int load(struct node_record *record, const char *eid, struct wl_exchange **ret_exchanges, struct wl_error *err)
+{
+	const struct node_call *call = record->call;
+	uint64_t give_up_ms = wl_clock_boot_ms() + STORE_WAIT_MS;
+	for (;;) {
+		int count = record->log->load(record->log->self, call->tenant, eid, node_call_path(call), ret_exchanges,
+					      err);
+		if (count >= 0 || wl_clock_boot_ms() > give_up_ms)
+			return count;
+		if (node_pause(call, LOOK_MS))
+			return wl_fail(err, ECANCELED, "stopped before it ran");
+	}
+}
+
+/* A round that was closed has an entry of its own. */
+static int count_rounds(const struct node_record *record)
+{
+	int closed = 0;
+	for (int i = 0; i < record->known_count; i++)
+		closed += strncmp(record->known[i].place, ROUND_PREFIX, strlen(ROUND_PREFIX)) == 0;
+	return closed + 1;
+}
+
+int node_record_open(struct node_world *world, const struct node_call *call, struct node_record *record,
+		     struct wl_error *err)
+{
+	*record = (struct node_record){ .call = call, .log = world->exchanges, .round = 1, .replay = call->replay };
+	(void)pthread_mutex_init(&record->lock, NULL);
+	if (!record->log)
+		return 0;
+	/* the first attempt of a run has nothing behind it */
+	if (call->epoch > 1 || call->attempt > 1 || call->again) {
+		int count = load(record, call->eid, &record->known, err);
+		if (count < 0)
+			return count;
+		record->known_count = count;
+		record->round = count_rounds(record);
+	}
+	if (record->replay != NODE_REPLAY_NONE) {
+		int count = load(record, call->replay_eid, &record->source, err);
+		if (count < 0)
+			return count;
+		record->source_count = count;
+	}
+	return 0;
+}
+
+void node_record_close(struct node_record *record)
+{
+	for (int i = 0; i < record->known_count; i++)
+		wl_exchange_release(&record->known[i]);
+	for (int i = 0; i < record->source_count; i++)
+		wl_exchange_release(&record->source[i]);
+	free(record->known);
+	free(record->source);
+	(void)pthread_mutex_destroy(&record->lock);
+}
+
+int node_record_hash(const struct wl_json *asked, char ret_hash[65])
+{
+	_wl_buffer_ struct wl_buffer text;
+	unsigned char digest[WL_SHA256_BYTES];
+	wl_buffer_init(&text, 0);
+	if (!asked || wl_json_write_sorted(&text, asked) < 0)
+		return -ENOMEM;
+	wl_sha256(text.data, text.length, digest);
+	(void)wl_hex(digest, sizeof(digest), ret_hash);
+	return 0;
+}
+
+static const struct wl_exchange *at_place(const struct wl_exchange *list, int count, enum wl_exchange_kind kind,
+					  const char *place)
+{
+	for (int i = 0; i < count; i++)
+		if (list[i].kind == kind && strcmp(list[i].place, place) == 0)
+			return &list[i];
+	return NULL;
+}
+
+static void full_place(const struct node_record *record, const char *place, char ret_place[RECORD_PLACE_MAX])
+{
+	if (record->round > 1)
+		(void)snprintf(ret_place, RECORD_PLACE_MAX, "%d:%.200s", record->round, place);
+	else
+		(void)snprintf(ret_place, RECORD_PLACE_MAX, "%.200s", place);
+}
+
+static int parse_answer(const struct wl_exchange *exchange, struct wl_json **ret_answer, struct wl_error *err)
+{
+	const char *text = exchange->answer_json;
+	return wl_json_parse_deep(text, strlen(text), WL_JSON_DEPTH + 4, ret_answer, err);
+}
+
+/* What the replayed run was told. Its rounds have places of their own, of which a replay knows only the first. */
+static int find_in_source(struct node_record *record, enum wl_exchange_kind kind, const char *place, const char *hash,
+			  struct wl_json **ret_answer, struct wl_error *err)
+{
+	const struct wl_exchange *found = at_place(record->source, record->source_count, kind, place);
+	if (found && strcmp(found->request_hash, hash) == 0)
+		return parse_answer(found, ret_answer, err);
+	if (record->replay == NODE_REPLAY_FORK)
+		return -ENOENT;
+	(void)pthread_mutex_lock(&record->lock);
+	if (!*record->diverged)
+		(void)snprintf(record->diverged, sizeof(record->diverged), "%.200s", place);
+	(void)pthread_mutex_unlock(&record->lock);
+	return wl_fail(err, ESTALE,
+		       found ? "the replay asks something else at %.200s than the record holds"
+			     : "the replay asks something at %.200s, of which the record holds nothing",
+		       place);
+}
+
+int node_record_find(struct node_record *record, enum wl_exchange_kind kind, const char *place, const char *hash,
+		     struct wl_json **ret_answer, struct wl_error *err)
+{
+	char full[RECORD_PLACE_MAX];
+	full_place(record, place, full);
+	const struct wl_exchange *found = at_place(record->known, record->known_count, kind, full);
+	/* of the same run: it was asked in this very place, and the definition is on record too */
+	if (found && strcmp(found->request_hash, hash) == 0)
+		return parse_answer(found, ret_answer, err);
+	if (record->replay != NODE_REPLAY_NONE)
+		return find_in_source(record, kind, place, hash, ret_answer, err);
+	return -ENOENT;
+}
+
+/* ---- writing ------------------------------------------------------------------------------------------------------
+ */
+
+static int append(struct node_record *record, const struct wl_exchange *exchange, struct wl_error *err)
+{
+	const struct node_call *call = record->call;
+	uint64_t give_up_ms = wl_clock_boot_ms() + STORE_WAIT_MS;
+	for (;;) {
+		int result = record->log->append(record->log->self, call->tenant, call->eid, node_call_path(call),
+						 exchange, NULL, err);
+		if (result == 0 || result == -EEXIST || wl_clock_boot_ms() > give_up_ms)
+			return result;
+		if (node_pause(call, LOOK_MS))
+			return wl_fail(err, ECANCELED, "stopped while an answer was being kept");
+	}
+}
+
+int node_record_put(struct node_record *record, enum wl_exchange_kind kind, const char *place, const char *hash,
+		    const char *asked_json, const char *answer_json, int64_t start_ms, struct wl_error *err)
+{
+	char full[RECORD_PLACE_MAX];
+	if (!record->log)
+		return 0;
+	full_place(record, place, full);
+	struct wl_exchange exchange = { .kind = kind,
+					.place = full,
+					.request_hash = (char *)hash,
+					.request_json = (char *)asked_json,
+					.answer_json = (char *)answer_json,
+					.start_ms = start_ms,
+					.end_ms = wl_clock_wall_ms() };
+	int result = append(record, &exchange, err);
+	if (result == -EEXIST)
+		return wl_fail(err, ESTALE, "another attempt has asked this meanwhile");
+	return result == 0 || result == -ECANCELED ? result : wl_fail(err, EIO, "the answer cannot be kept");
+}
+
+void node_record_close_round(struct node_record *record, const char *code)
+{
+	char place[64];
+	struct wl_error ignored;
+	_wl_json_ struct wl_json *answer = wl_json_object();
+	if (!record->log || wl_json_set_string(answer, "code", code) < 0)
+		return;
+	_wl_free_ char *text = wl_json_print(answer);
+	(void)snprintf(place, sizeof(place), ROUND_PREFIX "%d", record->round);
+	struct wl_exchange exchange = { .kind = WL_EXCHANGE_MODEL,
+					.place = place,
+					.request_hash = "",
+					.request_json = "null",
+					.answer_json = text,
+					.start_ms = wl_clock_wall_ms(),
+					.end_ms = wl_clock_wall_ms() };
+	if (text)
+		(void)append(record, &exchange, &ignored);
+}

@@ -1,0 +1,58 @@
+/*
+ * What one node has asked and been told, over all attempts of its run (lib/ports/exchange_log.h). An attempt that goes
+ * on where another one stopped finds the answers here and pays for none of them twice. Answers to models' and tools'
+ * calls are looked up by place and by a hash of what was asked. Thread-safe once opened.
+ *
+ * Rounds: an attempt that failed for what models said (and not because a server was away) would fail in the same way
+ * over the same record. So it closes its round, and the next attempt asks everything anew under places of its own.
+ */
+#ifndef WL_SUPERVISOR_NODES_RECORD_H
+#define WL_SUPERVISOR_NODES_RECORD_H
+
+#include "lib/codec/json.h"
+#include "lib/ports/exchange_log.h"
+#include "supervisor/nodes/node.h"
+
+#include <pthread.h>
+
+#define RECORD_PLACE_MAX 240 /* bytes of a place with its round */
+
+struct node_record {
+	const struct node_call *call;
+	const struct wl_exchange_log *log; /* NULL: nothing is kept */
+	struct wl_exchange *known;	   /* of this run */
+	int known_count;
+	struct wl_exchange *source; /* of the run that is replayed or forked */
+	int source_count;
+	enum node_replay replay;
+	int round; /* 1 is the first */
+	pthread_mutex_t lock;
+	char diverged[RECORD_PLACE_MAX]; /* where a replay asked for something else; "" nowhere */
+};
+
+/* Read what there is; waits for the document server for a while. 0; -ECANCELED; -errno. To be closed in any case. */
+int node_record_open(struct node_world *world, const struct node_call *call, struct node_record *record,
+		     struct wl_error *err);
+void node_record_close(struct node_record *record);
+
+/* The hash of what is asked: SHA-256 (FIPS 180-4) of its JSON with sorted members, in hex. 0 or -ENOMEM. */
+int node_record_hash(const struct wl_json *asked, char ret_hash[65]);
+
+/*
+ * The answer to a question that was asked before, parsed, for the caller to free. 0; -ENOENT: it has to be asked;
+ * -ESTALE: a replay cannot go on: its record holds no answer to this (err names the place); -ENOMEM.
+ */
+int node_record_find(struct node_record *record, enum wl_exchange_kind kind, const char *place, const char *hash,
+		     struct wl_json **ret_answer, struct wl_error *err);
+
+/*
+ * Keep an answer before it is used. Waits for the document server for a while. 0; -ESTALE: a later attempt has been
+ * here, this one is to end; -ECANCELED, -EIO.
+ */
+int node_record_put(struct node_record *record, enum wl_exchange_kind kind, const char *place, const char *hash,
+		    const char *asked_json, const char *answer_json, int64_t start_ms, struct wl_error *err);
+
+/* The next attempt asks anew. Best effort. */
+void node_record_close_round(struct node_record *record, const char *code);
+
+#endif

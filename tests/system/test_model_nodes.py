@@ -1,0 +1,255 @@
+"""Nodes that ask models: llm, agent and crew, with their trace, their record and what they cost."""
+
+import itertools
+import json
+
+import pytest
+
+from kit.client import checked
+from kit.flows import Flow, ex, of
+from kit.model_server import ModelServer, Turn
+from kit.secrets import places_of
+from kit.tools import make_tool
+from kit.waiting import wait_until
+
+KEY = "sk-planted-0123456789abcdef"
+ADD = "import json, sys\nn = json.load(sys.stdin)\nprint(json.dumps({'sum': n['a'] + n['b']}))"
+NUMBERS = {"type": "object", "properties": {"a": {"type": "number"}, "b": {"type": "number"}}, "required": ["a", "b"]}
+
+
+numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def team(stack):
+    return stack.tenant()
+
+
+@pytest.fixture
+def models():
+    with ModelServer() as server:
+        yield server
+
+
+def provider(api, models, kind="openai", **config):
+    """A provider that asks the scripted server; its id."""
+    body = {"name": f"scripted {next(numbers)}", "provider_type": kind, "api_credentials": {"api_key": KEY},
+            "config": {"base_url": models.base(kind), "default_model": "scripted-1", "allow_private": True, "max_retries": 0,
+                       **config}}
+    return checked(api.post("llm-providers", json=body), 201).json()["llm_provider"]["id"]
+
+
+def agent(api, provider_id, name="Ada", **config):
+    body = {"name": f"{name} {next(numbers)}", "llm_provider_id": provider_id, "state": "active",
+            "config": {"role": name, "goal": "to count well", "backstory": "Counts since ever.", **config}}
+    return checked(api.post("agents", json=body), 201).json()["agent"]["id"]
+
+
+def crew(api, agents, tasks, pattern="sequential", **config):
+    body = {"name": f"crew {next(numbers)}", "agent_ids": agents, "collaboration_pattern": pattern, "state": "active",
+            "config": {"tasks": tasks, **config}}
+    return checked(api.post("crews", json=body), 201).json()["crew"]["id"]
+
+
+def good(answer, node):
+    assert answer["execution"]["status"] == "succeeded", answer["execution"]
+    return answer["node"][node]["outputs"]
+
+
+def fault(answer, node):
+    assert answer["execution"]["status"] == "failed", answer["execution"]
+    return answer["node"][node]["error"]
+
+
+def ask(api, provider_id, **data):
+    return api.run(Flow().add("ask", "llm", **{"provider_id": provider_id, "prompt": "Say hello", **data}).output(ex(of("ask"))))
+
+
+# ---- llm -----------------------------------------------------------------------------------------------------------
+
+def test_a_new_tenant_asks_the_demo_provider_without_a_key(stack):
+    api = stack.tenant()
+    out = good(api.run(Flow().add("ask", "llm", prompt="What is {{ .inputs.what }}?").output(1), {"what": "a crew"}), "ask")
+    assert "demo" in out["text"] and "What is a crew?" in out["text"]
+    assert out["usage"]["total_tokens"] > 0 and out["usage"]["cost"] == 0
+    assert out["json"] is None
+
+
+def test_what_is_asked_arrives_and_what_is_answered_is_kept(team, models):
+    models.say("Hello, world", usage={"prompt": 12, "completion": 3, "cached": 4})
+    answer = ask(team, provider(team, models), system="Be brief.", temperature=0.5, max_tokens=50, stop=["END"])
+    asked = models.asked[0].json
+    assert [(m["role"], m["content"]) for m in asked["messages"]] == [("system", "Be brief."), ("user", "Say hello")]
+    assert (asked["temperature"], asked["stop"]) == (0.5, ["END"])
+    assert models.asked[0].headers["authorization"] == f"Bearer {KEY}"
+    out = good(answer, "ask")
+    assert out["text"] == "Hello, world"
+    assert (out["usage"]["prompt_tokens"], out["usage"]["completion_tokens"], out["usage"]["cached_tokens"]) == (12, 3, 4)
+    step, = answer["node"]["ask"]["trace"]
+    assert (step["kind"], step["state"], step["output"]) == ("model", "succeeded", "Hello, world")
+
+
+def test_an_answer_that_does_not_fit_its_schema_is_asked_for_again(team, models):
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    models.say("I would say seven")
+    models.say('{"n": "seven"}')
+    models.say('{"n": 7}')
+    answer = ask(team, provider(team, models), schema=schema)
+    assert good(answer, "ask")["json"] == {"n": 7}
+    assert "does not fit" in models.asked[1].last and len(models.asked) == 3
+    assert good(answer, "ask")["usage"]["model_calls"] == 3
+
+
+def test_an_answer_that_never_fits_fails_with_what_was_spent(team, models):
+    for _ in range(3):
+        models.say("no", usage={"prompt": 5, "completion": 1})
+    error = fault(ask(team, provider(team, models), schema={"type": "object", "required": ["n"]}), "ask")
+    assert error["code"] == "output_invalid"
+    assert error["detail"]["usage"]["total_tokens"] == 18
+
+
+@pytest.mark.parametrize("name, code", [
+    ("key", "model_key_refused"), ("model", "model_unknown"), ("too_long", "context_too_long"), ("filter", "content_filter"),
+    ("broken", "model_unavailable"), ("garbage", "model_unavailable"), ("html", "model_answer_invalid"),
+])
+def test_what_a_server_refuses_is_a_clear_error(team, models, name, code):
+    models.fail(name)
+    error = fault(ask(team, provider(team, models)), "ask")
+    assert error["code"] == code
+    assert KEY not in json.dumps(error)
+
+
+def test_a_picture_goes_along(team, models):
+    models.say("a dot")
+    dot = "data:image/png;base64,iVBORw0KGgo="
+    good(ask(team, provider(team, models), images=[dot]), "ask")
+    parts = models.asked[0].json["messages"][-1]["content"]
+    assert {"type": "image_url", "image_url": {"url": dot}} in [{k: p.get(k) for k in ("type", "image_url")} for p in parts]
+
+
+def test_a_picture_that_is_none_is_refused(team, models):
+    error = fault(ask(team, provider(team, models), images=["file:///etc/passwd"]), "ask")
+    assert error["code"] == "input_invalid" and not models.asked
+
+
+def test_a_provider_that_is_not_there(team):
+    flow = Flow().add("ask", "llm", provider_id="01900000-0000-7000-8000-000000000000", prompt="?").output(1)
+    assert fault(team.run(flow), "ask")["code"] == "provider_missing"
+
+
+def test_a_node_that_takes_too_long_is_ended(team, models):
+    models.say("late", wait_s=30)
+    error = fault(ask(team, provider(team, models), timeout_s=1), "ask")
+    assert error["code"] == "timeout"
+
+
+def test_a_cancel_ends_a_call_that_is_under_way(team, models):
+    models.say("late", wait_s=60)
+    eid = team.start(Flow().add("ask", "llm", provider_id=provider(team, models), prompt="?").output(1))
+    wait_until(lambda: models.asked, "the question", 20)
+    checked(team.cancel(eid), 202)
+    assert team.wait(eid, 10)["execution"]["status"] == "cancelled"
+
+
+# ---- agents --------------------------------------------------------------------------------------------------------
+
+def test_an_agent_calls_a_tool_in_its_sandbox_and_answers(team, models):
+    tool = make_tool(team, {"kind": "code", "language": "python", "source": ADD}, input_schema=NUMBERS, name="Add numbers")
+    models.say(tools=[("add_numbers", {"a": 2, "b": 40})])
+    models.say("It is 42.")
+    one = agent(team, provider(team, models), tools=[tool])
+    flow = Flow().add("do", "agent", agent_id=one, task="Add {{ .inputs.a }} and 40", expected_output="A number").output(1)
+    answer = team.run(flow, {"a": 2})
+    out = good(answer, "do")
+    assert out["text"] == "It is 42." and out["usage"]["tool_calls"] == 1 and out["usage"]["model_calls"] == 2
+    first, second = models.asked[0].json, models.asked[1].json
+    assert first["tools"][0]["function"]["name"] == "add_numbers"
+    assert "Add 2 and 40" in json.dumps(first["messages"]) and "Counts since ever." in first["messages"][0]["content"]
+    assert json.loads(second["messages"][-1]["content"]) == {"sum": 42}
+    kinds = {step["kind"] for step in answer["node"]["do"]["trace"]}
+    assert {"agent", "model", "tool"} <= kinds
+
+
+def test_arguments_that_do_not_fit_go_back_to_the_model(team, models):
+    tool = make_tool(team, {"kind": "code", "language": "python", "source": ADD}, input_schema=NUMBERS)
+    models.answers(lambda asked: Turn("So be it.") if asked.messages[-1]["role"] == "tool" else
+                   Turn(tools=[(asked.json["tools"][0]["function"]["name"], {"a": "two"})]))
+    one = agent(team, provider(team, models), tools=[tool])
+    assert good(team.run(Flow().add("do", "agent", agent_id=one, task="Add").output(1)), "do")["text"] == "So be it."
+    assert "a" in models.asked[1].last
+
+
+def test_an_agent_that_is_not_there(team):
+    flow = Flow().add("do", "agent", agent_id="01900000-0000-7000-8000-000000000000", task="?").output(1)
+    assert fault(team.run(flow), "do")["code"] == "agent_missing"
+
+
+# ---- crews ---------------------------------------------------------------------------------------------------------
+
+def two_tasks(one, two, **more):
+    return [{"name": "find", "description": "Find facts about {topic}", "expected_output": "Facts", "agent_id": one},
+            {"name": "write", "description": "Write about {topic}", "expected_output": "A text", "agent_id": two, **more}]
+
+
+def test_a_crew_works_through_its_tasks(team, models):
+    models.say("Cats sleep.", usage={"prompt": 10, "completion": 2})
+    models.say("A text about cats.", usage={"prompt": 20, "completion": 5})
+    asks = provider(team, models)
+    one, two = agent(team, asks, "Finder"), agent(team, asks, "Writer")
+    answer = team.run(Flow().add("work", "crew", crew_id=crew(team, [one, two], two_tasks(one, two))).output(ex(of("work", ".text"))),
+                      {"topic": "cats"})
+    out = good(answer, "work")
+    assert out["text"] == "A text about cats." == answer["execution"]["outputs"]
+    assert [(task["name"], task["text"]) for task in out["tasks"]] == [("find", "Cats sleep."), ("write", "A text about cats.")]
+    assert (out["usage"]["prompt_tokens"], out["usage"]["completion_tokens"]) == (30, 7)
+    assert "Cats sleep." in json.dumps(models.asked[1].json["messages"])
+    steps = answer["node"]["work"]["trace"]
+    assert [step["name"] for step in steps if step["kind"] == "task"] == ["find", "write"]
+    assert answer["execution"]["usage"]["prompt_tokens"] == 30
+
+
+def test_a_name_without_a_value_is_told_before_anything_is_asked(team, models):
+    asks = provider(team, models)
+    one, two = agent(team, asks, "Finder"), agent(team, asks, "Writer")
+    flow = Flow().add("work", "crew", crew_id=crew(team, [one, two], two_tasks(one, two))).output(1)
+    error = fault(team.run(flow, {"subject": "cats"}), "work")
+    assert error["code"] == "input_missing" and "topic" in error["message"]
+    assert not models.asked
+
+
+def decide(api, eid, what, comment=""):
+    def pending():
+        found = checked(api.get(f"approvals?status=pending&execution_id={eid}"), 200).json()["approvals"]
+        return found[0] if found else None
+    approval = wait_until(pending, "a question to a person", 20)
+    checked(api.post(f"approvals/{approval['id']}/decide", json={"decision": what, "comment": comment}), 200)
+    return approval
+
+
+def test_a_person_reviews_a_task_and_nothing_is_asked_twice(team, models):
+    models.say("Cats sleep.")
+    models.say("A text about cats.")
+    models.say("A better text about cats.")
+    asks = provider(team, models)
+    one, two = agent(team, asks, "Finder"), agent(team, asks, "Writer")
+    eid = team.start(Flow().add("work", "crew", crew_id=crew(team, [one, two], two_tasks(one, two, human_input=True))).output(1),
+                     {"topic": "cats"})
+    assert "A text about cats." in decide(team, eid, "reject", "Make it better")["message"]
+    decide(team, eid, "approve")
+    answer = team.wait(eid)
+    assert answer["execution"]["status"] == "succeeded", answer["execution"]
+    work = next(node for node in answer["nodes"] if node["node_id"] == "work")
+    assert work["outputs"]["text"] == "A better text about cats."
+    assert len(models.asked) == 3 and "Make it better" in json.dumps(models.asked[2].json["messages"])
+
+
+# ---- secrets -------------------------------------------------------------------------------------------------------
+
+def test_the_key_is_nowhere_even_when_the_server_repeats_it(stack, team, models):
+    models.say(f"Your key is {KEY}, is it not?")
+    assert good(ask(team, provider(team, models)), "ask")["text"] == "Your key is ***, is it not?"
+    models.say(tools=[("nothing", {"key": KEY})])
+    models.say("Done.")
+    one = agent(team, provider(team, models))
+    good(team.run(Flow().add("do", "agent", agent_id=one, task="Go").output(1)), "do")
+    assert not places_of(stack, KEY)
