@@ -824,9 +824,11 @@ END $$;
 
 CREATE FUNCTION api.budgets_create(p_actor json, p_request json) RETURNS api.answer
 LANGUAGE plpgsql AS $$
+DECLARE
+	v_id uuid := api.budget_save(p_actor, NULL,
+		(jsonb_build_object('action', 'stop') || (p_request->'body')::jsonb)::json, NULL);
 BEGIN
-	RETURN api.budget_answer(201, api.budget_save(p_actor, NULL, (jsonb_build_object('action', 'stop') ||
-		(p_request->'body')::jsonb)::json, NULL));
+	RETURN api.budget_answer(201, v_id);
 END $$;
 
 -- Whose it is and what it counts stays: that would be another budget. A new action takes "cheaper" away that goes with
@@ -872,19 +874,23 @@ END $$;
 
 -- ---- operations: use --------------------------------------------------------------------------------------------------------
 
--- What a run's model calls came to so far.
-CREATE VIEW control.my_run_usage WITH (security_barrier) AS
-	SELECT s.key AS eid, s.prompt, s.completion, s.cost, s.calls
-	FROM control.model_spent s WHERE s.tenant = control.tenant_of_role() AND s.scope = 'run';
-GRANT SELECT ON control.my_run_usage TO windlass_tenant;
-
--- Of an execution: zeros when it asked no model.
-CREATE FUNCTION api.run_usage(p_eid uuid) RETURNS json
+-- What a run's model calls came to so far: zeros when it asked no model.
+CREATE FUNCTION control.run_usage(p_tenant int, p_eid uuid) RETURNS json
 LANGUAGE sql STABLE AS $$
-	SELECT json_build_object('prompt_tokens', coalesce(max(u.prompt), 0), 'completion_tokens', coalesce(max(u.completion), 0),
-		'cost', coalesce(trim_scale(round(max(u.cost), 9)), 0), 'model_calls', coalesce(max(u.calls), 0))
-	FROM control.my_run_usage u WHERE u.eid = p_eid
+	SELECT json_build_object('prompt_tokens', coalesce(max(s.prompt), 0), 'completion_tokens', coalesce(max(s.completion), 0),
+		'cost', coalesce(trim_scale(round(max(s.cost), 9)), 0), 'model_calls', coalesce(max(s.calls), 0))
+	FROM control.model_spent s
+	WHERE s.tenant = p_tenant AND s.scope = 'run' AND s.key = p_eid AND s.day = '-infinity'
 $$;
+
+CREATE FUNCTION control.my_run_usage(p_eid uuid) RETURNS json
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
+BEGIN
+	RETURN control.run_usage(control.tenant_of_role(), p_eid);
+END $$;
+
+CREATE FUNCTION api.run_usage(p_eid uuid) RETURNS json
+LANGUAGE sql STABLE AS $$ SELECT control.my_run_usage(p_eid) $$;
 
 CREATE FUNCTION control.usage_figures(p_calls bigint, p_failed bigint, p_prompt numeric, p_cached numeric, p_write numeric,
                                       p_completion numeric, p_reasoning numeric, p_cost numeric) RETURNS json
@@ -895,14 +901,23 @@ LANGUAGE sql IMMUTABLE AS $$
 		'cost', trim_scale(round(coalesce(p_cost, 0), 9)))
 $$;
 
+-- A day that came as text; WL400 naming the parameter when there is none such.
+CREATE FUNCTION control.read_day(p_text text, p_path text) RETURNS date
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	RETURN p_text::date;
+EXCEPTION WHEN data_exception THEN
+	PERFORM api.refuse('WL400', 'a day is none', p_path, 'is not a day such as 2026-01-31');
+END $$;
+
 -- Groups of the tenant's model calls, those that cost the most first (days: the newest), and all of them together
 -- ("totals"). p_params: group_by, from, to, flow_id, agent_id, execution_id, page, limit.
 CREATE FUNCTION control.my_model_usage(p_params json) RETURNS json
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
 DECLARE
 	v_today date := (now() AT TIME ZONE 'UTC')::date;
-	v_from  date := coalesce((p_params->>'from')::date, (p_params->>'to')::date - 29, v_today - 29);
-	v_to    date := coalesce((p_params->>'to')::date, v_today);
+	v_to    date := coalesce(control.read_day(p_params->>'to', 'to'), v_today);
+	v_from  date := coalesce(control.read_day(p_params->>'from', 'from'), v_to - 29);
 	v_by    text := coalesce(p_params->>'group_by', 'day');
 	v_page  int := coalesce((p_params->>'page')::int, 1);
 	v_limit int := coalesce((p_params->>'limit')::int, 20);
@@ -986,7 +1001,7 @@ END $$;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA control FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.currency(), control.budget_put(json, uuid, json, text), control.budget_drop(uuid),
-	control.my_model_usage(json) TO windlass_tenant;
+	control.my_model_usage(json), control.my_run_usage(uuid) TO windlass_tenant;
 GRANT EXECUTE ON FUNCTION control.budget_reserve(json), control.budget_settle(json), control.budget_moved(json),
 	control.budget_allow(json), control.model_calls_drop(json), control.providers_for_run(int, uuid),
 	control.crew_for_run(int, text, uuid) TO windlass_engine;

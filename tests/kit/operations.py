@@ -13,10 +13,10 @@ ROLES = ["viewer", "executor", "editor", "admin"]
 # the first word of a path behind /api/v1 (or /), and what its {id} is an id of
 THINGS = {"flows": "flow", "executions": "execution", "approvals": "approval", "agents": "agent", "crews": "crew",
           "tools": "tool", "llm-providers": "provider", "schedules": "schedule", "webhooks": "webhook",
-          "outgoing-webhooks": "outgoing", "artifacts": "artifact", "exports": "export", "users": "user",
+          "outgoing-webhooks": "outgoing", "artifacts": "artifact", "budgets": "budget", "exports": "export", "users": "user",
           "invitations": "invitation", "api-keys": "key", "auth": "session", "hooks": "webhook"}
 # members of bodies, and query parameters, that hold an id
-MEMBERS = {"flow_id": "flow", "flow_ids": "flow", "agent_id": "agent", "agent_ids": "agent", "user_id": "user",
+MEMBERS = {"flow_id": "flow", "target_id": "flow", "flow_ids": "flow", "agent_id": "agent", "agent_ids": "agent", "user_id": "user",
            "execution_id": "execution", "llm_provider_id": "provider", "manager_agent_id": "agent", "created_by": "user", "tools": "tool",
            "failover": "provider", "ids": "execution"}
 

@@ -50,6 +50,7 @@ class World:
         self.ids["artifact"] = find(f"artifacts?execution_id={self.ids['execution']}", "artifacts")[0]["id"]
 
     def make_starts(self, receiver):
+        self.make("budget", "budgets", "budget", scope="flow", target_id=self.ids["flow"], unit="tokens", limit=1000000)
         self.make("schedule", "schedules", "schedule", flow_id=self.ids["flow"], cron="0 0 1 1 *", timezone="UTC")
         self.make("webhook", "webhooks", "webhook", flow_id=self.ids["flow"])
         self.make("outgoing", "outgoing-webhooks", "outgoing_webhook", url=receiver, events=["failed"])

@@ -83,6 +83,7 @@ static void execution_got(struct pg_job *job)
 		web_execution_begin(body, job, 0, 0);
 		web_member_raw(body, "inputs", pg_text(job, 0, 0, EXECUTION_COLUMNS));
 		web_member_raw(body, "outputs", pg_text(job, 0, 0, EXECUTION_COLUMNS + 1));
+		web_member_raw(body, "usage", pg_text(job, 0, 0, EXECUTION_COLUMNS + 3));
 		wl_buffer_appendf(body, ",\"cancel_requested\":%s}",
 				  pg_text(job, 0, 0, EXECUTION_COLUMNS + 2)[0] == 't' ? "true" : "false");
 		if (read) {

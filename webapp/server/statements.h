@@ -93,9 +93,9 @@
 	/* A document that was changed between the check of the inputs and here must not run: divide by zero. */       \
 	X(ACCEPT_CHECK, "select 1 / (count(*) = 0)::int from json_to_recordset($1::json) x(eid uuid, hash text) "      \
 			"join executions e on e.id = x.eid where e.doc_hash <> decode(x.hash, 'hex')")                 \
-	X(EXECUTION_GET,                                                                                               \
-	  "select " SQL_EXECUTION_COLUMNS ", e.inputs, e.outputs, coalesce(l.cancel, false)" SQL_EXECUTIONS            \
-	  " left join flows f on f.id = e.flow_id where e.id = $1::uuid and " SQL_SEEN("$2", "$3"))                    \
+	X(EXECUTION_GET, "select " SQL_EXECUTION_COLUMNS                                                               \
+			 ", e.inputs, e.outputs, coalesce(l.cancel, false), api.run_usage(e.id)" SQL_EXECUTIONS        \
+			 " left join flows f on f.id = e.flow_id where e.id = $1::uuid and " SQL_SEEN("$2", "$3"))     \
 	X(NEED_EXECUTION, "select api.need_execution($1::json, $2::uuid, $3)")                                         \
 	X(NEED_FLOW, "select api.need_flow($1::json, $2::uuid, $3)")                                                   \
 	X(RUN_OPTIONS, "select api.check_run_options($1::json, $2::json)")                                             \
