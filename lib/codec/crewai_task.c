@@ -14,6 +14,7 @@ struct task_reading {
 	const struct wl_json *value, *extra;
 	struct wl_json *body; /* owned until it is in the crew */
 	const struct wl_json *context;
+	const struct wl_json *kept; /* the body once the crew has it */
 	struct crewai_agent *agent;
 	bool placed;
 };
@@ -284,10 +285,11 @@ static void put_task(struct crewai_reader *reader, struct task_reading *tasks, i
 		for (const struct wl_json *one = wl_json_first(task->context); one && context;
 		     one = wl_json_next(one)) {
 			const struct task_reading *other = find_task(tasks, count, wl_json_string(one, ""));
-			const char *name = other ? wl_json_get_string(other->body, "name", "") : "";
+			const char *name = other ? wl_json_get_string(other->kept, "name", "") : "";
 			crewai_append(&reader->notes, context, wl_json_new_string(name));
 		}
 	}
+	task->kept = task->body;
 	crewai_append(&reader->notes, into, wl_steal(task->body));
 }
 

@@ -29,7 +29,7 @@ DECLARE
 	v_name text := p_name;
 	v_n    int := 1;
 BEGIN
-	PERFORM pg_advisory_xact_lock(hashtext('crewai'), control.tenant_of_role());
+	PERFORM control.tenant_lock('crewai');
 	WHILE CASE p_kind
 		WHEN 'flow' THEN EXISTS (SELECT FROM flows f WHERE f.name = v_name AND f.deleted_at IS NULL)
 		ELSE EXISTS (SELECT FROM resources r WHERE r.kind = p_kind AND r.name = v_name AND r.deleted_at IS NULL) END LOOP
@@ -51,7 +51,7 @@ BEGIN
 		v_id := api.resource_make(p_actor, p_kind,
 			api.members(v_one, json_build_object('name', api.crewai_name(p_kind, v_one->>'name'))),
 			json_build_object('id', v_one->>'id'));
-		v_made := v_made || ((api.resource_read(p_kind, v_id)).body->p_kind);
+		v_made := array_append(v_made, (api.resource_read(p_kind, v_id)).body->p_kind);
 	END LOOP;
 	RETURN to_json(v_made);
 END $$;
