@@ -105,13 +105,11 @@ enum wl_program {
 	X(supervisor_id, "", WL_PROGRAM_SUPERVISOR, "name of this supervisor; made up when empty")                     \
 	X(spool_dir, "", WL_PROGRAM_SUPERVISOR, "folder for node results while the document server is away")           \
 	X(egress_allow, "", WL_PROGRAM_WEB | WL_PROGRAM_SCHEDULER | WL_PROGRAM_SUPERVISOR,                             \
-	  "networks that are not public and may be reached all the same, as CIDRs with commas, each with a port "      \
-	  "behind it "                                                                                                 \
-	  "or for all: 10.1.0.0/16, 127.0.0.1/32:8000; empty: none")                                                   \
+	  "networks that are not public and may be reached all the same, as CIDRs with commas, each for all ports or " \
+	  "for the one behind it, as in 127.0.0.1/32:8000; empty: none")                                               \
 	X(local_model_url, "", WL_PROGRAM_WEB,                                                                         \
-	  "model server that each new tenant gets as a provider, OpenAI-compatible and without a key; egress_allow "   \
-	  "has to "                                                                                                    \
-	  "open it; empty: none")                                                                                      \
+	  "model server that new tenants get as a provider: OpenAI-compatible, without a key, and opened by "          \
+	  "egress_allow; empty: none")                                                                                 \
 	X(objects_dir, "", WL_PROGRAM_WEB | WL_PROGRAM_SCHEDULER | WL_PROGRAM_SUPERVISOR,                              \
 	  "folder of the files that nodes leave; all programs must see the same one")                                  \
 	X(s3_url, "", WL_PROGRAM_WEB | WL_PROGRAM_SCHEDULER | WL_PROGRAM_SUPERVISOR,                                   \

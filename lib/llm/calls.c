@@ -408,6 +408,8 @@ int wl_llm_send(struct wl_http_client *client, const struct wl_llm_provider *pro
 		return 0;
 	outcome->fault = wl_llm_fault_of(response->status, response->body.data, response->body.length,
 					 provider->api_key, &outcome->err);
+	if (outcome->fault == WL_MODEL_FAULT_KEY && !key)
+		(void)wl_fail(&outcome->err, EACCES, "the server wants a key (status %ld)", response->status);
 	outcome->retry_after_ms = read_retry_after(response);
 	return -outcome->err.code;
 }

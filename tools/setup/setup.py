@@ -3,6 +3,7 @@
 
     setup.py build   what `make build` and `make run` need
     setup.py test    that, and what the tests need
+    setup.py model   the local model of `make run LOCAL_MODEL=1`: a server and weights, 120 MB
 
 Nothing outside the checkout is touched but system packages and the download cache in
 ${XDG_CACHE_HOME:-~/.cache}/windlass. A step that is done leaves a stamp in build/setup that holds a
@@ -131,14 +132,14 @@ def set_stamp(name, value):
     (STAMPS / name).write_text(value)
 
 
-def install_wheels(python, requirements):
+def install_wheels(python, requirements, *options):
     """Install a pinned list from the cache of wheels; what is missing there is downloaded into it first.
 
     The user's own pip configuration says from where.
     """
     wheels = cache_dir() / "wheels"
     env = dict(os.environ, PIP_CACHE_DIR=str(cache_dir() / "pip"), PIP_DISABLE_PIP_VERSION_CHECK="1")
-    pip, wanted = [str(python), "-m", "pip"], ["-r", str(HERE / requirements)]
+    pip, wanted = [str(python), "-m", "pip"], [*options, "-r", str(HERE / requirements)]
     install = [*pip, "install", "-q", "--no-input", "--no-index", "--find-links", str(wheels), *wanted]
     if subprocess.run(install, env=env, check=False, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0:
         return
@@ -148,7 +149,7 @@ def install_wheels(python, requirements):
             raise SetupError(f"pip could not install {requirements}; its messages above say why")
 
 
-def make_environment(name, requirements):
+def make_environment(name, requirements, *options):
     """Make build/<name> anew from a pinned list, unless it is that already.
 
     The checkout's path is part of the stamp: the scripts of an environment carry it, so a moved checkout
@@ -161,7 +162,7 @@ def make_environment(name, requirements):
     say(f"making the Python environment build/{name} from {requirements}")
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run(["/usr/bin/python3", "-m", "venv", str(folder)], check=True)
-    install_wheels(folder / "bin" / "python", requirements)
+    install_wheels(folder / "bin" / "python", requirements, *options)
     set_stamp(f"{name}.stamp", wanted)
     return True
 
@@ -214,14 +215,19 @@ def set_up_build():
     make_runtime()
 
 
+def set_up_model():
+    make_environment("localmodel", "requirements-localmodel.txt", "--no-deps")
+
+
 def set_up_test():
     install_packages(["packages-build.txt", "packages-test.txt"])
     set_up_build()
     make_environment("pytest", "requirements-test.txt")
+    set_up_model()
 
 
 def main(argv):
-    steps = {"build": set_up_build, "test": set_up_test}
+    steps = {"build": set_up_build, "test": set_up_test, "model": set_up_model}
     if len(argv) != 2 or argv[1] not in steps:
         print(__doc__, file=sys.stderr)
         return 2

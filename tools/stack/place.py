@@ -20,7 +20,8 @@ SERVICE_ID = 64000          # uid and gid of our unprivileged programs; no accou
 SOCKET_ROOM = 90            # longest path of the state folder with a socket's name behind it
 LONGEST_SOCKET = len("/run/postgres/.s.PGSQL.5432")
 NAMESPACE_ROOTS = ("/mnt", "/srv", "/opt")
-SHARED_FOLDERS = ("build/bin", "build/runtime", "build/gen", "build/editor", "policies", "quotas", "specs")
+SHARED_FOLDERS = ("build/bin", "build/runtime", "build/gen", "build/editor", "build/localmodel", "policies", "quotas", "specs",
+                  "tools/localmodel")
 
 CLONE_NEWNS = 0x00020000
 MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_SLAVE = 2, 4, 4096, 16384, 1 << 19

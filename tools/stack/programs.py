@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import sys
+from urllib.parse import urlsplit
 
 from place import StackError, folder_for
 from process import Program
@@ -20,7 +21,8 @@ NEEDS = {
     "windlass-scheduler": ("POSTGRES_URL", "REDIS_URL", "MONGODB_URL", "MASTER_KEY", "OBJECTS_DIR", "S3_URL", "SMTP_URL"),
     "windlass-supervisor": ("POSTGRES_URL", "REDIS_URL", "MONGODB_URL", "WARDEN_SOCKET", "EVAL_SOCKET",
                             "MASTER_KEY", "OBJECTS_DIR", "S3_URL"),
-    "windlass-web": ("POSTGRES_URL", "REDIS_URL", "MONGODB_URL", "EVAL_SOCKET", "TOKEN_KEY", "MASTER_KEY", "OBJECTS_DIR", "S3_URL"),
+    "windlass-web": ("POSTGRES_URL", "REDIS_URL", "MONGODB_URL", "EVAL_SOCKET", "TOKEN_KEY", "MASTER_KEY", "OBJECTS_DIR", "S3_URL",
+                     "LOCAL_MODEL_URL"),
 }
 READY_PATH = "/readyz"
 STAGES = {"windlass-eval": 10, "windlass-warden": 11, "windlass-scheduler": 12, "windlass-supervisor": 13,
@@ -98,6 +100,7 @@ class Programs:
             "RUNTIME_DIR": str(self.place.root / "build" / "runtime"),
             "OBJECTS_DIR": self.passed_on.get("WINDLASS_OBJECTS_DIR") or str(self.place.home / "objects"),
             "S3_URL": self.passed_on.get("WINDLASS_S3_URL"),
+            "LOCAL_MODEL_URL": self.urls.get("local_model") or self.passed_on.get("WINDLASS_LOCAL_MODEL_URL"),
             "SMTP_URL": self.passed_on.get("WINDLASS_SMTP_URL", ""),
             "TOKEN_KEY": self.passed_on.get("WINDLASS_TOKEN_KEY") or secret(self.place, "token.key", 64),
             "MASTER_KEY": self.passed_on.get("WINDLASS_MASTER_KEY") or secret(self.place, "master.key", 32),
@@ -111,6 +114,10 @@ class Programs:
         hidden = {f"WINDLASS_{name}" for name in (*ours, "POSTGRES_ADMIN_URL", "POSTGRES_WEB_URL", "PASSWORD")}
         env = dict(LANGUAGE, **{name: value for name, value in self.passed_on.items() if name not in hidden})
         env.update({f"WINDLASS_{name}": ours[name] for name in NEEDS[program] if ours[name]})
+        if "local_model" in self.urls:      # the one address of this host that tenants may reach
+            allowed = self.passed_on.get("WINDLASS_EGRESS_ALLOW")
+            address = urlsplit(self.urls["local_model"])
+            env["WINDLASS_EGRESS_ALLOW"] = ",".join(filter(None, (allowed, f"{address.hostname}/32:{address.port}")))
         env.update(more)
         env["WINDLASS_HOME"] = str(self.place.home)
         return env

@@ -24,7 +24,7 @@ from plans import put_plans
 from prices import put_prices
 from process import Process
 from programs import Programs, port_is_free
-from services import DATABASE, DOCUMENTS, DocumentServer, PrivatePostgres, redis_program, redis_url, secret
+from services import DATABASE, DOCUMENTS, DocumentServer, LocalModel, PrivatePostgres, redis_program, redis_url, secret
 
 START_S = 120
 BACKOFF_S = (0.2, 5.0)
@@ -194,6 +194,15 @@ class Runner:
         self.documents.create_collections(self.place.checkout)
         self.urls["mongodb"], self.outer["mongodb"] = self.documents.url(), self.documents.url(self.place.outer_home)
 
+    def start_local_model(self):
+        if not self.settings["local_model"]:
+            return
+        model = LocalModel(self.place)
+        program = model.program()
+        program.stage = 3
+        self.start(program)
+        self.urls["local_model"] = self.outer["local_model"] = model.url
+
     def pick_port(self):
         wanted = self.settings["port"]
         port = port_is_free(self.settings["bind"], wanted)
@@ -210,6 +219,7 @@ class Runner:
         self.start_postgres()
         self.start_redis()
         self.start_documents()
+        self.start_local_model()
         programs = Programs(self.place, self.settings, self.urls, port, self.settings["env"])
         self.outer["web"] = f"{programs.scheme}://127.0.0.1:{port}"
         if self.settings["servers_only"]:
@@ -366,6 +376,9 @@ class Runner:
             self.say("the servers are ready")
         elif not self.control:
             print(f"Windlass is ready at {self.outer['web']}", flush=True)
+            if "local_model" in self.outer:
+                print(f"The local model answers at {self.outer['local_model']}; each new tenant has it as a provider",
+                      flush=True)
         for name in self.tails:         # what a start-up says is shown only if it fails
             path = self.place.home / "log" / f"{name}.log"
             self.tails[name] = path.stat().st_size if path.exists() else 0

@@ -1,5 +1,6 @@
 """The private servers of a stack: PostgreSQL, Redis and the embedded document server."""
 
+import http.client
 import os
 import secrets
 import shutil
@@ -137,6 +138,52 @@ def redis_members(path, key):
     """The members of a sorted set of the private Redis; none when it cannot be asked."""
     answer = ask_socket(path, f"ZRANGE {key} 0 -1\r\n".encode()) or b""
     return {line for line in answer.split(b"\r\n") if line and line[:1] not in b"*$-"}
+
+
+# ---- the local model ---------------------------------------------------------------------------
+class LocalModel:
+    """A small model's server on loopback. Its port stays the same, since tenants' providers have it."""
+
+    def __init__(self, place):
+        self.place = place
+        self.python = place.root / "build" / "localmodel" / "bin" / "python"
+        self.port = self.choose_port()
+
+    def choose_port(self):
+        path = self.place.real_home / "local-model.port"
+        wanted = int(path.read_text()) if path.exists() else 0
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", wanted))
+            except OSError:
+                raise StackError(f"port {wanted} is taken, at which the tenants' providers look for the local model: "
+                                 "free it, or start without LOCAL_MODEL=1") from None
+            port = probe.getsockname()[1]
+        path.write_text(f"{port}\n")
+        return port
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def answers(self):
+        """Whether the weights are loaded."""
+        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            client.request("GET", "/health")
+            return client.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            client.close()
+
+    def program(self):
+        if not os.path.lexists(self.python):
+            raise StackError("the local model is not installed: run 'make setup-model'")
+        argv = [self.python, self.place.root / "tools" / "localmodel" / "serve.py", self.port]
+        return Program("local-model", argv, dict(LANGUAGE, PYTHONDONTWRITEBYTECODE="1"), ready=self.answers,
+                       ids=self.place.service if self.place.is_root else None)
 
 
 # ---- document server ---------------------------------------------------------------------------

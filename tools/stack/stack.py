@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """A whole Windlass on one host.
 
-    stack.py run [--schedulers N] [--supervisors N]    what `make run` does, until Ctrl-C or SIGTERM
+    stack.py run [--schedulers N] [--supervisors N] [--local-model]    what `make run` does, until Ctrl-C or SIGTERM
     stack.py servers                                   PostgreSQL, Redis and the document server alone
     stack.py migrate                                   bring the database of WINDLASS_POSTGRES_URL up to date
 
@@ -39,10 +39,12 @@ class StackFailed(Exception):
 class Stack:
     """One stack, run by a process of its own and steered through a socket pair."""
 
-    def __init__(self, home, port=0, env=None, schedulers=2, supervisors=2, servers_only=False, bin_dir="build/bin"):
+    def __init__(self, home, port=0, env=None, schedulers=2, supervisors=2, servers_only=False, bin_dir="build/bin",
+                 local_model=False):
         self.home = pathlib.Path(home)
         self.argv = ["servers" if servers_only else "run", "--schedulers", str(schedulers),
-                     "--supervisors", str(supervisors), "--bin-dir", bin_dir]
+                     "--supervisors", str(supervisors), "--bin-dir", bin_dir,
+                     *(["--local-model"] if local_model else [])]
         self.env = dict(os.environ, **(env or {}), WINDLASS_HOME=str(self.home), WINDLASS_PORT=str(port))
         self.runner, self.control, self.urls = None, None, {}
 
@@ -134,7 +136,7 @@ def read_settings(arguments, env):
         "postgres_admin_url": env.get("WINDLASS_POSTGRES_ADMIN_URL", ""),
         "mongodb_url": env.get("WINDLASS_MONGODB_URL", ""),
         "schedulers": arguments.schedulers, "supervisors": arguments.supervisors, "bin_dir": arguments.bin_dir,
-        "servers_only": arguments.command == "servers", "env": dict(env),
+        "servers_only": arguments.command == "servers", "local_model": arguments.local_model, "env": dict(env),
     }
 
 
@@ -144,6 +146,7 @@ def parse(argv):
     parser.add_argument("--schedulers", type=int, choices=range(1, 33), default=1, metavar="N")
     parser.add_argument("--supervisors", type=int, choices=range(1, 33), default=1, metavar="N")
     parser.add_argument("--bin-dir", default="build/bin", help="folder of the programs, below the checkout")
+    parser.add_argument("--local-model", action="store_true", help="run a small model beside it, for all tenants")
     parser.add_argument("--control-fd", type=int, help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 

@@ -45,6 +45,7 @@ static struct wl_json *register_extra(const struct web_password_task *task)
 	}
 	int rc = wl_json_set_string(extra, "sealed_key", sealed);
 	rc = rc ? rc : wl_json_set_string(extra, "hash", task->hash);
+	rc = rc ? rc : wl_json_set_string(extra, "local_model_url", web.settings.local_model_url);
 	rc = rc ? rc : wl_json_set(extra, "body", web_body_without_passwords(task->request));
 	if ((rc ? rc : web_session_put(task->request, extra)) == 0)
 		return extra;

@@ -2,51 +2,38 @@
  * Trying an LLM provider: the list of its models is asked for, which every one of them has and none charges for. What
  * the server says beyond that is not passed on: it may repeat the key.
  */
-#include "lib/base/cleanup.h"
+#include "lib/base/clock.h"
 #include "webapp/server/resource_trial.h"
 #include "webapp/server/routes.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define TRIAL_MS 10000
-#define MODELS_MOST 500
-#define MODEL_MOST 200
-#define URL_ROOM 2200
-#define HEADER_ROOM 8300
-#define DEMO_MODEL "demo"
 
-enum key_use { KEY_NONE, KEY_BEARER, KEY_ANTHROPIC };
-
-/* X(type, address when none is given, path of the list of models, how the key goes, whether it must be there, members)
- */
+/* X(type, whether it has to have a key, whether it has to be asked) */
 #define PROVIDERS(X)                                                                                                   \
-	X("openai", "https://api.openai.com/v1", "/models", KEY_BEARER, true, "data", "id")                            \
-	X("anthropic", "https://api.anthropic.com", "/v1/models", KEY_ANTHROPIC, true, "data", "id")                   \
-	X("vllm", "", "/models", KEY_BEARER, false, "data", "id")                                                      \
-	X("ollama", "", "/api/tags", KEY_BEARER, false, "models", "name")                                              \
-	X("demo", NULL, NULL, KEY_NONE, false, NULL, NULL)
+	X(OPENAI, true, true)                                                                                          \
+	X(ANTHROPIC, true, true)                                                                                       \
+	X(OLLAMA, false, true)                                                                                         \
+	X(VLLM, false, true)                                                                                           \
+	X(DEMO, false, false)
 
-struct provider {
-	const char *type, *address, *path;
-	enum key_use key_use;
-	bool needs_key;
-	const char *list, *name;
-};
-
-static const struct provider providers[] = {
-#define X(type, address, path, key_use, needs_key, list, name) { type, address, path, key_use, needs_key, list, name },
+static const struct {
+	bool needs_key, is_asked;
+} providers[] = {
+#define X(name, needs_key, is_asked) [WL_LLM_##name] = { needs_key, is_asked },
 	PROVIDERS(X)
 #undef X
 };
 
 struct finding {
 	bool valid;
-	int64_t latency_ms; /* -1: nobody was asked */
+	int64_t latency_ms; /* -1: nobody was asked, or nobody answered */
 	char message[WL_ERROR_TEXT + 64];
-	struct wl_json *models;
+	char *models; /* a JSON array */
 };
 
 static void write_finding(const struct finding *finding, struct wl_buffer *answer)
@@ -54,133 +41,83 @@ static void write_finding(const struct finding *finding, struct wl_buffer *answe
 	wl_buffer_appendf(answer, "{\"valid\":%s,\"message\":", finding->valid ? "true" : "false");
 	wl_buffer_append_json_string(answer, finding->message, strlen(finding->message));
 	wl_buffer_append_text(answer, ",\"models\":");
-	if (wl_json_write(answer, finding->models) < 0)
-		answer->failed = ENOMEM;
+	wl_buffer_append_text(answer, finding->models ? finding->models : "[]");
 	if (finding->latency_ms < 0)
 		wl_buffer_append_text(answer, ",\"latency_ms\":null}");
 	else
 		wl_buffer_appendf(answer, ",\"latency_ms\":%lld}", (long long)finding->latency_ms);
 }
 
-static const struct provider *provider_of(const struct wl_json *body)
+static enum wl_llm_type type_of(const struct wl_json *body)
 {
+	static const char *const words[] = {
+#define X(name, word, url) [WL_LLM_##name] = word,
+		WL_LLM_TYPES(X)
+#undef X
+	};
 	const char *type = wl_json_get_string(body, "provider_type", "");
-	for (size_t i = 0; i < WL_COUNT_OF(providers); i++)
-		if (strcmp(providers[i].type, type) == 0)
-			return &providers[i];
-	return &providers[WL_COUNT_OF(providers) - 1];
+	size_t at = 0;
+	while (at < WL_LLM_DEMO && strcmp(words[at], type) != 0)
+		at++;
+	return (enum wl_llm_type)at;
 }
 
-/* The names in the answer; false when it is not such a list. A name that holds the key is left out. */
-static bool read_models(const struct provider *provider, const struct wl_http_response *response, const char *key,
-			struct wl_json *into)
+/* Does the fault show that somebody answered? */
+static bool was_answered(enum wl_model_fault fault)
+{
+	return fault != WL_MODEL_FAULT_AWAY && fault != WL_MODEL_FAULT_LATE && fault != WL_MODEL_FAULT_EGRESS &&
+	       fault != WL_MODEL_FAULT_REQUEST;
+}
+
+static size_t count_models(const char *models)
 {
 	_wl_json_ struct wl_json *json = NULL;
-	if (!response->body.data || wl_json_parse(response->body.data, response->body.length, &json, NULL) < 0)
-		return false;
-	const struct wl_json *list = wl_json_get(json, provider->list);
-	if (!wl_json_is(list, WL_JSON_ARRAY))
-		return false;
-	int count = 0;
-	for (const struct wl_json *one = wl_json_first(list); one && count < MODELS_MOST; one = wl_json_next(one)) {
-		const char *name = wl_json_get_string(one, provider->name, "");
-		if (!*name || strlen(name) > MODEL_MOST || (key && *key && strstr(name, key)))
-			continue;
-		if (wl_json_append(into, wl_json_new_string(name)) < 0)
-			return false;
-		count++;
-	}
-	return true;
+	return wl_json_parse(models, strlen(models), &json, NULL) == 0 ? wl_json_count(json) : 0;
 }
 
-static void judge(const struct provider *provider, const struct wl_http_response *response, const char *key,
-		  struct finding *finding)
+static void ask(const struct wl_json *config, enum wl_llm_type type, const char *key, struct finding *finding)
 {
-	long status = response->status;
-	finding->latency_ms = (int64_t)(response->total_us / 1000);
-	if (status == 401 || status == 403)
-		(void)snprintf(finding->message, sizeof(finding->message),
-			       key ? "the server refuses the key (status %ld)" : "the server wants a key (status %ld)",
-			       status);
-	else if (status >= 300 && status < 400)
-		(void)snprintf(finding->message, sizeof(finding->message),
-			       "the server redirects (status %ld), which is not followed: give the final address",
-			       status);
-	else if (status < 200 || status > 299)
-		(void)snprintf(finding->message, sizeof(finding->message), "the server answers with status %ld",
-			       status);
-	else if (!read_models(provider, response, key, finding->models))
-		(void)snprintf(finding->message, sizeof(finding->message),
-			       "the server gives no list of models as a server of type %s does", provider->type);
-	else
-		finding->valid = true;
-	if (finding->valid)
-		(void)snprintf(finding->message, sizeof(finding->message), "the server gives %zu models",
-			       wl_json_count(finding->models));
-}
-
-static void ask(const struct wl_json *config, const struct provider *provider, const char *key, struct finding *finding)
-{
-	char url[URL_ROOM], value[HEADER_ROOM];
-	const char *base = wl_json_get_string(config, "base_url", provider->address);
-	int length = (int)strlen(base);
-	while (length > 0 && base[length - 1] == '/')
-		length--;
-	(void)snprintf(url, sizeof(url), "%.*s%s", length, base, provider->path);
-	(void)snprintf(value, sizeof(value), "%s%s", provider->key_use == KEY_BEARER ? "Bearer " : "", key ? key : "");
-	const struct wl_http_header headers[] = {
-		{ "accept", "application/json" },
-		{ provider->key_use == KEY_ANTHROPIC ? "x-api-key" : "authorization", value },
-		{ "anthropic-version", "2023-06-01" },
-	};
 	double timeout_ms = fmin(TRIAL_MS, wl_json_get_number(config, "timeout_s", 60) * 1000);
-	const struct wl_http_request request = {
-		.method = "GET",
-		.url = url,
-		.headers = headers,
-		.header_count = !key				     ? 1
-				: provider->key_use == KEY_ANTHROPIC ? 3
-								     : 2,
+	const struct wl_llm_provider provider = {
+		.type = type,
+		.base_url = wl_json_get_string(config, "base_url", NULL),
+		.api_key = key,
 		.timeout_ms = (uint32_t)timeout_ms,
-		.connect_ms = (uint32_t)timeout_ms,
-		.cancel_fd = -1,
 		.allow_private = wl_json_get_bool(config, "allow_private", false),
 	};
-	_wl_http_response_ struct wl_http_response response = { 0 };
+	enum wl_model_fault fault;
 	struct wl_error err = { 0 };
-	if (web_trial_send(&request, &response, &err) < 0)
+	uint64_t begin_us = wl_clock_monotonic_us();
+	finding->valid = wl_llm_models(web_trial_llm(), &provider, 0, &finding->models, &fault, &err) == 0;
+	if (was_answered(fault))
+		finding->latency_ms = (int64_t)(wl_clock_monotonic_us() - begin_us) / 1000;
+	if (!finding->valid)
 		(void)snprintf(finding->message, sizeof(finding->message), "%s", err.text);
+	else if (!providers[type].is_asked)
+		(void)snprintf(finding->message, sizeof(finding->message),
+			       "the demo provider is built in and needs no key");
 	else
-		judge(provider, &response, key, finding);
-	explicit_bzero(value, sizeof(value));
+		(void)snprintf(finding->message, sizeof(finding->message), "the server gives %zu models",
+			       count_models(finding->models));
 }
 
 static int try_provider(struct web_trial *trial, struct wl_buffer *answer, struct wl_error *err)
 {
 	const struct wl_json *body = web_trial_body(trial);
-	const struct provider *provider = provider_of(body);
-	_wl_json_ struct wl_json *credentials = NULL, *models = wl_json_array();
-	struct finding finding = { .latency_ms = -1, .models = models };
-	if (!models)
-		return wl_fail(err, ENOMEM, "no memory");
+	enum wl_llm_type type = type_of(body);
+	_wl_json_ struct wl_json *credentials = NULL;
+	struct finding finding = { .latency_ms = -1 };
 	int rc = web_trial_credentials(trial, &credentials, err);
 	const char *key = wl_json_get_string(credentials, "api_key", NULL);
-	if (rc < 0) {
+	if (rc < 0)
 		(void)snprintf(finding.message, sizeof(finding.message),
 			       "the stored key cannot be opened: give it again");
-	} else if (!provider->path) {
-		finding.valid = true;
-		finding.latency_ms = 0;
-		(void)snprintf(finding.message, sizeof(finding.message),
-			       "the demo provider is built in and needs no key");
-		if (wl_json_append(models, wl_json_new_string(DEMO_MODEL)) < 0)
-			return wl_fail(err, ENOMEM, "no memory");
-	} else if (!key && provider->needs_key) {
+	else if (!key && providers[type].needs_key)
 		(void)snprintf(finding.message, sizeof(finding.message), "no api_key is stored");
-	} else {
-		ask(wl_json_get(body, "config"), provider, key, &finding);
-	}
+	else
+		ask(wl_json_get(body, "config"), type, key, &finding);
 	write_finding(&finding, answer);
+	free(finding.models);
 	return 0;
 }
 

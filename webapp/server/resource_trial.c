@@ -25,6 +25,7 @@ struct web_trial {
 /* Made when they are first needed: most workers never try anything. */
 static struct web_thread_pool *threads;
 static struct wl_egress_rules egress;
+static struct wl_llm *llm;
 
 static void free_trial(struct web_trial *trial)
 {
@@ -47,6 +48,11 @@ int web_trial_credentials(const struct web_trial *trial, struct wl_json **ret_cr
 		return 0;
 	return web_unseal(wl_json_get_string(trial->body, "sealed_key", NULL), trial->kind,
 			  web_parameter_text(&trial->request->parameters, "id", ""), sealed, ret_credentials, err);
+}
+
+struct wl_llm *web_trial_llm(void)
+{
+	return llm;
 }
 
 int web_trial_send(const struct wl_http_request *request, struct wl_http_response *response, struct wl_error *err)
@@ -83,6 +89,8 @@ static int open_threads(struct wl_error *err)
 	if (threads)
 		return 0;
 	int rc = wl_egress_rules_read(web.settings.egress_allow, &egress, err);
+	if (rc == 0 && !llm)
+		rc = wl_llm_new(&egress, &llm, err);
 	return rc < 0 ? rc : web_thread_pool_open(TRIAL_THREADS, TRIALS_WAITING, &threads, err);
 }
 

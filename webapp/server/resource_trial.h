@@ -6,6 +6,7 @@
 #define WL_WEBAPP_RESOURCE_TRIAL_H
 
 #include "lib/codec/json.h"
+#include "lib/llm/llm.h"
 #include "lib/net/http_client.h"
 #include "webapp/server/api_call.h"
 
@@ -22,6 +23,9 @@ const struct wl_json *web_trial_body(const struct web_trial *trial);
 
 /* Its credentials in the open: NULL when it has none. -EACCES when they cannot be opened. The caller frees them. */
 int web_trial_credentials(const struct web_trial *trial, struct wl_json **ret_credentials, struct wl_error *err);
+
+/* What calls of models on these threads share. */
+struct wl_llm *web_trial_llm(void);
 
 /* Send a request by the egress rules of this server; as wl_http_send(). */
 int web_trial_send(const struct wl_http_request *request, struct wl_http_response *response, struct wl_error *err);
