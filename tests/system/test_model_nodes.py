@@ -1,6 +1,5 @@
 """Nodes that ask models: llm, agent and crew, with their trace, their record and what they cost."""
 
-import itertools
 import json
 
 import pytest
@@ -8,16 +7,13 @@ import pytest
 from kit.client import checked
 from kit.flows import Flow, ex, of
 from kit.model_server import ModelServer, Turn
+from kit.models import KEY, agent, crew, decide, provider, two_tasks
 from kit.secrets import places_of
 from kit.tools import make_tool
 from kit.waiting import wait_until
 
-KEY = "sk-planted-0123456789abcdef"
 ADD = "import json, sys\nn = json.load(sys.stdin)\nprint(json.dumps({'sum': n['a'] + n['b']}))"
 NUMBERS = {"type": "object", "properties": {"a": {"type": "number"}, "b": {"type": "number"}}, "required": ["a", "b"]}
-
-
-numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
@@ -29,26 +25,6 @@ def team(stack):
 def models():
     with ModelServer() as server:
         yield server
-
-
-def provider(api, models, kind="openai", **config):
-    """A provider that asks the scripted server; its id."""
-    body = {"name": f"scripted {next(numbers)}", "provider_type": kind, "api_credentials": {"api_key": KEY},
-            "config": {"base_url": models.base(kind), "default_model": "scripted-1", "allow_private": True, "max_retries": 0,
-                       **config}}
-    return checked(api.post("llm-providers", json=body), 201).json()["llm_provider"]["id"]
-
-
-def agent(api, provider_id, name="Ada", **config):
-    body = {"name": f"{name} {next(numbers)}", "llm_provider_id": provider_id, "state": "active",
-            "config": {"role": name, "goal": "to count well", "backstory": "Counts since ever.", **config}}
-    return checked(api.post("agents", json=body), 201).json()["agent"]["id"]
-
-
-def crew(api, agents, tasks, pattern="sequential", **config):
-    body = {"name": f"crew {next(numbers)}", "agent_ids": agents, "collaboration_pattern": pattern, "state": "active",
-            "config": {"tasks": tasks, **config}}
-    return checked(api.post("crews", json=body), 201).json()["crew"]["id"]
 
 
 def good(answer, node):
@@ -186,11 +162,6 @@ def test_an_agent_that_is_not_there(team):
 
 # ---- crews ---------------------------------------------------------------------------------------------------------
 
-def two_tasks(one, two, **more):
-    return [{"name": "find", "description": "Find facts about {topic}", "expected_output": "Facts", "agent_id": one},
-            {"name": "write", "description": "Write about {topic}", "expected_output": "A text", "agent_id": two, **more}]
-
-
 def test_a_crew_works_through_its_tasks(team, models):
     models.say("Cats sleep.", usage={"prompt": 10, "completion": 2})
     models.say("A text about cats.", usage={"prompt": 20, "completion": 5})
@@ -215,15 +186,6 @@ def test_a_name_without_a_value_is_told_before_anything_is_asked(team, models):
     error = fault(team.run(flow, {"subject": "cats"}), "work")
     assert error["code"] == "input_missing" and "topic" in error["message"]
     assert not models.asked
-
-
-def decide(api, eid, what, comment=""):
-    def pending():
-        found = checked(api.get(f"approvals?status=pending&execution_id={eid}"), 200).json()["approvals"]
-        return found[0] if found else None
-    approval = wait_until(pending, "a question to a person", 20)
-    checked(api.post(f"approvals/{approval['id']}/decide", json={"decision": what, "comment": comment}), 200)
-    return approval
 
 
 def test_a_person_reviews_a_task_and_nothing_is_asked_twice(team, models):
