@@ -215,3 +215,58 @@ def test_the_key_is_nowhere_even_when_the_server_repeats_it(stack, team, models)
     one = agent(team, provider(team, models))
     good(team.run(Flow().add("do", "agent", agent_id=one, task="Go").output(1)), "do")
     assert not places_of(stack, KEY)
+
+
+# ---- budgets -------------------------------------------------------------------------------------------------------
+
+def budget(api, scope="run", **more):
+    body = {"scope": scope, "unit": "tokens", "limit": 2000, **more}
+    return checked(api.post("budgets", json=body), 201).json()["budget"]["id"]
+
+
+def large(api, provider_id, **data):
+    """A question that a budget of 2,000 tokens has room for once, and not twice."""
+    return (Flow().add("one", "llm", provider_id=provider_id, prompt="First", max_tokens=1500)
+            .add("two", "llm", provider_id=provider_id, prompt="Second", max_tokens=1500, **data).output(ex(of("two"))))
+
+
+def test_a_budget_that_is_reached_stops_the_run_before_anything_is_asked(stack, models):
+    api = stack.tenant()
+    budget(api, action="stop")
+    models.say("first", usage={"prompt": 10, "completion": 1400})
+    error = fault(api.run(large(api, provider(api, models))), "two")
+    assert error["code"] == "budget_exceeded"
+    assert (error["detail"]["budget"]["scope"], error["detail"]["budget"]["used"]) == ("run", 1410)
+    assert len(models.asked) == 1
+
+
+def test_a_person_may_let_a_run_go_beyond_its_budget(stack, models):
+    api = stack.tenant()
+    budget(api, action="ask")
+    models.say("first", usage={"prompt": 10, "completion": 1400})
+    models.say("second", usage={"prompt": 10, "completion": 3})
+    eid = api.start(large(api, provider(api, models)))
+    assert "budget of the run" in decide(api, eid, "approve")["message"]
+    answer = api.wait(eid)
+    assert answer["execution"]["status"] == "succeeded", answer["execution"]
+    assert answer["execution"]["outputs"]["text"] == "second" and len(models.asked) == 2
+
+
+def test_a_person_may_refuse_to_go_beyond_a_budget(stack, models):
+    api = stack.tenant()
+    budget(api, action="ask")
+    models.say("first", usage={"prompt": 10, "completion": 1400})
+    eid = api.start(large(api, provider(api, models)))
+    decide(api, eid, "reject")
+    answer = api.wait(eid)
+    assert answer["execution"]["error"]["code"] == "budget_exceeded" and len(models.asked) == 1
+
+
+def test_a_budget_goes_to_a_cheaper_model(stack, models):
+    api = stack.tenant()
+    asks = provider(api, models)
+    budget(api, action="cheaper", cheaper={"llm_provider_id": asks, "model": "scripted-2"})
+    models.say("first", usage={"prompt": 10, "completion": 1400})
+    models.say("second")
+    good(api.run(large(api, asks)), "two")
+    assert [asked.json["model"] for asked in models.asked] == ["scripted-1", "scripted-2"]
