@@ -422,15 +422,18 @@ static void choose_form(struct wl_llm_reader *reader, char first)
 				 "the server answers with a page for browsers (HTML or XML)");
 	else if (!reader->wire->lines && (first == '{' || first == '[' || !reader->ask->stream))
 		reader->form = WL_LLM_FORM_WHOLE;
-	else
+	else if (reader->wire->lines || (first && strchr(":deir", first))) /* a comment, data, event, id or retry */
 		reader->form = WL_LLM_FORM_FRAMES;
+	else
+		wl_llm_got_fault(reader, WL_MODEL_FAULT_ANSWER,
+				 "the server's answer is neither JSON nor a stream of events");
 }
 
 int wl_llm_reader_feed(struct wl_llm_reader *reader, const char *bytes, size_t length)
 {
 	struct wl_error err = { 0 };
 	/* what the answer is shows its first byte, whatever its content type says */
-	while (reader->form == WL_LLM_FORM_UNKNOWN && length && strchr(" \t\r\n\xef\xbb\xbf", *bytes)) {
+	while (reader->form == WL_LLM_FORM_UNKNOWN && length && *bytes && strchr(" \t\r\n\xef\xbb\xbf", *bytes)) {
 		bytes++;
 		length--;
 	}
