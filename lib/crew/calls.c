@@ -56,6 +56,22 @@ int wl_crew_stopped(struct crew_lane *lane, struct wl_error *err)
 	return 0;
 }
 
+int wl_crew_once(struct crew_worker *worker, enum crew_gathering *known,
+		 int (*gather)(struct crew_worker *worker, struct wl_error *err), struct wl_error *err)
+{
+	struct crew_run *run = worker->lane->run;
+	int result = 0;
+	(void)pthread_mutex_lock(&run->gathering);
+	if (*known == CREW_UNKNOWN) {
+		result = gather(worker, err);
+		*known = result < 0 ? CREW_FAILED : CREW_KNOWN;
+	} else if (*known == CREW_FAILED) {
+		result = wl_fail(err, ECANCELED, "another task of the crew failed");
+	}
+	(void)pthread_mutex_unlock(&run->gathering);
+	return result;
+}
+
 /* ---- rates ---------------------------------------------------------------------------------------------------------
  */
 

@@ -49,7 +49,9 @@ static struct crew_member *find_coworker(const struct crew_worker *worker, const
 
 static int tell_unknown(const struct crew_worker *worker, const char *asked, char **ret_text)
 {
-	_wl_free_ char *coworkers = wl_crew_coworkers(worker);
+	_wl_free_ char *coworkers = NULL;
+	if (wl_crew_coworkers(worker, &coworkers) < 0)
+		return -ENOMEM;
 	int length = asprintf(ret_text, "There is no coworker \"%.100s\". Your coworkers: %s", asked,
 			      coworkers ? coworkers : "none");
 	return length < 0 ? -ENOMEM : 0;

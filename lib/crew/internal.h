@@ -64,7 +64,6 @@ struct crew_tool {
 struct crew_toolbox {
 	struct crew_tool *tools;
 	size_t count;
-	bool known; /* the port was asked */
 };
 
 /* ---- who works --------------------------------------------------------------------------------------------------- */
@@ -89,12 +88,15 @@ struct crew_passages {
 	size_t dimensions; /* of all vectors */
 };
 
+/* Is there already what an agent's tasks have in common? What failed once is not asked again: the run is ending. */
+enum crew_gathering { CREW_UNKNOWN, CREW_KNOWN, CREW_FAILED };
+
 struct crew_member {
 	struct wl_crew_agent agent; /* a copy of the definition's; its four texts are filled in and owned */
 	struct crew_rate rate;
 	struct crew_toolbox box;
 	struct crew_passages knowledge;
-	bool knowledge_known;
+	enum crew_gathering tools_known, knowledge_known;
 };
 
 struct crew_output {
@@ -113,6 +115,7 @@ struct crew_repeat {
 };
 
 struct crew_run;
+struct crew_worker;
 
 struct crew_lane {
 	struct crew_run *run;
@@ -183,6 +186,12 @@ int wl_crew_fault(struct crew_lane *lane, enum crew_fault fault, int errnum, str
 	__attribute__((format(printf, 5, 6)));
 /* What the run returns for a failure of the world: -ECANCELED, -EAGAIN and -EINPROGRESS stay, the rest is -EIO. */
 int wl_crew_world_failed(int result, struct wl_error *err);
+/*
+ * Gather what an agent's tasks have in common by `gather`, once per run, whoever comes first; `known` is what it came
+ * to.
+ */
+int wl_crew_once(struct crew_worker *worker, enum crew_gathering *known,
+		 int (*gather)(struct crew_worker *worker, struct wl_error *err), struct wl_error *err);
 /* Begin a step: its texts have to live until it is ended. */
 struct wl_crew_step wl_crew_step_begin(struct crew_run *run, int parent, enum wl_crew_step_kind kind, const char *place,
 				       const char *name, const char *agent, const char *input);
@@ -258,8 +267,8 @@ int wl_crew_delegate(struct crew_worker *worker, const struct crew_tool *tool, c
 bool wl_crew_same_coworker(const char *asked, const char *role);
 /* May the worker turn to that member? */
 bool wl_crew_is_coworker(const struct crew_worker *worker, size_t member);
-/* The roles of all that it may turn to; NULL: there is none. */
-char *wl_crew_coworkers(const struct crew_worker *worker);
+/* The roles of all that it may turn to; NULL when there is none. 0 or -ENOMEM. */
+int wl_crew_coworkers(const struct crew_worker *worker, char **ret_text);
 /* Make the conversation shorter (summary.c). 0; -EMSGSIZE: it cannot be; else the run has to end. */
 int wl_crew_summarise(struct crew_worker *worker, struct wl_error *err);
 /* Memory and knowledge that fit the text (recall.c); *ret_text is allocated, NULL: none. */

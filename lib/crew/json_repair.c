@@ -100,14 +100,16 @@ static void put_string(struct repair *r, bool key)
 	(void)wl_buffer_append_char(&r->out, '"');
 }
 
-static bool is_number(const char *text, size_t length)
+static bool is_number(struct repair *r, const char *text, size_t length)
 {
 	struct wl_json *number = NULL;
-	if (length == 0 || length > 64 || !(isdigit((unsigned char)*text) || *text == '-') ||
-	    wl_json_parse(text, length, &number, NULL) < 0)
+	if (length == 0 || length > 64 || !(isdigit((unsigned char)*text) || *text == '-'))
 		return false;
+	int result = wl_json_parse(text, length, &number, NULL);
+	if (result == -ENOMEM)
+		r->out.failed = ENOMEM;
 	wl_json_free(number);
-	return true;
+	return result == 0;
 }
 
 /* A bare word: a number, a constant of JSON, JavaScript or Python, or a text whose quotes were forgotten. */
@@ -127,7 +129,7 @@ static void put_word(struct repair *r, bool key)
 			return;
 		}
 	}
-	if (!key && is_number(word, length))
+	if (!key && is_number(r, word, length))
 		(void)wl_buffer_append(&r->out, word, length);
 	else
 		(void)wl_buffer_append_json_string(&r->out, word, length);
@@ -240,11 +242,12 @@ int wl_crew_repair_json(const char *text, size_t length, struct wl_json **ret_js
 	const char *end = text + length;
 	while (end > start && end[-1] != '}' && end[-1] != ']')
 		end--;
-	if (end > start && wl_json_parse(start, (size_t)(end - start), ret_json, err) == 0)
-		return 0;
+	int result = end > start ? wl_json_parse(start, (size_t)(end - start), ret_json, err) : -EINVAL;
+	if (result == 0 || result == -ENOMEM)
+		return result;
 	struct repair r = { .at = start, .end = text + length };
 	wl_buffer_init(&r.out, 8 * (size_t)WL_CREW_REPAIR_MAX);
-	int result = put_container(&r);
+	result = put_container(&r);
 	if (result == 0)
 		result = wl_json_parse(r.out.data, r.out.length, ret_json, err);
 	else

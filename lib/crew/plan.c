@@ -30,8 +30,9 @@ static int take_plans(struct crew_run *run, const char *text)
 {
 	_wl_json_ struct wl_json *json = NULL;
 	int taken = 0;
-	if (!text || wl_crew_read_json(text, &json, NULL) < 0)
-		return 0;
+	int read = text ? wl_crew_read_json(text, &json, NULL) : -EINVAL;
+	if (read < 0)
+		return read == -ENOMEM ? read : 0;
 	const struct wl_json *plans = wl_json_is(json, WL_JSON_ARRAY) ? json : wl_json_get(json, "plans");
 	for (const struct wl_json *plan = wl_json_first(plans); plan; plan = wl_json_next(plan)) {
 		double number = wl_json_get_number(plan, "task", 0);

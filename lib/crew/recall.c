@@ -88,30 +88,16 @@ static int read_source(struct crew_lane *lane, struct crew_member *who, const ch
 	return wl_crew_passages_cut(&who->knowledge, text, HEADS) < 0 ? no_memory(err) : 0;
 }
 
-static int read_sources(struct crew_lane *lane, struct crew_member *who, size_t member, struct wl_error *err)
+static int read_sources(struct crew_worker *worker, struct wl_error *err)
 {
+	struct crew_lane *lane = worker->lane;
+	struct crew_member *who = worker->who;
 	char place[CREW_PLACE];
 	int result = 0;
-	wl_crew_passages_release(&who->knowledge);
 	for (size_t i = 0; result == 0 && i < who->agent.knowledge_count; i++)
 		result = read_source(lane, who, who->agent.knowledge[i], err);
-	wl_crew_place(place, "agent/%zu/knowledge", member);
-	if (result == 0)
-		result = embed_passages(lane, who, place, &who->knowledge, 0, err);
-	who->knowledge_known = result == 0;
-	return result;
-}
-
-/* Once per agent and run, whoever comes first. */
-static int gather_knowledge(struct crew_worker *worker, struct wl_error *err)
-{
-	struct crew_run *run = worker->lane->run;
-	int result = 0;
-	(void)pthread_mutex_lock(&run->gathering);
-	if (!worker->who->knowledge_known)
-		result = read_sources(worker->lane, worker->who, worker->member, err);
-	(void)pthread_mutex_unlock(&run->gathering);
-	return result;
+	wl_crew_place(place, "agent/%zu/knowledge", worker->member);
+	return result < 0 ? result : embed_passages(lane, who, place, &who->knowledge, 0, err);
 }
 
 static int tell_knowledge(struct crew_worker *worker, const float *vector, size_t dimensions, struct wl_buffer *text,
@@ -124,7 +110,7 @@ static int tell_knowledge(struct crew_worker *worker, const float *vector, size_
 	struct wl_crew_step step =
 		wl_crew_step_begin(worker->lane->run, worker->step.id, WL_CREW_STEP_KNOWLEDGE, worker->place,
 				   "knowledge", worker->who->agent.name, worker->job.description);
-	int result = gather_knowledge(worker, err);
+	int result = wl_crew_once(worker, &worker->who->knowledge_known, read_sources, err);
 	size_t count =
 		result < 0 ? 0
 			   : wl_crew_passages_nearest(known, known->count, vector, dimensions, CREW_RECALLED, found);
@@ -179,8 +165,10 @@ static int tell_earlier(struct crew_worker *worker, const float *vector, size_t 
 		*err = why;
 		return wl_crew_world_failed(result, err);
 	}
-	if (result < 0 || !json_text || wl_json_parse(json_text, strlen(json_text), &list, NULL) < 0)
+	if (result < 0 || !json_text)
 		return 0;
+	if (wl_json_parse(json_text, strlen(json_text), &list, NULL) == -ENOMEM)
+		return no_memory(err);
 	for (const struct wl_json *one = wl_json_first(list); one; one = wl_json_next(one))
 		(void)wl_buffer_appendf(text, "\n- %.*s", LONG_KEPT, wl_json_get_string(one, "text", ""));
 	return 0;
@@ -198,6 +186,8 @@ static int tell_memory(struct crew_worker *worker, const float *vector, size_t d
 	(void)wl_buffer_append_text(text, title);
 	tell_run(worker, vector, dimensions, text);
 	int result = tell_earlier(worker, vector, dimensions, text, err);
+	if (result == 0 && text->failed)
+		result = no_memory(err);
 	if (text->length == sizeof(title) - 1)
 		wl_buffer_clear(text);
 	step.output = text->data;
@@ -258,21 +248,23 @@ static bool anyone_remembers(const struct crew_run *run)
 	return false;
 }
 
-static void move_passages(struct crew_run *run, struct crew_passages *fresh)
+static int move_passages(struct crew_run *run, struct crew_passages *fresh)
 {
+	int result = 0;
 	(void)pthread_mutex_lock(&run->lock);
 	if (run->memory.dimensions == 0)
 		run->memory.dimensions = fresh->dimensions;
 	for (size_t i = 0; i < fresh->count; i++) {
 		struct crew_passage *from = &fresh->items[i];
 		size_t before = run->memory.count;
-		if (wl_crew_passages_add(&run->memory, from->text, strlen(from->text), from->head) < 0 ||
-		    run->memory.count == before)
+		result = wl_crew_passages_add(&run->memory, from->text, strlen(from->text), from->head);
+		if (result < 0 || run->memory.count == before)
 			break; /* full: what came first is kept */
 		if (fresh->dimensions == run->memory.dimensions)
 			run->memory.items[before].vector = wl_steal(from->vector);
 	}
 	(void)pthread_mutex_unlock(&run->lock);
+	return result;
 }
 
 /* For later runs: what the task was and what came out, under one vector. */
@@ -324,7 +316,8 @@ int wl_crew_remember(struct crew_run *run, size_t task, struct wl_error *err)
 		free(fresh.items[0].text);
 		free(fresh.items[0].vector);
 		memmove(&fresh.items[0], &fresh.items[1], (--fresh.count) * sizeof(fresh.items[0]));
-		move_passages(run, &fresh);
+		if (move_passages(run, &fresh) < 0)
+			result = no_memory(err);
 	}
 	wl_crew_passages_release(&fresh);
 	return result;

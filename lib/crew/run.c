@@ -157,14 +157,17 @@ static int prepare(struct crew_run *run, struct wl_error *err)
 /* ---- lanes
  * ----------------------------------------------------------------------------------------------------------------- */
 
-/* Remember who failed first; the others stop before their next call. Waiting for a person stops nobody. */
+/*
+ * Remember who failed first, before those who only stopped for it; the others stop before their next call. Waiting for
+ * a person stops nobody.
+ */
 static void note_failure(struct crew_lane *lane)
 {
 	struct crew_run *run = lane->run;
 	if (lane->result == 0 || lane->result == -EINPROGRESS)
 		return;
 	(void)pthread_mutex_lock(&run->lock);
-	if (!run->failed)
+	if (!run->failed || (run->failed->result == -ECANCELED && lane->result != -ECANCELED))
 		run->failed = lane;
 	(void)pthread_mutex_unlock(&run->lock);
 	atomic_store(&run->halted, true);
@@ -276,8 +279,10 @@ static int make_context(struct crew_run *run, size_t index, struct wl_error *err
 			(void)wl_buffer_append_text(&text, CREW_CONTEXT_JOIN);
 		append_capped(&text, run->lanes[i].output.text);
 	}
+	if (text.failed)
+		return no_memory(err);
 	run->lanes[index].context = wl_buffer_steal(&text);
-	return text.failed ? no_memory(err) : 0;
+	return 0;
 }
 
 /* ---- the tasks
@@ -375,6 +380,8 @@ static int judge_end(struct crew_run *run, int result, struct wl_error *err)
 		*err = run->failed->err;
 		result = run->failed->result;
 		run->result->code = run->failed->fault ? strdup(run->failed->fault) : NULL;
+		if (run->failed->fault && !run->result->code)
+			result = no_memory(err);
 	} else if (result == -EINPROGRESS) {
 		(void)wl_fail(err, EINPROGRESS, "the crew waits for a person");
 	}

@@ -35,9 +35,8 @@ int wl_crew_read_json(const char *text, struct wl_json **ret_json, struct wl_err
 {
 	size_t length = strlen(text);
 	/* any value, when there is nothing around it */
-	if (wl_json_parse(text, length, ret_json, err) == 0)
-		return 0;
-	return wl_crew_repair_json(text, length, ret_json, err);
+	int result = wl_json_parse(text, length, ret_json, err);
+	return result == 0 || result == -ENOMEM ? result : wl_crew_repair_json(text, length, ret_json, err);
 }
 
 /* ---- reviews: 0 passed, 1 back to the agent with review->message, < 0 the run ends
@@ -108,8 +107,11 @@ static int ask_verdict(struct review *review, const char *place, int parent, str
 	if (result == 0)
 		result = wl_crew_ask(&question, &answer, err);
 	wl_crew_talk_release(&talk);
-	if (result < 0 || !answer.text || wl_crew_read_json(answer.text, ret_verdict, NULL) < 0)
+	if (result < 0 || !answer.text)
 		return result;
+	int read = wl_crew_read_json(answer.text, ret_verdict, NULL);
+	if (read < 0)
+		return read == -ENOMEM ? no_memory(err) : 0;
 	if (!wl_json_is(wl_json_get(*ret_verdict, "valid"), WL_JSON_BOOL)) {
 		wl_json_free(*ret_verdict);
 		*ret_verdict = NULL;

@@ -102,11 +102,11 @@ static int guard(struct use *use, struct wl_error *err)
 	return 1;
 }
 
-static void remember_last(struct use *use)
+static int remember_last(struct use *use, struct wl_error *err)
 {
 	struct crew_repeat *repeat = repeat_of(use);
-	if (!repeat || !use->text)
-		return;
+	if (!repeat)
+		return no_memory(err);
 	size_t length = strlen(use->text);
 	if (length > LAST_KEPT) {
 		length = LAST_KEPT;
@@ -115,6 +115,7 @@ static void remember_last(struct use *use)
 	}
 	free(repeat->last);
 	repeat->last = strndup(use->text, length);
+	return repeat->last ? 0 : no_memory(err);
 }
 
 /* ---- arguments
@@ -170,8 +171,11 @@ static int tell_output(struct use *use, const char *output)
 {
 	_wl_json_ struct wl_json *json = NULL;
 	const char *text = output ? output : "null";
-	if (*text == '"' && wl_json_parse(text, strlen(text), &json, NULL) == 0)
+	if (*text == '"') {
+		if (wl_json_parse(text, strlen(text), &json, NULL) == -ENOMEM)
+			return -ENOMEM;
 		text = wl_json_string(json, text);
+	}
 	size_t length = strlen(text);
 	if (length <= CREW_TOOL_KEPT)
 		return tell(use, false, "%s", text);
@@ -265,7 +269,7 @@ int wl_crew_use_tool(struct crew_worker *worker, const char *turn_place, size_t 
 				   use.place, name, worker->who->agent.name, arguments);
 	int result = perform(&use, arguments, &step, err);
 	if (result == 0)
-		remember_last(&use);
+		result = remember_last(&use, err);
 	step.output = use.text;
 	if (result == 0 && use.failed) {
 		step.error_code = "tool_failed";

@@ -85,8 +85,10 @@ static int own_name(struct crew_toolbox *box, size_t index)
 /* ---- what the port tells -------------------------------------------------------------------------------------------
  */
 
-static int describe(struct crew_lane *lane, struct crew_member *who, struct wl_error *err)
+static int describe(struct crew_worker *worker, struct wl_error *err)
 {
+	struct crew_lane *lane = worker->lane;
+	struct crew_member *who = worker->who;
 	const struct wl_tool_port *port = lane->run->world->tools;
 	struct crew_toolbox *box = &who->box;
 	box->tools = calloc(who->agent.tool_count + 1, sizeof(*box->tools));
@@ -107,7 +109,6 @@ static int describe(struct crew_lane *lane, struct crew_member *who, struct wl_e
 		if (own_name(box, i) < 0)
 			return wl_fail(err, EIO, "no memory for tools");
 	}
-	box->known = true;
 	return 0;
 }
 
@@ -117,19 +118,6 @@ void wl_crew_toolbox_release(struct crew_toolbox *box)
 		wl_tool_description_release(&box->tools[i].told);
 	free(box->tools);
 	*box = (struct crew_toolbox){ 0 };
-}
-
-static int gather(struct crew_worker *worker, struct wl_error *err)
-{
-	struct crew_run *run = worker->lane->run;
-	int result = 0;
-	(void)pthread_mutex_lock(&run->gathering);
-	if (!worker->who->box.known) {
-		wl_crew_toolbox_release(&worker->who->box);
-		result = describe(worker->lane, worker->who, err);
-	}
-	(void)pthread_mutex_unlock(&run->gathering);
-	return result;
 }
 
 /* ---- a worker's
@@ -143,7 +131,7 @@ bool wl_crew_is_coworker(const struct crew_worker *worker, size_t member)
 	return worker->job.only < 0 || worker->job.only == (int)member;
 }
 
-char *wl_crew_coworkers(const struct crew_worker *worker)
+int wl_crew_coworkers(const struct crew_worker *worker, char **ret_text)
 {
 	_wl_buffer_ struct wl_buffer text = { 0 };
 	for (size_t i = 0; i < worker->lane->run->member_count; i++) {
@@ -152,14 +140,18 @@ char *wl_crew_coworkers(const struct crew_worker *worker)
 			(void)wl_buffer_appendf(&text, "%s%s", text.length ? "; " : "",
 						*agent->role ? agent->role : agent->name);
 	}
-	return text.failed ? NULL : wl_buffer_steal(&text);
+	if (text.failed)
+		return -ENOMEM;
+	*ret_text = wl_buffer_steal(&text);
+	return 0;
 }
 
 static int add_delegation(struct crew_worker *worker)
 {
-	_wl_free_ char *coworkers = wl_crew_coworkers(worker);
-	if (!coworkers)
-		return 0; /* there is nobody to turn to */
+	_wl_free_ char *coworkers = NULL;
+	int result = wl_crew_coworkers(worker, &coworkers);
+	if (result < 0 || !coworkers)
+		return result; /* or there is nobody to turn to */
 	for (size_t i = 0; i < WL_COUNT_OF(delegation); i++) {
 		struct crew_tool *tool = &worker->tools[worker->tool_count];
 		*tool = (struct crew_tool){ .kind = delegation[i].kind };
@@ -177,7 +169,7 @@ static int add_delegation(struct crew_worker *worker)
 int wl_crew_worker_equip(struct crew_worker *worker, struct wl_error *err)
 {
 	if (!worker->job.manages && worker->who->agent.tool_count > 0) {
-		int result = gather(worker, err);
+		int result = wl_crew_once(worker, &worker->who->tools_known, describe, err);
 		if (result < 0)
 			return result;
 		for (size_t i = 0; i < worker->who->box.count; i++)

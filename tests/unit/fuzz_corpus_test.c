@@ -86,6 +86,11 @@
 #undef FUZZ_ASSERT
 #define LLVMFuzzerTestOneInput fuzz_hook_context
 #include "tests/fuzz/hook_context_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_crew_text
+#include "tests/fuzz/crew_text_fuzz.c"
 
 static int run_folder(const char *name, int (*target)(const uint8_t *, size_t))
 {
@@ -132,6 +137,7 @@ static void the_corpus_holds(void **state)
 	assert_true(run_folder("openapi_document", fuzz_openapi_document) > 0);
 	assert_true(run_folder("hook_signature", fuzz_hook_signature) > 0);
 	assert_true(run_folder("hook_context", fuzz_hook_context) > 0);
+	assert_true(run_folder("crew_text", fuzz_crew_text) > 0);
 }
 
 int main(void)

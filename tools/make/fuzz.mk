@@ -9,7 +9,8 @@ FUZZ_C := $(wildcard lib/base/*.c lib/model/*.c lib/codec/*.c) $(filter-out %/ev
 	supervisor/out_files.c webapp/server/artifact_range.c lib/store/object_key.c lib/store/object_s3_list.c \
 	lib/net/egress.c lib/net/http_url.c lib/secrets/digest.c lib/secrets/hook_signature.c \
 	webapp/server/hook_context.c webapp/server/core/parameters.c \
-	webapp/server/core/guards.c webapp/server/core/prefer.c
+	webapp/server/core/guards.c webapp/server/core/prefer.c \
+	lib/crew/interpolate.c lib/crew/json_repair.c lib/crew/react.c
 FUZZ_OBJECTS := $(FUZZ_C:%.c=$(FUZZ)/obj/%.o) $(FUZZ)/obj/lib/codec/json_schema.o
 
 $(FUZZ)/obj/%.o: %.c $(GEN)/gen/node_schemas.h
