@@ -1,6 +1,8 @@
 """A tenant from its registration to its end: settings, suspension, deletion, and that a purge leaves nothing anywhere."""
 
+import json
 import threading
+import uuid
 
 import psycopg
 import pymongo
@@ -11,6 +13,8 @@ from kit.flows import Flow, noop
 from kit.people import Watch, accept, audited, invited, member, operator, with_key
 from kit.stack import SHORT_LEASES, Stack
 from kit.waiting import holds_for, wait_until
+
+pytestmark = pytest.mark.long
 
 SOON = 10       # seconds: five are promised, the machine may be loaded
 GRACE_S = 3
@@ -219,6 +223,17 @@ def traces(stack, tenant, eids, words):
     return found
 
 
+def ask_a_model(stack, admin, eid):
+    """What a model call of a run leaves behind: its row in the ledger, a budget with its mark, and the exchange."""
+    checked(admin.post("budgets", json={"scope": "run", "unit": "tokens", "limit": 1, "warn_percent": 1}), 201)
+    for tokens in (1, 2):
+        stack.sql("SELECT control.budget_reserve(%s::json)", json.dumps({
+            "id": str(uuid.uuid4()), "tenant": admin.tenant, "eid": eid, "node": "a", "place": str(tokens), "ttl_s": 60,
+            "prompt_tokens": tokens, "completion_tokens": 0}))
+    with pymongo.MongoClient(stack.urls["mongodb"], serverSelectionTimeoutMS=5000) as client:
+        client.get_default_database("windlass")["exchanges"].insert_one({"_id": f"{eid}/a/1", "t": admin.tenant, "e": eid})
+
+
 def test_a_purged_tenant_leaves_nothing_anywhere(brief):
     admin, bystander = brief.tenant(), brief.tenant()
     viewer = member(brief, admin)
@@ -234,10 +249,12 @@ def test_a_purged_tenant_leaves_nothing_anywhere(brief):
         admin.wait(eid)
     eids.append(admin.start(long_flow()))
     admin.wait_node(eids[-1], "w", "waiting")
+    ask_a_model(brief, admin, eids[0])
     spared = bystander.run(noop())["execution"]["id"]
     words = [admin.user_id, viewer.user_id, admin.slug, flow]
     before = traces(brief, admin.tenant, eids, words)
     assert {"schema or role", "collection node_results", "app_user", "tenant_key", "cfg"} <= set(before), before
+    assert {"collection exchanges", "model_call", "model_spent", "budget", "budget_mark"} <= set(before), before
     assert {"reset_asked (text)", "password_failure (text)", "invitation (text)"} <= set(before), before
     assert any("/objects/" in trace for trace in before), before
     checked(admin.delete("tenants/current", params={"confirm": admin.slug}), 202)
