@@ -85,7 +85,8 @@ void cli_append_encoded(struct wl_buffer *out, const char *text);
  */
 int cli_download(struct cli *cli, const char *path, uint64_t size, const char *file, struct wl_error *err);
 
-/* audit.c, artifacts.c, exports.c */
+/* audit.c, artifacts.c, exports.c, crewai.c */
+int cli_export_crewai(struct cli *cli, const struct cli_arguments *arguments, struct wl_error *err);
 int cli_audit_export(struct cli *cli, const struct cli_arguments *arguments, struct wl_error *err);
 int cli_audit_verify(struct cli *cli, const struct cli_arguments *arguments, struct wl_error *err);
 int cli_artifact_get(struct cli *cli, const struct cli_arguments *arguments, struct wl_error *err);

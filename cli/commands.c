@@ -148,9 +148,19 @@ static const struct cli_option artifacts_group_options[] = {
 	END,
 };
 
+static const struct cli_option import_options[] = {
+	{ "yes", 'y', NULL, NULL, "make it all; without this it is only shown" },
+	{ "name", 0, "TEXT", NULL, "of the crew, or of the flow" },
+	{ "process", 0, "PROCESS", "sequential hierarchical", "what crew.py says of it, which is not read" },
+	{ "order", 0, "A,B", NULL, "the tasks in their order, which crew.py has" },
+	{ "manager-agent", 0, "AGENT", NULL, "the agent that leads a hierarchical crew" },
+	{ "manager-llm", 0, "MODEL", NULL, "the model that leads it, such as openai/gpt-4o" },
+	END,
+};
+
 static const struct cli_option export_group_options[] = {
-	{ "format", 0, "FORMAT", "json yaml ndjson csv",
-	  "flow: yaml or json; flows: ndjson as well; audit, executions: ndjson or csv" },
+	{ "format", 0, "FORMAT", "json yaml ndjson csv jsonc",
+	  "flow: yaml or json; flows: ndjson as well; audit, executions: ndjson or csv; crewai: yaml or jsonc" },
 	{ "version", 0, "N", NULL, "flow: this published version instead of the draft" },
 	{ "only", 0, "A,B", NULL, "flows: those with these ids" },
 	{ "from", 0, "TIME", NULL, "audit, executions: at or after" },
@@ -162,6 +172,20 @@ static const struct cli_option export_group_options[] = {
 	{ "label", 0, "NAME=VALUE", NULL, "executions: only with this label" },
 	{ "kind", 0, "KIND", "flow flows audit_log executions", "list: only these" },
 	{ "state", 0, "STATE", "queued running ready failed", "list: only these" },
+	END,
+};
+
+static const struct cli_option budgets_group_options[] = {
+	{ "scope", 0, "SCOPE", "tenant flow agent run", "list: only these" },
+	{ "name", 0, "TEXT", NULL, "add: its name" },
+	{ "of", 0, "ID", NULL, "add: of this flow or agent; without it of each one" },
+	{ "action", 0, "ACTION", "stop ask cheaper", "add: what happens when it is used up" },
+	{ "provider", 0, "ID", NULL, "add: with cheaper, the provider to ask instead" },
+	{ "model", 0, "MODEL", NULL, "add: and its model" },
+	{ "warn", 0, "PERCENT", NULL, "add: tell when so much is used" },
+	{ "by", 0, "WHAT", "day flow agent provider model caller", "usage: what is added up" },
+	{ "from", 0, "DAY", NULL, "usage: the first day" },
+	{ "to", 0, "DAY", NULL, "usage: the last day" },
 	END,
 };
 
@@ -215,6 +239,13 @@ const struct cli_command cli_commands[] = {
 	  "templates                     the examples that come with Windlass\n"
 	  "from-template NAME [NAME]     make a flow of one",
 	  flow_group_options, cli_group_run },
+	{ "import", "crewai DIR", "crewai", 2, 2, "Make agents, crews or a flow from a project of CrewAI",
+	  "Reads agents.yaml with tasks.yaml, crew.jsonc with its agents, or a document of crewai.flow/v1. Programs "
+	  "are\n"
+	  "neither run nor sent, symbolic links are not followed. What would be made is shown, with a line for "
+	  "everything\n"
+	  "that is not carried over as it is; --yes makes it.",
+	  import_options, cli_import },
 	{ "tools", "ACTION [TOOL]",
 	  "list get create update delete activate archive versions uses add preview validate test", 1, 4,
 	  "Tools: make them, import them from OpenAPI, try them",
@@ -299,7 +330,7 @@ const struct cli_command cli_commands[] = {
 	  "get ARTIFACT [FILE]           its bytes, to standard output or a new file\n"
 	  "delete ARTIFACT",
 	  artifacts_group_options, cli_group_run },
-	{ "export", "ACTION [EXPORT]", "list show flow flows audit executions get delete", 1, 4,
+	{ "export", "ACTION [EXPORT]", "list show flow flows audit executions get delete crewai", 1, 4,
 	  "Files that the server makes and keeps for a while",
 	  "flow FLOW                     ask for one flow\n"
 	  "flows                         for all flows that you may see, or those of --only\n"
@@ -307,7 +338,8 @@ const struct cli_command cli_commands[] = {
 	  "executions                    for the list of executions\n"
 	  "list, show EXPORT             all of them; how far one is\n"
 	  "get EXPORT [FILE]             wait for it; its bytes, to standard output or a new file\n"
-	  "delete EXPORT",
+	  "delete EXPORT\n"
+	  "crewai CREW DIR               a crew as a CrewAI project in a new folder",
 	  export_group_options, cli_group_run },
 	{ "quota", "ACTION", "show set usage plans", 1, 4, "Limits and their use",
 	  "show                          each limit and what is used of it\n"
@@ -315,6 +347,14 @@ const struct cli_command cli_commands[] = {
 	  "usage                         day by day\n"
 	  "plans                         all plans",
 	  no_options, cli_group_run },
+	{ "budgets", "ACTION [BUDGET]", "list get add update delete usage", 1, 5,
+	  "What calls of models may use and cost",
+	  "list, get BUDGET              all of them; one\n"
+	  "add SCOPE UNIT LIMIT          such as: windlass budgets add flow money 2.50 --warn 80\n"
+	  "update BUDGET FILE            from a JSON or YAML file with its members\n"
+	  "usage                         what was used and what it cost, by day or --by\n"
+	  "delete BUDGET",
+	  budgets_group_options, cli_group_run },
 	{ "users", "ACTION [USER]", "list invite invitations withdraw role disable enable delete logout", 1, 4,
 	  "People of the tenant",
 	  "list                          all of them\n"

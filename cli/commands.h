@@ -12,6 +12,7 @@
 	X(cli_executions)                                                                                              \
 	X(cli_logs)                                                                                                    \
 	X(cli_cancel)                                                                                                  \
+	X(cli_import)                                                                                                  \
 	X(cli_group_run)                                                                                               \
 	X(cli_register)                                                                                                \
 	X(cli_login_command)                                                                                           \

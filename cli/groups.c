@@ -206,6 +206,24 @@ static const struct cli_action quota[] = {
 	END,
 };
 
+static const struct cli_action budgets[] = {
+	LIST("list", "/budgets", "budgets", false, FIELDS(QUERY("scope", "scope")), "NAME", "name", "SCOPE", "scope",
+	     "OF", "target_id", "LIMIT", "limit", "UNIT", "unit", "USED", "used", "ACTION", "action", "ID", "id"),
+	{ CALL("get", 1, "GET", "/budgets/{name}"), .shape = CLI_SHAPE_ONE },
+	{ CALL("add", 3, "POST", "/budgets"),
+	  .fields = FIELDS(TEXT("1", "scope"), TEXT("2", "unit"), { "3", "limit", CLI_FIELD_NUMBER, false },
+			   TEXT("name", "name"), TEXT("of", "target_id"), TEXT("action", "action"),
+			   TEXT("provider", "cheaper.llm_provider_id"), TEXT("model", "cheaper.model"),
+			   { "warn", "warn_percent", CLI_FIELD_NUMBER, false }),
+	  .shape = CLI_SHAPE_ONE },
+	{ CALL("update", 2, "PUT", "/budgets/{name}"), .body_file = true, .shape = CLI_SHAPE_ONE },
+	{ CALL("delete", 1, "DELETE", "/budgets/{name}") },
+	LIST("usage", "/usage/llm", "usage", false,
+	     FIELDS(QUERY("by", "group_by"), QUERY("from", "from"), QUERY("to", "to")), "WHAT", "name", "CALLS",
+	     "calls", "PROMPT", "prompt_tokens", "COMPLETION", "completion_tokens", "COST", "cost", "ID", "key"),
+	END,
+};
+
 static const struct cli_action users[] = {
 	LIST("list", "/users", "users", false, FIELDS(QUERY("role", "role")), "E-MAIL", "email", "ROLE", "role",
 	     "STATE", "state", "LAST LOGIN", "last_login", "ID", "id"),
@@ -275,6 +293,7 @@ static const struct cli_action exports[] = {
 				  { "flow", "filters.flow_id", CLI_FIELD_ID, false }, TEXT("label", "filters.label")),
 	  .shape = CLI_SHAPE_ONE },
 	{ .name = "get", .least = 1, .most = 2, .run = cli_export_get },
+	{ .name = "crewai", .least = 2, .most = 2, .run = cli_export_crewai },
 	{ CALL("delete", 1, "DELETE", "/exports/{1}") },
 	END,
 };
@@ -318,6 +337,7 @@ const struct cli_group cli_groups[] = {
 	{ "artifacts", "/artifacts", "artifacts", "name", artifacts },
 	{ "export", "/exports", "exports", "name", exports },
 	{ "quota", "/quotas", "quotas", "name", quota },
+	{ "budgets", "/budgets", "budgets", "name", budgets },
 	{ "users", "/users", "users", "email", users },
 	{ "keys", "/api-keys", "api_keys", "name", keys },
 	{ "audit", "/audit-log", "entries", "id", audit },

@@ -3,7 +3,6 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/file.h"
 #include "lib/codec/flow_export.h"
-#include "lib/codec/json_internal.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -13,18 +12,6 @@
 #include <unistd.h>
 
 static const char *const flow_members[] = { "name", "description", "nodes", "edges", "input_schema", "output_schema" };
-
-static bool is_text(const char *bytes, size_t length)
-{
-	const unsigned char *at = (const unsigned char *)bytes, *end = at + length;
-	while (at < end) {
-		size_t step = *at < 0x80 ? *at != 0 : wl_json_utf8_length(at, end);
-		if (step == 0)
-			return false;
-		at += step;
-	}
-	return true;
-}
 
 /* The real path of `name` beside the flow file, when it lies in that file's folder or below. */
 static int resolve_source(const char *flow_path, const char *name, char resolved[PATH_MAX], struct wl_error *err)
@@ -49,7 +36,7 @@ static int read_source(const char *flow_path, const char *name, struct wl_buffer
 	char resolved[PATH_MAX];
 	if (resolve_source(flow_path, name, resolved, err) < 0 || wl_file_read(resolved, text, err) < 0)
 		return -err->code;
-	if (text->length == 0 || !is_text(text->data, text->length))
+	if (text->length == 0 || !wl_json_is_text(text->data, text->length))
 		return wl_fail(err, EINVAL, "source_file %.200s is empty or no UTF-8 text", name);
 	return 0;
 }

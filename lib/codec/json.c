@@ -256,6 +256,18 @@ struct wl_json *wl_json_new_null(void)
 	return of_library(cJSON_CreateNull());
 }
 
+bool wl_json_is_text(const char *bytes, size_t length)
+{
+	const unsigned char *at = (const unsigned char *)bytes, *end = at + length;
+	while (at < end) {
+		size_t step = *at < 0x80 ? *at != 0 : wl_json_utf8_length(at, end);
+		if (step == 0)
+			return false;
+		at += step;
+	}
+	return true;
+}
+
 int wl_json_set(struct wl_json *object, const char *key, struct wl_json *child)
 {
 	if (!object || !child) {

@@ -47,6 +47,9 @@ double wl_json_get_number(const struct wl_json *object, const char *key, double 
 bool wl_json_get_bool(const struct wl_json *object, const char *key, bool otherwise);
 bool wl_json_equal(const struct wl_json *a, const struct wl_json *b);
 
+/* Whether bytes are text that a string may hold as it is: UTF-8 without NUL. */
+bool wl_json_is_text(const char *bytes, size_t length);
+
 /* Making; NULL without memory. Bytes of `text` that are not UTF-8 become U+FFFD. */
 struct wl_json *wl_json_object(void);
 struct wl_json *wl_json_array(void);

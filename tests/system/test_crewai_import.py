@@ -1,10 +1,12 @@
 """CrewAI's projects: what an import makes, what it tells, what it refuses, and that an export comes back as it was."""
 
 import json
+import os
 
 import pytest
 import yaml
 
+from kit.cli import Cli
 from kit.client import checked, fault_paths
 from kit.waiting import wait_until
 
@@ -208,3 +210,189 @@ def test_a_flow_comes_back_as_it_was(shared):
     again = preview(shared, answer["files"])["flow"]
     for member in ("nodes", "edges", "input_schema"):
         assert again[member] == first[member], member
+
+
+# ---- crews come back -------------------------------------------------------------------------------------------------
+
+def rich_crew(api):
+    """A crew with everything that a crew may have."""
+    llm = provider(api, "anthropic", "claude", models=["claude-x"], default_model="claude-x")
+    provider(api, "anthropic", "another")
+    known = tool(api, "look up")
+    agent = lambda name, **config: checked(api.post("agents", json={  # noqa: E731
+        "name": name, "description": f"is {name}", "system_prompt": "Be kind.", "llm_provider_id": llm,
+        "config": {"role": f"The {name}: {{topic}}", "goal": "x\ny", "backstory": "'b' \"c\" #d", "model": "claude-x",
+                   **config}}), 201).json()["agent"]["id"]
+    first = agent("Fact finder", tools=[known], max_iter=3, max_rpm=9, max_execution_time=60, temperature=0.5, memory=True)
+    second, boss = agent("class", allow_delegation=True), agent("the boss")
+    tasks = [{"name": "Find it!", "description": "Find {topic}\n- a\n- b", "expected_output": "yes", "agent_id": first,
+              "async_execution": True},
+             {"name": "write", "description": "Write", "expected_output": "text", "agent_id": second, "context": ["Find it!"],
+              "guardrail": "It is true.", "human_input": True, "schema": {"type": "object", "properties": {"a": {"type": "string"}}},
+              "condition": "{{ .outputs != null }}"},
+             {"name": "alone", "description": "Alone", "expected_output": "x", "agent_id": second, "context": []}]
+    return checked(api.post("crews", json={
+        "name": "The: crew #1", "description": "does it", "agent_ids": [first, second], "collaboration_pattern": "hierarchical",
+        "config": {"tasks": tasks, "manager_agent_id": boss, "planning": True, "memory": False, "max_rpm": 30}}), 201).json()["crew"]
+
+
+def plain(agents, crew):
+    """What a crew says, without ids of its own and numbers behind names."""
+    names = {one["id"]: one["name"].removesuffix(" 2") for one in agents}
+    ids = lambda text: next((name for one, name in names.items() if one == text), text)  # noqa: E731
+    config = json.loads(json.dumps(crew["config"]))
+    for task in config["tasks"]:
+        task["agent_id"] = ids(task.get("agent_id"))
+    config["manager_agent_id"] = ids(config.get("manager_agent_id"))
+    return {"name": crew["name"].removesuffix(" 2"), "description": crew.get("description", ""), "config": config,
+            "pattern": crew["collaboration_pattern"], "agents": [ids(one) for one in crew["agent_ids"]],
+            "of": {ids(one["id"]): {**{member: one.get(member) for member in ("description", "system_prompt", "llm_provider_id")},
+                                    "config": one["config"]} for one in agents}}
+
+
+@pytest.mark.parametrize("form", ["yaml", "jsonc"])
+def test_a_crew_comes_back_as_it_was(api, form):
+    crew = rich_crew(api)
+    agents = checked(api.get("agents"), 200).json()["agents"]
+    answer = checked(api.get(f"crews/{crew['id']}/export?format={form}"), 200).json()
+    assert "windlass.yaml" in answer["files"] and answer == checked(api.get(f"crews/{crew['id']}/export?format={form}"), 200).json()
+    seen = preview(api, answer["files"])
+    assert plain(seen["agents"], seen["crews"][0]) == plain(agents, crew)
+    assert {one["message"] for one in seen["findings"]} <= {"programs are neither run nor read"}
+    made = imported(api, answer["files"])
+    assert plain(made["agents"], made["crews"][0]) == plain(agents, crew)
+    lost = {(one["file"], one["path"]) for one in answer["findings"]}
+    first = "config/agents.yaml" if form == "yaml" else "agents/Fact_finder.jsonc"
+    where = "Fact_finder." if form == "yaml" else ""
+    assert {(first, where + "tools[0]"), (first, where + "temperature"), (first, where + "system_prompt")} <= lost
+
+
+# ---- what is refused -------------------------------------------------------------------------------------------------
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join(['*' + before] * 8)}]\n" for before, name in zip("abcdefghij", "bcdefghijk", strict=True))
+AGENT = "a: {role: r, goal: g, backstory: b}\n"
+
+
+def yaml_tasks(*tasks):
+    return {"agents.yaml": AGENT, "tasks.yaml": "".join(tasks)}
+
+
+def task_text(name, more=""):
+    return f"{name}: {{description: d, expected_output: e{more}}}\n"
+
+
+REFUSED = {
+    "no files": ({}, None),
+    "nothing of CrewAI": ({"readme.md": "x"}, ["files"]),
+    "no tasks": ({"agents.yaml": AGENT}, ["files"]),
+    "a path that leads out": ({"../agents.yaml": AGENT}, ["files: ../agents.yaml"]),
+    "an absolute path": ({"/agents.yaml": AGENT}, ["files: /agents.yaml"]),
+    "a path of another system": ({"a\\agents.yaml": AGENT}, ["files: a\\agents.yaml"]),
+    "an empty part": ({"a//agents.yaml": AGENT}, ["files: a//agents.yaml"]),
+    "a control character": ({"a\nb.yaml": "x"}, ["files: a\nb.yaml"]),
+    "two of a kind": ({"a/agents.yaml": AGENT, "b/agents.yaml": AGENT, "tasks.yaml": "x"}, ["b/agents.yaml"]),
+    "an alias bomb": ({"agents.yaml": BOMB, "tasks.yaml": "x: 1"}, ["agents.yaml"]),
+    "deep nesting": ({"agents.yaml": "[" * 500 + "]" * 500, "tasks.yaml": task_text("t")}, ["agents.yaml"]),
+    "a list of agents": ({"agents.yaml": "- a", "tasks.yaml": task_text("t", ", agent: a")}, ["agents.yaml"]),
+    "a key twice": ({"agents.yaml": AGENT + AGENT, "tasks.yaml": task_text("t")}, ["agents.yaml"]),
+    "an agent of the wrong type": ({"agents.yaml": "a: [1]", "tasks.yaml": task_text("t", ", agent: a")}, ["agents.yaml: a"]),
+    "members of the wrong type": ({"agents.yaml": "a: {role: 1, goal: [], backstory: {}, max_iter: x, tools: 1, llm: 1, memory: 3}",
+                                   "tasks.yaml": task_text("t")}, [f"agents.yaml: a.{name}" for name in (
+                                       "role", "goal", "backstory", "max_iter", "tools", "llm", "memory")]),
+    "a number out of bounds": ({"agents.yaml": "a: {max_iter: 0}", "tasks.yaml": task_text("t")}, ["agents.yaml: a.max_iter"]),
+    "a task without an agent": (yaml_tasks(task_text("t")), ["tasks.yaml: t.agent"]),
+    "a task with an unknown agent": (yaml_tasks(task_text("t", ", agent: b")), ["tasks.yaml: t.agent"]),
+    "a task without a description": (yaml_tasks("t: {agent: a}"), ["tasks.yaml: t.description", "tasks.yaml: t.expected_output"]),
+    "an unknown context": (yaml_tasks(task_text("t", ", agent: a, context: [u]")), ["tasks.yaml: t.context[0]"]),
+    "contexts in a circle": (yaml_tasks(task_text("t", ", agent: a, context: [u]"), task_text("u", ", agent: a, context: [t]")),
+                             ["tasks.yaml: t.context"]),
+    "a task on itself": (yaml_tasks(task_text("t", ", agent: a, context: [t]")), ["tasks.yaml: t.context"]),
+    "10,000 tasks": (yaml_tasks(*(task_text(f"t{n}", ", agent: a") for n in range(10000))), ["tasks.yaml"]),
+    "101 agents": ({"agents.yaml": "".join(AGENT.replace("a", f"a{n}", 1) for n in range(101)), "tasks.yaml": "x: 1"}, ["agents.yaml"]),
+    "an open comment": ({"crew.jsonc": "{ /* x"}, ["crew.jsonc"]),
+    "two commas": ({"crew.jsonc": '{"agents": ["a",,]}'}, ["crew.jsonc"]),
+    "an agent without a file": ({"crew.jsonc": '{"agents": ["../a"], "tasks": []}'}, ["crew.jsonc: agents[0]"]),
+    "a strange process": ({**JSONC, "crew.jsonc": CREW_JSONC.replace("sequential", "consensual")}, ["crew.jsonc: process"]),
+    "a strange windlass.yaml": ({**JSONC, "windlass.yaml": "windlass: crew/v9"}, ["windlass.yaml: windlass"]),
+    "a flow without methods": ({"f.yaml": "schema: crewai.flow/v1\nname: x"}, ["f.yaml: methods"]),
+    "a flow without a start": ({"f.yaml": "schema: crewai.flow/v1\nmethods: {a: {do: {call: expression, expr: '1'}}}"}, ["f.yaml"]),
+    "an unknown action": ({"f.yaml": "schema: crewai.flow/v1\nmethods: {a: {start: true, do: {call: rm}}}"}, ["f.yaml: methods.a.do.call"]),
+    "a method of the wrong type": ({"f.yaml": "schema: crewai.flow/v1\nmethods: {a: 1, 'b c': {start: 7, do: 1, listen: [x], emit: 1}}"},
+                                   ["f.yaml: methods.a", "f.yaml: methods.b c", "f.yaml: methods.b c.start", "f.yaml: methods.b c.do",
+                                    "f.yaml: methods.b c.listen", "f.yaml: methods.b c.emit"]),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_bad_project_is_refused_with_its_place(shared, case):
+    files, paths = REFUSED[case]
+    before = [count(shared, kind) for kind in ("agents", "crews", "flows")]
+    answer = shared.post("crews/import", json={"files": files})
+    if paths is None:
+        checked(answer, 400)
+    else:
+        assert fault_paths(answer) == paths, answer.text
+    assert [count(shared, kind) for kind in ("agents", "crews", "flows")] == before
+
+
+def test_too_many_files_and_too_large_ones(shared):
+    checked(shared.post("crews/import", json={"files": {f"{n}.yaml": "x" for n in range(101)}}), 400)
+    half = "#" * (1 << 20)
+    assert fault_paths(shared.post("crews/import", json={"files": {"a.yaml": half, "b.yaml": half, "c.yaml": half}})) == ["files"]
+
+
+def test_what_is_not_carried_over_is_told(shared):
+    flow = """
+schema: crewai.flow/v1
+name: told
+persist: {enabled: true}
+methods:
+  a: {start: true, do: {call: code, ref: "m:f", with: {x: "${now()}"}}}
+  b: {listen: {or: [a, d]}, do: {call: expression, expr: "state.x.matches('y')"}}
+  c: {listen: b, do: {call: tool, ref: "m:NoTool"}}
+  d: {listen: c, router: true, emit: [more], do: {call: expression, expr: outputs.zzz}}
+  e: {listen: nobody, do: {call: expression, expr: '1'}}
+  f: {listen: c, human_feedback: {message: 'Good?', emit: [yes_, no_, later]}, do: {call: expression, expr: "'{{'"}, odd: 1}
+"""
+    seen = preview(shared, {"flow.yaml": flow})
+    told = {path for path, severity in findings(seen, "needs_attention")}
+    assert {"methods.a.do.ref", "methods.a.do.with.x", "methods.b.do.expr", "methods.c.do.ref", "methods.d.do.expr", "methods.e.listen",
+            "methods.e", "methods.f.human_feedback.emit", "methods.f.odd", "methods.b.listen"} <= told
+    assert "cycles" in json.dumps(seen["findings"]) and {node["id"] for node in seen["flow"]["nodes"]} >= {"a", "b", "c", "d", "f"}
+    imported(shared, {"flow.yaml": flow})      # it is a flow all the same
+
+
+# ---- the command line ------------------------------------------------------------------------------------------------
+
+def test_the_command_line_shows_and_makes(stack, api, tmp_path):
+    cli = Cli(tmp_path / "home", stack.urls["web"], WINDLASS_TOKEN=api.access)
+    secret, project = tmp_path / "secret.yaml", tmp_path / "project"
+    secret.write_text("not: this")
+    for path, text in {**PROJECT, ".git/config.yaml": "x: 1", "notes.txt": "n"}.items():
+        (project / path).parent.mkdir(parents=True, exist_ok=True)
+        (project / path).write_text(text)
+    (project / "linked.yaml").symlink_to(secret)
+    (project / "up").symlink_to(tmp_path)
+    shown = cli("import", "crewai", project, "--process", "sequential").stdout
+    assert "nothing was made" in shown and "needs_attention src/x/config/agents.yaml researcher.llm" in shown
+    assert "linked" not in shown and "secret" not in shown and count(api, "crews") == 0
+    made = cli.json("import", "crewai", project, "--process", "sequential", "--name", "By hand", "--yes")
+    assert made["crews"][0]["name"] == "By hand" and count(api, "crews") == 1
+    for form, name in (("yaml", "crew.py"), ("jsonc", "crew.jsonc")):
+        out = tmp_path / form
+        assert name in cli("export", "crewai", "By hand", out, "--format", form).stdout
+        again = cli.json("import", "crewai", out)["crews"][0]
+        assert [task["name"] for task in again["config"]["tasks"]] == ["research_task", "report_task"]
+        cli("export", "crewai", "By hand", out, code=2)     # nothing is written over
+    (project / "latin.yaml").write_bytes("é: 1".encode("latin-1"))
+    assert "UTF-8" in cli("import", "crewai", project, code=2).stderr
+    cli("import", "crewai", tmp_path / "nowhere", code=2)
+    os.mkfifo(tmp_path / "empty.yaml")
+    (tmp_path / "none").mkdir()
+    cli("import", "crewai", tmp_path / "none", code=2)
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    (bad / "agents.yaml").write_text("a: [")
+    (bad / "tasks.yaml").write_text("t: 1")
+    assert "agents.yaml" in cli("import", "crewai", bad, code=6).stderr
