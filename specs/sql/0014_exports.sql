@@ -148,6 +148,13 @@ BEGIN
 	END;
 END $$;
 
+-- Whether an export of the tenant is being made, as far as its claim tells.
+CREATE FUNCTION control.export_under_way(p_tenant int) RETURNS boolean
+LANGUAGE plpgsql AS $$ -- volatile: what another transaction has just committed counts
+BEGIN
+	RETURN EXISTS (SELECT FROM control.export_work WHERE tenant = p_tenant AND state = 'R' AND due > clock_timestamp());
+END $$;
+
 -- Do what is due with one export: NULL when that is all, else what a scheduler needs to make it.
 CREATE FUNCTION control.export_turn(p_work control.export_work, p_request json) RETURNS json
 LANGUAGE plpgsql AS $$
@@ -160,13 +167,18 @@ BEGIN
 		PERFORM control.export_drop(p_work.tenant, p_work.id);
 		RETURN NULL;
 	END IF;
-	EXECUTE format('UPDATE t_%s.exports SET state = ''running'' WHERE id = $1 RETURNING *', p_work.tenant)
-	INTO v_export USING p_work.id;
+	EXECUTE format('SELECT * FROM t_%s.exports WHERE id = $1', p_work.tenant) INTO v_export USING p_work.id;
 	v_refusal := control.export_refusal(p_work, v_export, p_request);
 	IF v_refusal IS NOT NULL THEN
 		PERFORM control.export_set_failed(p_work.tenant, p_work.id, v_refusal, p_request);
 		RETURN NULL;
 	END IF;
+	-- one of a tenant at a time, also when two schedulers come at once
+	PERFORM pg_advisory_xact_lock(7214, p_work.tenant);
+	IF control.export_under_way(p_work.tenant) THEN
+		RETURN NULL;
+	END IF;
+	EXECUTE format('UPDATE t_%s.exports SET state = ''running'' WHERE id = $1', p_work.tenant) USING p_work.id;
 	UPDATE control.export_work SET state = 'R', tries = tries + 1, claim = v_claim,
 	       due = clock_timestamp() + (p_request->>'lease_s')::int * interval '1 s' WHERE id = p_work.id;
 	-- what else the tenant asked for goes behind what others did
@@ -188,8 +200,8 @@ DECLARE
 BEGIN
 	FOR n IN 1 .. 20 LOOP
 		SELECT w.* INTO v_work FROM control.export_work w JOIN control.tenant t ON t.id = w.tenant
-		WHERE w.due <= now() AND (w.state = 'D' OR t.state = 'active') AND NOT (w.state = 'Q' AND EXISTS (
-			SELECT FROM control.export_work o WHERE o.tenant = w.tenant AND o.state = 'R' AND o.due > now()))
+		WHERE w.due <= now() AND (w.state = 'D' OR t.state = 'active')
+		  AND NOT (w.state = 'Q' AND control.export_under_way(w.tenant))
 		ORDER BY w.due, w.id LIMIT 1 FOR UPDATE OF w SKIP LOCKED;
 		EXIT WHEN NOT FOUND;
 		BEGIN

@@ -90,3 +90,20 @@ def test_a_scheduler_that_leaves_hands_its_export_over(place, admin):
     made = ended(admin, asked, 90)
     check_whole(place, admin, made)
     assert stack.sql("SELECT tries FROM control.export_work WHERE id = %s", asked["id"]) == [(1,)]
+
+
+def test_one_of_a_tenant_is_made_at_a_time(place, admin):
+    """Whatever schedulers there are; and each is made by one of them alone."""
+    stack = place.stack
+    asked = [ask(admin, kind="flows") for _ in range(5)]
+    most = 0
+
+    def all_ended():
+        nonlocal most
+        states = [state for state, in stack.sql("SELECT state::text FROM control.export_work WHERE tenant = %s", admin.tenant)]
+        most = max(most, states.count("R"))
+        return set(states) == {"D"}
+    wait_until(all_ended, "the end of all exports", 60)
+    assert most == 1 and len(place.keys(admin.tenant)) == 5
+    assert {ended(admin, one)["state"] for one in asked} == {"ready"}
+    assert {row for row in stack.sql("SELECT tries FROM control.export_work WHERE tenant = %s", admin.tenant)} == {(1,)}
