@@ -8,8 +8,9 @@ import uuid
 import pymongo
 import pytest
 
+from kit.cli import Cli
 from kit.client import checked, fault_paths, problem
-from kit.flows import noop
+from kit.flows import Flow, noop
 from kit.operations import stranger_id
 from kit.people import operator
 from kit.stack import ROOT
@@ -333,3 +334,32 @@ def test_exchanges_are_read_in_pages_and_whole(stack, admin, flow):
     problem(stack.tenant().get(f"executions/{eid}/exchanges"), 404)
     checked(admin.put(f"flows/{flow}/sharing", json={"visibility": "private"}), 200)
     problem(stack.user(admin, "viewer").get(f"executions/{eid}/exchanges"), 404)
+
+
+def test_a_call_of_a_run_is_told_everywhere_alike(stack, admin):
+    eid = admin.start(Flow().add("ask", "llm", prompt="What is a ledger?").output(1))
+    answer = admin.wait(eid)["execution"]
+    assert answer["status"] == "succeeded", answer
+    one, = checked(admin.get(f"executions/{eid}/exchanges"), 200).json()["exchanges"]
+    assert (one["node_id"], one["kind"]) == ("ask", "model") and "What is a ledger?" in one["request"]
+    assert "demo" in one["answer"]["text"] and one["answer"]["cost"] == 0 and one["start_time"] <= one["end_time"]
+    figures = usage(admin, execution_id=eid, group_by="provider")
+    assert [(row["name"], row["calls"], row["failed"]) for row in figures["usage"]] == [("Demo", 1, 0)]
+    assert answer["usage"] == {"prompt_tokens": figures["totals"]["prompt_tokens"], "cost": 0, "model_calls": 1,
+                               "completion_tokens": figures["totals"]["completion_tokens"]}
+    assert answer["usage"]["prompt_tokens"] > 0
+    used = {row["name"]: row["used"] for row in checked(admin.get("quotas"), 200).json()["quotas"]}
+    assert used["max_llm_tokens_per_day"] == answer["usage"]["prompt_tokens"] + answer["usage"]["completion_tokens"]
+
+
+def test_budgets_from_the_command_line(stack, admin, flow, tmp_path):
+    cli = Cli(tmp_path / "home", stack.urls["web"], WINDLASS_TOKEN=admin.access)
+    made = cli.json("budgets", "add", "flow", "money", "2.50", "--of", flow, "--warn", "80", "--name", "daily")["budget"]
+    assert (made["limit"], made["action"], made["target_id"], made["warn_percent"]) == (2.5, "stop", flow, 80)
+    (cli.folder / "more.yaml").write_text("limit: 3\n")
+    assert cli.json("budgets", "update", "daily", "more.yaml")["budget"]["limit"] == 3
+    assert "daily" in cli("budgets", "list", "--scope", "flow").stdout
+    spend(stack, admin.tenant)
+    assert "gpt-4o-mini" in cli("budgets", "usage", "--by", "model").stdout
+    cli("budgets", "delete", "daily")
+    assert cli.json("budgets", "list")["budgets"] == []
