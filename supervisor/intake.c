@@ -72,7 +72,7 @@ static void begin(struct intake *intake, struct held_lease *held, struct wl_star
 		end_lease(intake, held, ENDING_FINISH, code, err.text);
 		return;
 	}
-	bool restores = held->lease.epoch > 1 || (run->options && *run->options->reuse);
+	bool restores = held->lease.epoch > 1 || (run_options_take(run->options));
 	mailbox_post(restores ? &intake->restore : intake->runs, &run->message.mail);
 }
 
@@ -252,7 +252,7 @@ static int restore_run(struct intake *intake, struct run *run, struct wl_error *
 static int prepare_run(struct intake *intake, struct run *run, struct wl_error *err)
 {
 	int result = run->held->lease.epoch > 1 && !run->restored ? restore_run(intake, run, err) : 0;
-	if (result == 0 && run->options && *run->options->reuse)
+	if (result == 0 && run_options_take(run->options))
 		result = reuse_results(intake->results, run, err);
 	return result;
 }

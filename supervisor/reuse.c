@@ -10,9 +10,11 @@
 struct takeover {
 	struct run *run;
 	const struct wl_flow_graph *graph;
+	const char *from;
 	struct wl_node_result *theirs; /* all that the other execution has */
 	int their_count;
-	struct wl_node_result **by_node; /* of theirs; NULL: there is none to take */
+	struct wl_node_result **taken; /* of theirs: what is to be taken, in any order */
+	int taken_count;
 };
 
 static bool is_stored(const struct run *run, const char *node_id)
@@ -23,29 +25,86 @@ static bool is_stored(const struct run *run, const char *node_id)
 	return false;
 }
 
-static void find_theirs(struct takeover *takeover)
+static bool is_good(const struct wl_node_result *result)
+{
+	return result->committed && (result->state == WL_NODE_SUCCEEDED || result->state == WL_NODE_SKIPPED);
+}
+
+static void find_theirs(struct takeover *takeover, struct wl_node_result **by_node)
 {
 	for (int i = 0; i < takeover->their_count; i++) {
 		struct wl_node_result *result = &takeover->theirs[i];
 		int node = wl_flow_graph_find(takeover->graph, result->node_id);
-		bool good = result->state == WL_NODE_SUCCEEDED || result->state == WL_NODE_SKIPPED;
-		if (node >= 0 && result->committed && good)
-			takeover->by_node[node] = result;
+		if (node >= 0 && is_good(result))
+			by_node[node] = result;
 	}
 }
 
 /* A node runs when it is asked for, when there is nothing to take, and when one before it runs. */
-static void keep_behind_out(struct takeover *takeover, const int *order)
+static void keep_behind_out(const struct takeover *takeover, const int *order, struct wl_node_result **by_node)
 {
 	const struct wl_flow_graph *graph = takeover->graph;
 	for (int i = 0; i < graph->node_count; i++) {
 		int node = order[i];
 		bool runs = takeover->run->options->rerun[node];
 		for (int e = 0; e < graph->nodes[node].in_count && !runs; e++)
-			runs = !takeover->by_node[graph->edges[graph->nodes[node].in_edges[e]].source];
+			runs = !by_node[graph->edges[graph->nodes[node].in_edges[e]].source];
 		if (runs)
-			takeover->by_node[node] = NULL;
+			by_node[node] = NULL;
 	}
+}
+
+/* What options.reuse leaves to take. */
+static int choose_reused(struct takeover *takeover, struct wl_error *err)
+{
+	int count = takeover->graph->node_count;
+	_wl_free_ int *order = calloc((size_t)count + 1, sizeof(*order));
+	_wl_free_ struct wl_node_result **by_node = calloc((size_t)count + 1, sizeof(*by_node));
+	if (!order || !by_node || !wl_flow_graph_order(takeover->graph, order))
+		return wl_fail(err, ENOMEM, "no memory to take results over");
+	find_theirs(takeover, by_node);
+	keep_behind_out(takeover, order, by_node);
+	for (int i = 0; i < count; i++)
+		if (by_node[i])
+			takeover->taken[takeover->taken_count++] = by_node[i];
+	return 0;
+}
+
+/* Did a node ask models within the loop or subflow of that name? */
+static bool asked_within(const struct takeover *takeover, const char *id)
+{
+	size_t length = strlen(id);
+	for (int i = 0; i < takeover->their_count; i++) {
+		const char *path = takeover->theirs[i].node_id;
+		bool inside = strncmp(path, id, length) == 0 && (path[length] == '[' || path[length] == '.');
+		if (inside && takeover->theirs[i].trace_json)
+			return true;
+	}
+	return false;
+}
+
+/* Is it the result of a node that acts on the world, or waits for it, and asks no models? */
+static bool is_replayed(const struct takeover *takeover, const struct wl_node_result *result)
+{
+	int node = wl_flow_graph_find(takeover->graph, result->node_id);
+	if (result->trace_json || !is_good(result))
+		return false;
+	if (node < 0) /* inside of a loop or subflow, which is walked again when it asked models */
+		return true;
+	enum wl_node_kind kind = takeover->graph->nodes[node].kind;
+	return !wl_node_kind_pure(kind) && !wl_node_kind_asks(kind) && !asked_within(takeover, result->node_id);
+}
+
+/*
+ * What a replay takes: everything that touched the world but models. Those are asked again, and their record answers;
+ * what only computes does so again.
+ */
+static int choose_replayed(struct takeover *takeover)
+{
+	for (int i = 0; i < takeover->their_count; i++)
+		if (is_replayed(takeover, &takeover->theirs[i]))
+			takeover->taken[takeover->taken_count++] = &takeover->theirs[i];
+	return 0;
 }
 
 /* Make it this run's. */
@@ -56,7 +115,7 @@ static int adopt(const struct takeover *takeover, struct wl_node_result *result,
 	free(wl_steal(result->logs_json));
 	free(wl_steal(result->trace_json));
 	result->receipt_json = NULL;
-	if (asprintf(&result->receipt_json, "{\"reused_from\":\"%s\"}", takeover->run->options->reuse) < 0) {
+	if (asprintf(&result->receipt_json, "{\"reused_from\":\"%s\"}", takeover->from) < 0) {
 		result->receipt_json = NULL;
 		return wl_fail(err, ENOMEM, "no memory to take results over");
 	}
@@ -83,16 +142,14 @@ static int store_batch(struct wl_node_results *store, struct wl_node_result *con
 static int put_restored(struct takeover *takeover, struct wl_error *err)
 {
 	struct run *run = takeover->run;
-	size_t room = (size_t)(run->restored_count + takeover->graph->node_count + 1);
+	size_t room = (size_t)(run->restored_count + takeover->taken_count + 1);
 	struct wl_node_result *grown = realloc(run->restored, room * sizeof(*grown));
 	if (!grown)
 		return wl_fail(err, ENOMEM, "no memory to take results over");
 	run->restored = grown;
-	for (int i = 0; i < takeover->graph->node_count; i++) {
-		struct wl_node_result *taken = takeover->by_node[i];
+	for (int i = 0; i < takeover->taken_count; i++) {
+		struct wl_node_result *taken = takeover->taken[i];
 		int place = 0;
-		if (!taken)
-			continue;
 		while (place < run->restored_count && strcmp(run->restored[place].node_id, taken->node_id) != 0)
 			place++;
 		if (place < run->restored_count)
@@ -107,22 +164,15 @@ static int put_restored(struct takeover *takeover, struct wl_error *err)
 
 static int take_over(struct wl_node_results *store, struct takeover *takeover, struct wl_error *err)
 {
-	_wl_free_ int *order = calloc((size_t)takeover->graph->node_count + 1, sizeof(*order));
 	struct wl_node_result *batch[BATCH];
-	int count = 0, result = 0;
-	if (!order || !wl_flow_graph_order(takeover->graph, order))
-		return wl_fail(err, ENOMEM, "no memory to take results over");
-	find_theirs(takeover);
-	keep_behind_out(takeover, order);
-	for (int i = 0; i < takeover->graph->node_count && result == 0; i++) {
-		if (!takeover->by_node[i])
+	int count = 0, kept = 0, result = 0;
+	for (int i = 0; i < takeover->taken_count && result == 0; i++) {
+		struct wl_node_result *taken = takeover->taken[i];
+		if (is_stored(takeover->run, taken->node_id)) /* by an attempt before this one */
 			continue;
-		if (is_stored(takeover->run, takeover->graph->nodes[i].id)) {
-			takeover->by_node[i] = NULL; /* by an attempt before this one */
-			continue;
-		}
-		result = adopt(takeover, takeover->by_node[i], err);
-		batch[count++] = takeover->by_node[i];
+		result = adopt(takeover, taken, err);
+		takeover->taken[kept++] = taken;
+		batch[count++] = taken;
 		if (result == 0 && count == BATCH) {
 			result = store_batch(store, batch, count, err);
 			count = 0;
@@ -130,27 +180,31 @@ static int take_over(struct wl_node_results *store, struct takeover *takeover, s
 	}
 	if (result == 0)
 		result = store_batch(store, batch, count, err);
+	takeover->taken_count = kept;
 	return result < 0 ? result : put_restored(takeover, err);
 }
 
 int reuse_results(struct wl_node_results *store, struct run *run, struct wl_error *err)
 {
 	struct takeover takeover = { .run = run, .graph = &run->root->part->graph };
-	takeover.their_count =
-		store->load(store->self, run->held->lease.tenant, run->options->reuse, &takeover.theirs, err);
+	bool replays = run->options->replay == NODE_REPLAY_OFFLINE;
+	takeover.from = replays ? run->options->replay_eid : run->options->reuse;
+	takeover.their_count = store->load(store->self, run->held->lease.tenant, takeover.from, &takeover.theirs, err);
 	if (takeover.their_count < 0)
 		return takeover.their_count;
 	int result = 0;
 	if (takeover.their_count == 0)
-		result = wl_fail(err, ENOENT, "there are no results of execution %s to take over", run->options->reuse);
-	takeover.by_node = calloc((size_t)takeover.graph->node_count + 1, sizeof(*takeover.by_node));
-	if (result == 0 && !takeover.by_node)
+		result = wl_fail(err, ENOENT, "there are no results of execution %s to take over", takeover.from);
+	takeover.taken = calloc((size_t)takeover.their_count + 1, sizeof(*takeover.taken));
+	if (result == 0 && !takeover.taken)
 		result = wl_fail(err, ENOMEM, "no memory to take results over");
+	if (result == 0)
+		result = replays ? choose_replayed(&takeover) : choose_reused(&takeover, err);
 	if (result == 0)
 		result = take_over(store, &takeover, err);
 	for (int i = 0; i < takeover.their_count; i++)
 		wl_node_result_release(&takeover.theirs[i]);
 	free(takeover.theirs);
-	free(takeover.by_node);
+	free(takeover.taken);
 	return result;
 }

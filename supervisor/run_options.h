@@ -15,6 +15,12 @@ struct run_options {
 	char replay_eid[WL_UUID_TEXT]; /* whose record of exchanges is lived on; "" for none */
 };
 
+/* Are there results of another run to be taken over before it begins? */
+static inline bool run_options_take(const struct run_options *options)
+{
+	return options && (*options->reuse || options->replay == NODE_REPLAY_OFFLINE);
+}
+
 /*
  * Read them for the outer graph of the flow. *ret_options is allocated, NULL for a text that asks for nothing.
  * -EINVAL: the sentence tells what is wrong, such as a node that the flow does not have; -ENOMEM.

@@ -159,8 +159,10 @@ END $$;
 
 -- ---- options of a run, and where it came from -------------------------------------------------------------------
 -- options: {"pinned": true} nodes with a pinned output give that; {"reuse": {"execution_id", "rerun": [node ids]}}
--- results of an earlier run are taken over but for those nodes and what follows them; {"only": node id} that node alone.
--- source: api, retry, schedule, webhook, tool (a call of one tool to try it). source_id: what started it.
+-- results of an earlier run are taken over but for those nodes and what follows them; {"only": node id} that node alone;
+-- {"replay": {"execution_id", "mode"}} models and tools answer as they did in that run: offline (and only so), or fork (as
+-- far as the same is asked).
+-- source: api, retry, replay, schedule, webhook, tool (a call of one tool to try it). source_id: what started it.
 
 CREATE FUNCTION control.tenant_ddl_0004_options(p_schema text) RETURNS void
 LANGUAGE plpgsql AS $$

@@ -835,7 +835,7 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 -- What an earlier run must be for its results to be taken over: visible, of this flow, ended.
-CREATE FUNCTION api.check_reuse(p_actor json, p_flow uuid, p_eid uuid) RETURNS void
+CREATE FUNCTION api.check_reuse(p_actor json, p_flow uuid, p_eid uuid, p_member text) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	v_row record;
@@ -843,7 +843,7 @@ BEGIN
 	PERFORM api.need_execution(p_actor, p_eid, 'view');
 	SELECT e.flow_id, e.status INTO v_row FROM executions e WHERE e.id = p_eid;
 	IF v_row.flow_id <> p_flow THEN
-		PERFORM api.refuse('WL422', 'these results cannot be taken over', 'config.reuse.execution_id',
+		PERFORM api.refuse('WL422', 'these results cannot be taken over', 'config.' || p_member || '.execution_id',
 		                   'is an execution of another flow');
 	ELSIF v_row.status IN ('queued', 'running') THEN
 		RAISE EXCEPTION 'the execution whose results are to be taken over has not ended' USING ERRCODE = 'WL409';
@@ -861,7 +861,10 @@ DECLARE
 BEGIN
 	PERFORM api.need_flow(p_actor, v_flow, CASE WHEN v_config->>'only_node' IS NULL THEN 'run' ELSE 'edit' END);
 	IF v_config->'reuse' IS NOT NULL THEN
-		PERFORM api.check_reuse(p_actor, v_flow, (v_config#>>'{reuse,execution_id}')::uuid);
+		PERFORM api.check_reuse(p_actor, v_flow, (v_config#>>'{reuse,execution_id}')::uuid, 'reuse');
+	END IF;
+	IF v_config->'fork' IS NOT NULL THEN
+		PERFORM api.check_reuse(p_actor, v_flow, (v_config#>>'{fork,execution_id}')::uuid, 'fork');
 	END IF;
 	SELECT * INTO v_doc FROM api.flow_document(v_flow, v_config->>'version', 'config.version');
 	IF v_config->>'only_node' IS NOT NULL THEN
@@ -905,6 +908,31 @@ LANGUAGE sql IMMUTABLE AS $$
 	SELECT NULLIF(coalesce(p_old::jsonb, '{}') - 'reuse' || CASE WHEN p_rerun IS NULL THEN '{}'
 	       ELSE jsonb_build_object('reuse', jsonb_build_object('execution_id', p_eid, 'rerun', p_rerun::jsonb)) END, '{}')::json
 $$;
+
+-- Run an ended execution again over its record of what models and tools answered: nothing outside is asked, nothing is
+-- spent. What it comes to is what the first one came to, or the place at which it does not.
+CREATE FUNCTION api.executions_replay(p_actor json, p_request json) RETURNS api.answer
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_id  uuid := (p_request#>>'{params,id}')::uuid;
+	v_old record := api.retry_of(p_actor, v_id);
+	v_key text := p_request#>>'{params,Idempotency-Key}';
+	v_new record;
+BEGIN
+	SELECT * INTO v_new FROM api.accept_one(json_build_object('eid', api.uuid7(), 'flow', v_old.flow_id,
+		'doc_hash', v_old.doc_hash, 'picked', v_old.version, 'inputs', v_old.inputs, 'labels', v_old.labels,
+		'timeout_ms', (extract(epoch FROM v_old.deadline - v_old.created_at) * 1000)::bigint,
+		'user_id', p_actor->>'user', 'source', 'replay', 'source_id', v_id,
+		'options', coalesce(v_old.options::jsonb, '{}') - 'reuse' ||
+			jsonb_build_object('replay', jsonb_build_object('execution_id', v_id, 'mode', 'offline')), 'idem', v_key,
+		'req_hash', CASE WHEN v_key IS NOT NULL THEN encode(sha256(convert_to('replay ' || v_id, 'UTF8')), 'hex') END));
+	IF NOT v_new.replayed THEN
+		PERFORM control.audit(p_actor, 'execution.replay', 'execution', v_id::text,
+		                      json_build_object('execution_id', v_new.eid));
+	END IF;
+	RETURN (202, json_build_object('execution_id', v_new.eid, 'status', 'queued'), NULL,
+	        '/api/v1/executions/' || v_new.eid, v_new.effects)::api.answer;
+END $$;
 
 -- p_request has, with from failed, failed: the ids of the nodes that failed or were cancelled.
 CREATE FUNCTION api.executions_retry(p_actor json, p_request json) RETURNS api.answer

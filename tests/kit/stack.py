@@ -66,10 +66,13 @@ class Stack(runner.Stack):
         return redis.Redis.from_url(self.urls["redis"], decode_responses=True)
 
     @contextlib.contextmanager
-    def results(self):
-        """The collection of node results."""
+    def documents(self, collection):
+        """A collection of the document server."""
         with pymongo.MongoClient(self.urls["mongodb"], serverSelectionTimeoutMS=5000) as client:
-            yield client.get_default_database("windlass")["node_results"]
+            yield client.get_default_database("windlass")[collection]
+
+    def results(self):
+        return self.documents("node_results")
 
     def quota(self, tenant, **limits):
         """Set columns of a tenant's quota row, and wait until the queue knows a new cap."""

@@ -86,7 +86,7 @@ def test_an_answer_that_never_fits_fails_with_what_was_spent(team, models):
 
 @pytest.mark.parametrize("name, code", [
     ("key", "model_key_refused"), ("model", "model_unknown"), ("too_long", "context_too_long"), ("filter", "content_filter"),
-    ("broken", "model_unavailable"), ("garbage", "model_unavailable"), ("html", "model_answer_invalid"),
+    ("broken", "model_unavailable"), ("garbage", "model_answer_invalid"), ("html", "model_answer_invalid"),
 ])
 def test_what_a_server_refuses_is_a_clear_error(team, models, name, code):
     models.fail(name)
@@ -270,3 +270,60 @@ def test_a_budget_goes_to_a_cheaper_model(stack, models):
     models.say("second")
     good(api.run(large(api, asks)), "two")
     assert [asked.json["model"] for asked in models.asked] == ["scripted-1", "scripted-2"]
+
+
+# ---- replay and fork -------------------------------------------------------------------------------------------------
+
+def recorded(api, models, effects=None):
+    """An ended run of a crew with a tool before it, and its flow."""
+    models.answers(lambda asked: Turn(f"About {len(asked.messages)}.", usage={"prompt": 9, "completion": 2}))
+    asks = provider(api, models)
+    one, two = agent(api, asks, "Finder"), agent(api, asks, "Writer")
+    flow = Flow()
+    if effects:
+        flow.add("call", "http", method="POST", url=effects.effect_url("call"))
+    flow_id = api.create(flow.add("work", "crew", crew_id=crew(api, [one, two], two_tasks(one, two)), input={"topic": ex(".inputs.topic")})
+                         .transform("after", {"said": ex(of("work", ".text"))}).output(ex(of("after"))))
+    answer = api.wait(api.start(flow_id, {"topic": "cats"}))
+    assert answer["execution"]["status"] == "succeeded", answer["execution"]
+    return answer["execution"], flow_id
+
+
+def test_a_replay_asks_nobody_and_costs_nothing(stack, team, models, effects):
+    first, _ = recorded(team, models, effects)
+    asked, calls = len(models.asked), effects.calls["effect"]
+    spent = stack.sql("SELECT count(*) FROM control.model_call WHERE tenant = %s", team.tenant)
+    eid = checked(team.post(f"executions/{first['id']}/replay"), 202).json()["execution_id"]
+    again = team.wait(eid)["execution"]
+    assert (again["status"], again["outputs"], again["source"]) == ("succeeded", first["outputs"], "replay"), again
+    assert (len(models.asked), effects.calls["effect"]) == (asked, calls)
+    assert stack.sql("SELECT count(*) FROM control.model_call WHERE tenant = %s", team.tenant) == spent
+    assert again["usage"]["prompt_tokens"] == 0
+    steps = [step for step in next(n for n in team.execution(eid)["nodes"] if n["node_id"] == "work")["trace"] if step["kind"] == "model"]
+    assert steps and all(step["replayed"] for step in steps)
+
+
+def test_a_replay_that_diverges_says_where(stack, team, models):
+    first, _ = recorded(team, models)
+    with stack.documents("exchanges") as exchanges:
+        changed = exchanges.update_one({"_id": {"$regex": f"^{first['id']}/work/task/1"}}, {"$set": {"h": "0" * 64}})
+    assert changed.modified_count == 1
+    eid = checked(team.post(f"executions/{first['id']}/replay"), 202).json()["execution_id"]
+    again = team.wait(eid)["execution"]
+    assert again["error"]["code"] == "replay_diverged" and again["error"]["detail"]["place"].startswith("task/1")
+
+
+def test_a_fork_asks_only_what_is_new(team, models):
+    first, flow_id = recorded(team, models)
+    asked = len(models.asked)
+    same = team.wait(team.start(flow_id, {"topic": "cats"}, version="draft", fork={"execution_id": first["id"]}))["execution"]
+    assert same["outputs"] == first["outputs"] and len(models.asked) == asked
+    other = team.wait(team.start(flow_id, {"topic": "dogs"}, version="draft", fork={"execution_id": first["id"]}))["execution"]
+    assert other["status"] == "succeeded" and len(models.asked) == asked + 2
+
+
+def test_a_run_of_another_flow_is_no_fork(team, models):
+    first, _ = recorded(team, models)
+    other = team.create(Flow().output(1))
+    refused = team.post(f"flows/{other}/execute", json={"inputs": {}, "config": {"fork": {"execution_id": first["id"]}}})
+    assert refused.status_code == 422 and refused.json()["errors"][0]["path"] == "config.fork.execution_id"

@@ -64,7 +64,7 @@ struct execution {
 	struct web_request *request;
 	char version[12]; /* "", "draft" or a number */
 	int attempts;
-	bool checks_options; /* only_node or reuse: they name things that must be there */
+	bool checks_options; /* only_node, reuse or fork: they name things that must be there */
 	/* on a thread */
 	char *schema;
 	int rc;
@@ -331,13 +331,24 @@ static void find_document(struct execution *execution)
 /* ---- the request ---------------------------------------------------------------------------------------------------
  */
 
+/* Models and tools answer as they did in another run, as long as the same is asked. */
+static int put_fork(struct wl_json *options, const struct wl_json *fork)
+{
+	struct wl_json *replay = wl_json_object();
+	int failed = wl_json_set_string(replay, "mode", "fork");
+	failed |= wl_json_set_string(replay, "execution_id", wl_json_get_string(fork, "execution_id", ""));
+	failed |= wl_json_set(options, "replay", replay);
+	return failed ? -ENOMEM : 0;
+}
+
 /* The options that the execution keeps; none when nothing is asked, which is what most runs are. */
 static bool read_options(struct execution *execution, const struct wl_json *config)
 {
 	const struct wl_json *reuse = wl_json_get(config, "reuse");
+	const struct wl_json *fork = wl_json_get(config, "fork");
 	const char *only = wl_json_get_string(config, "only_node", NULL);
 	bool pinned = wl_json_get_bool(config, "pinned", strcmp(execution->version, "draft") == 0);
-	if (!pinned && !only && !reuse)
+	if (!pinned && !only && !reuse && !fork)
 		return true;
 	_wl_json_ struct wl_json *options = wl_json_object();
 	int rc = options ? 0 : -ENOMEM;
@@ -351,8 +362,10 @@ static bool read_options(struct execution *execution, const struct wl_json *conf
 		if (rc == 0 && !wl_json_get(reuse, "rerun"))
 			rc = wl_json_set(copy, "rerun", wl_json_array());
 	}
+	if (rc == 0 && fork)
+		rc = put_fork(options, fork);
 	execution->accept.options = rc == 0 ? wl_json_print(options) : NULL;
-	execution->checks_options = only || reuse;
+	execution->checks_options = only || reuse || fork;
 	return execution->accept.options != NULL;
 }
 
