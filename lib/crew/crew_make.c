@@ -426,9 +426,10 @@ int wl_crew_set_task(struct wl_crew *crew, const char *description, const char *
 	struct wl_crew_task *task = crew->tasks ? crew->tasks : calloc(1, sizeof(*task));
 	if (!task)
 		return -ENOMEM;
+	for (size_t i = 0; i < crew->task_count; i++)
+		release_task(&crew->tasks[i]);
 	crew->tasks = task;
 	crew->task_count = 1;
-	release_task(task);
 	task->name = strdup(crew->name);
 	task->description = strdup(description);
 	task->expected_output = strdup(expected_output ? expected_output : "");

@@ -73,7 +73,7 @@ static int let_work(struct crew_worker *worker, size_t member, const char *place
 }
 
 int wl_crew_delegate(struct crew_worker *worker, const struct crew_tool *tool, const char *place,
-		     const struct wl_json *arguments, int parent, char **ret_text, bool *ret_failed,
+		     const struct wl_json *arguments, struct wl_crew_step *step, char **ret_text, bool *ret_failed,
 		     struct wl_error *err)
 {
 	const char *word = tool->kind == CREW_TOOL_DELEGATE ? "task" : "question";
@@ -100,5 +100,6 @@ int wl_crew_delegate(struct crew_worker *worker, const struct crew_tool *tool, c
 				.only = -1,
 				.depth = worker->job.depth + 1,
 				.until_ms = worker->deadline_ms };
-	return let_work(worker, member, place, parent, &job, ret_text, err);
+	step->name = worker->lane->run->members[member].agent.name;
+	return let_work(worker, member, place, step->id, &job, ret_text, err);
 }

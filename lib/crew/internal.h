@@ -260,9 +260,9 @@ void wl_crew_toolbox_release(struct crew_toolbox *box);
  */
 int wl_crew_use_tool(struct crew_worker *worker, const char *turn_place, size_t index, const char *name,
 		     const char *arguments, char **ret_text, bool *ret_failed, struct wl_error *err);
-/* A coworker does it (delegation.c). As above. */
+/* A coworker does it (delegation.c). As above; the step's name becomes the coworker's. */
 int wl_crew_delegate(struct crew_worker *worker, const struct crew_tool *tool, const char *place,
-		     const struct wl_json *arguments, int parent, char **ret_text, bool *ret_failed,
+		     const struct wl_json *arguments, struct wl_crew_step *step, char **ret_text, bool *ret_failed,
 		     struct wl_error *err);
 bool wl_crew_same_coworker(const char *asked, const char *role);
 /* May the worker turn to that member? */

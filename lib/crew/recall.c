@@ -286,15 +286,18 @@ static int keep_long(struct crew_run *run, size_t task, const struct crew_passag
 }
 
 /* The first passage is the one for later runs; the others are the output's. */
-static int collect(const struct crew_run *run, size_t task, struct crew_passages *fresh)
+static int collect(const struct crew_run *run, size_t task, bool last, struct crew_passages *fresh)
 {
 	const char *output = run->lanes[task].output.text;
 	_wl_buffer_ struct wl_buffer text = { 0 };
 	(void)wl_buffer_appendf(&text, "%.200s: %.*s", run->crew->tasks[task].name, LONG_KEPT, output);
 	while (text.length > 0 && ((unsigned char)text.data[text.length - 1] & 0x80) != 0 && strlen(output) > LONG_KEPT)
 		text.data[--text.length] = '\0'; /* no half character at the cut */
-	if (text.failed || wl_crew_passages_add(fresh, text.data, text.length, false) < 0 ||
-	    wl_crew_passages_cut(fresh, output, 1) < 0)
+	if (text.failed || wl_crew_passages_add(fresh, text.data, text.length, false) < 0)
+		return -ENOMEM;
+	if (last)
+		return 0;
+	if (wl_crew_passages_cut(fresh, output, 1) < 0)
 		return -ENOMEM;
 	return wl_crew_passages_names(fresh, output);
 }
@@ -304,10 +307,11 @@ int wl_crew_remember(struct crew_run *run, size_t task, struct wl_error *err)
 	struct crew_passages fresh = { 0 };
 	char place[CREW_PLACE];
 	const struct crew_member *who = &run->members[wl_crew_task_member(run, task)];
-	if (!anyone_remembers(run))
+	bool last = task + 1 == run->crew->task_count; /* then nobody is left who could recall it within the run */
+	if (!anyone_remembers(run) || (last && !run->world->remember))
 		return 0;
 	wl_crew_place(place, "task/%zu/memory", task);
-	int result = collect(run, task, &fresh) < 0 ? no_memory(err) : 0;
+	int result = collect(run, task, last, &fresh) < 0 ? no_memory(err) : 0;
 	if (result == 0)
 		result = embed_passages(&run->own, who, place, &fresh, 0, err);
 	if (result == 0)

@@ -249,7 +249,7 @@ static int perform(struct use *use, const char *arguments, struct wl_crew_step *
 	if (use->text || result < 0)
 		return result < 0 ? no_memory(err) : 0;
 	if (use->tool->kind != CREW_TOOL_PORT)
-		return wl_crew_delegate(use->worker, use->tool, use->place, use->arguments, step->id, &use->text,
+		return wl_crew_delegate(use->worker, use->tool, use->place, use->arguments, step, &use->text,
 					&use->failed, err);
 	result = check_schema(use, err);
 	if (result != 0)

@@ -106,7 +106,8 @@ static int describe(struct crew_worker *worker, struct wl_error *err)
 		if (result < 0)
 			return wl_crew_world_failed(result, err);
 		box->count = i + 1;
-		if (own_name(box, i) < 0)
+		if (own_name(box, i) < 0 || !(tool->told.description || (tool->told.description = strdup(""))) ||
+		    !(tool->told.input_schema || (tool->told.input_schema = strdup("{\"type\":\"object\"}"))))
 			return wl_fail(err, EIO, "no memory for tools");
 	}
 	return 0;

@@ -131,6 +131,55 @@ static void fill_answer(const struct stage_line *line, struct wl_model_answer *a
 	}
 }
 
+/* ---- made up -------------------------------------------------------------------------------------------------------
+ */
+
+static unsigned hash(unsigned seed, const char *text)
+{
+	unsigned value = seed * 2654435761u + 2166136261u;
+	for (; *text; text++)
+		value = (value ^ (unsigned char)*text) * 16777619u;
+	return value ^ (value >> 15);
+}
+
+#define COWORKER(name) "{\"task\":\"x\",\"question\":\"y\",\"context\":\"z\",\"coworker\":\"" name "\"}"
+
+/* What a model may do: the same at the same place each time. The answer is one or two lines of a script. */
+static const struct stage_line *make_up(unsigned seed, const char *place, struct stage_line made[3])
+{
+	static const struct stage_line deeds[] = {
+		{ .text = "An answer." },
+		{ .text = "{\"n\":1}" },
+		{ .text = "{\"valid\":true,\"feedback\":\"\"}" },
+		{ .text = "{\"valid\":false,\"feedback\":\"no\"}" },
+		{ .text = "Thought: so\nFinal Answer: {\"n\":2}" },
+		{ .text = "Action: search\nAction Input: {q: 'a'}" },
+		{ .text = "Action: search\nAction Input: {q:" },
+		{ .text = " " },
+		{ .text = NULL },
+		{ .tool = "search", .arguments = "{\"q\":\"a\"}" },
+		{ .tool = "search", .arguments = "{\"q\":\"b\"}" },
+		{ .tool = "search", .arguments = "{\"q\"" },
+		{ .tool = "search", .arguments = "{}" },
+		{ .tool = "nothing", .arguments = "{}" },
+		{ .tool = "delegate_work_to_coworker", .arguments = COWORKER("writer") },
+		{ .tool = "ask_question_to_coworker", .arguments = COWORKER("RESEARCHER") },
+		{ .tool = "delegate_work_to_coworker", .arguments = COWORKER("nobody") },
+		{ .fault = WL_MODEL_FAULT_TOOLS },
+		{ .fault = WL_MODEL_FAULT_CONTEXT },
+	};
+	unsigned chance = hash(seed, place);
+	if (chance % 3 == 0)
+		made[0] = deeds[chance / 3 % 5];
+	else
+		made[0] = deeds[chance / 3 % WL_COUNT_OF(deeds)];
+	made[1] = made[0].tool && chance % 5 == 0 ? deeds[9 + chance / 7 % 8] : (struct stage_line){ 0 };
+	made[0].place = place;
+	made[1].place = made[1].tool ? place : NULL;
+	made[2] = (struct stage_line){ 0 };
+	return made;
+}
+
 /* Text in pieces of three bytes, which the scripts keep to whole characters. */
 static void stream(const struct wl_model_request *request, const char *text)
 {
@@ -160,11 +209,14 @@ static int call_model(void *self, const struct wl_model_request *request, struct
 {
 	struct crew_stage *stage = self;
 	struct stage_entry *entry;
+	struct stage_line made[3];
 	bool known;
 	meet(stage, request->place);
 	(void)pthread_mutex_lock(&stage->lock);
 	int result = enter(stage, request->place, true, &entry, &known);
 	const struct stage_line *line = line_of(stage, request->place);
+	if (!line && stage->seed)
+		line = make_up(stage->seed, request->place, made);
 	if (result == 0 && !line)
 		complain(stage, "not in the script", request->place);
 	if (result == 0 && line) {

@@ -46,6 +46,7 @@ struct crew_stage {
 	struct wl_tool_port tools;
 	const struct stage_line *lines; /* up to one without a place */
 	const char *const *missing;	/* tools that are not there */
+	unsigned seed; /* what the script does not say is made up from it and the place; 0: it is a fault */
 	pthread_mutex_t lock;
 	struct stage_entry *entries;
 	size_t entry_count;

@@ -140,6 +140,54 @@ static void one_call_a_life_comes_to_the_same_end(void **state)
 	free_what_is_right();
 }
 
+/*
+ * Models that do anything: a run ends, with an answer or a fault that has a word, asks at no place twice, and ends the
+ * same way over its record, whether tasks run beside each other or not, and when it is cut off in the middle.
+ */
+static const char anything[] =
+	CREW(",\"memory\":true",
+	     TASK("t1", "a", ",\"async_execution\":true") "," TASK("t2", "b", "") "," TASK(
+		     "t3", "a", ",\"schema\":{\"required\":[\"n\"]},\"guardrail\":\"It counts\""),
+	     AGENT("a", "Researcher", ",\"max_iter\":4,\"allow_delegation\":true,\"tools\":[\"search\"]") "," AGENT(
+		     "b", "Writer", ",\"max_iter\":3,\"allow_delegation\":true"));
+
+static int run_anything(char **ret_told)
+{
+	int code = run(NULL, anything, NULL);
+	if (code == -EIO)
+		return code;
+	assert_true(code == 0 || result.code);
+	assert_true(asprintf(ret_told, "%d %s %s %s", code, result.code ? result.code : "",
+			     result.text ? result.text : "", result.tasks_json) > 0);
+	return code;
+}
+
+static void models_may_do_anything(void **state)
+{
+	(void)state;
+	int good = 0;
+	for (unsigned seed = 1; seed <= 300; seed++) {
+		_wl_free_ char *first = NULL, *again = NULL, *cut = NULL;
+		begin(0);
+		stage.seed = seed;
+		good += run_anything(&first) == 0;
+		unsigned fresh = stage_fresh(&stage);
+		int calls = stage.calls;
+		(void)run_anything(&again);
+		assert_string_equal(again, first);
+		assert_int_equal(stage_fresh(&stage), fresh);
+		begin(0);
+		stage.seed = seed;
+		stage.fail_at = 1 + (int)(seed % (unsigned)calls);
+		assert_int_equal(run_anything(&cut), -EIO);
+		stage.fail_at = 0;
+		(void)run_anything(&cut);
+		assert_string_equal(cut, first);
+		assert_int_equal(stage_fresh(&stage), fresh);
+	}
+	assert_true(good > 20 && good < 280); /* else the models do not do just anything */
+}
+
 static void a_stop_before_the_first_call_costs_nothing(void **state)
 {
 	(void)state;
@@ -157,6 +205,7 @@ int main(void)
 		crew_test(a_world_that_fails_at_any_call_changes_nothing),
 		crew_test(a_run_is_stopped_at_any_call_and_begun_again),
 		crew_test(one_call_a_life_comes_to_the_same_end),
+		crew_test(models_may_do_anything),
 		crew_test(a_stop_before_the_first_call_costs_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

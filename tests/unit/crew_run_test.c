@@ -307,6 +307,19 @@ static void faults_of_models_keep_their_words(void **state)
 	}
 }
 
+static void ports_may_let_the_run_wait_or_begin_again(void **state)
+{
+	(void)state;
+	static const int errors[][2] = { { EINPROGRESS, -EINPROGRESS }, { EAGAIN, -EAGAIN },	{ EIO, -EIO },
+					 { ECANCELED, -ECANCELED },	{ ECONNREFUSED, -EIO }, { ENOMEM, -EIO } };
+	for (size_t i = 0; i < WL_COUNT_OF(errors); i++) {
+		const struct stage_line lines[] = { { .place = "task/0/agent/turn/1", .error = errors[i][0] }, { 0 } };
+		new_stage();
+		assert_int_equal(run(lines, ONE_TASK, NULL), errors[i][1]);
+		assert_null(result.code);
+	}
+}
+
 static void a_budget_reached_in_the_middle_counts_what_was_spent(void **state)
 {
 	(void)state;
@@ -447,8 +460,8 @@ int main(void)
 		crew_test(a_hint_comes_before_the_end_of_a_loop),
 		crew_test(a_broken_call_again_and_again_ends_the_run_too),
 		crew_test(faults_of_models_keep_their_words),
-		cmocka_unit_test_setup_teardown(a_budget_reached_in_the_middle_counts_what_was_spent, set_up,
-						tear_down),
+		crew_test(ports_may_let_the_run_wait_or_begin_again),
+		crew_test(a_budget_reached_in_the_middle_counts_what_was_spent),
 		crew_test(time_and_rates_go_by_the_worlds_clock),
 		crew_test(an_answer_from_the_record_is_no_call_of_the_minute),
 		crew_test(a_long_conversation_is_summarised),

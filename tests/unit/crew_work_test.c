@@ -50,6 +50,7 @@ static void a_coworker_does_the_work(void **state)
 	assert_has(text, "[tool failed] There is no coworker \"Researcher\"");
 	const struct stage_step *step = stage_step(&stage, WL_CREW_STEP_DELEGATION, "task/0/agent/turn/1/tool/0");
 	assert_string_equal(step->output, "WRITTEN");
+	assert_string_equal(step->name, "Chief Writer");
 	assert_int_equal(stage_step(&stage, WL_CREW_STEP_AGENT, "task/0/agent/turn/1/tool/0/coworker")->parent,
 			 step->id);
 	assert_int_equal(step->parent, stage_step(&stage, WL_CREW_STEP_AGENT, "task/0/agent")->id);
@@ -462,6 +463,24 @@ static void asynchronous_tasks_run_beside_and_see_the_same(void **state)
 	}
 }
 
+static void an_asynchronous_task_waits_for_those_it_names(void **state)
+{
+	(void)state;
+	static const char crew[] =
+		CREW("",
+		     TASK("t1", "a", ASYNC) "," TASK("t2", "b", ASYNC ",\"context\":[\"t1\"]") "," TASK(
+			     "t3", "b", ",\"context\":[\"t2\"]"),
+		     TWO_AGENTS);
+	for (int threads = 0; threads < 4; threads += 3) {
+		new_stage();
+		stage.world.threads = threads;
+		assert_runs(beside, crew, NULL);
+		assert_has(said("task/1/agent/turn/1"), "ONE");
+		assert_has(said("task/2/agent/turn/1"), "TWO");
+		assert_null(strstr(said("task/2/agent/turn/1"), "ONE"));
+	}
+}
+
 static void a_failure_beside_stops_the_others(void **state)
 {
 	(void)state;
@@ -521,6 +540,7 @@ int main(void)
 		crew_test(a_crew_remembers_within_and_between_runs),
 		crew_test(knowledge_is_looked_up),
 		crew_test(asynchronous_tasks_run_beside_and_see_the_same),
+		crew_test(an_asynchronous_task_waits_for_those_it_names),
 		crew_test(a_failure_beside_stops_the_others),
 		crew_test(who_waits_for_a_person_lets_others_work),
 	};
