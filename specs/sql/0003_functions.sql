@@ -78,41 +78,47 @@ $$;
 -- Counting those that wait at every accept would be dear. What the last count left free is used up first: more than
 -- that cannot have come since, as every accept of the tenant holds this row. Then they are counted again, for at most
 -- a twentieth of the time; until then a full tenant is refused.
-CREATE FUNCTION control.accept_quota(p_tenant int, p_want int)
-RETURNS TABLE (granted int, day_limit int, used int, backlog int)
+CREATE FUNCTION control.accept_quota(p_tenant int, p_want int, OUT granted int, OUT day_limit int, OUT used int,
+                                     OUT backlog int)
 LANGUAGE plpgsql AS $$
-#variable_conflict use_column
 DECLARE
 	v_day     date := (now() AT TIME ZONE 'UTC')::date;
-	v_limit   int;
 	v_most    int;
-	v_used    int;
 	v_room    int;
 	v_recount timestamptz;
 	v_from    timestamptz;
-	v_grant   int;
 BEGIN
-	SELECT q.max_executions_per_day, greatest(q.max_queued, 0) INTO v_limit, v_most
-	FROM control.quota q WHERE q.tenant = p_tenant;
+	-- mostly there is room for all, and one statement takes it
+	UPDATE control.tenant_day d SET executions = d.executions + p_want, room = least(d.room, q.max_queued) - p_want
+	FROM control.quota q
+	WHERE d.tenant = p_tenant AND d.day = v_day AND q.tenant = p_tenant AND p_want > 0
+	  AND d.executions + p_want <= q.max_executions_per_day AND least(d.room, q.max_queued) >= p_want
+	RETURNING p_want, q.max_executions_per_day, d.executions INTO granted, day_limit, used;
+	IF FOUND THEN
+		RETURN;
+	END IF;
 	LOOP
-		SELECT d.executions, least(d.room, v_most), d.recount INTO v_used, v_room, v_recount
-		FROM control.tenant_day d WHERE d.tenant = p_tenant AND d.day = v_day FOR UPDATE;
+		SELECT d.executions, least(d.room, greatest(q.max_queued, 0)), d.recount, q.max_executions_per_day,
+		       greatest(q.max_queued, 0)
+		INTO used, v_room, v_recount, day_limit, v_most
+		FROM control.tenant_day d LEFT JOIN control.quota q ON q.tenant = d.tenant
+		WHERE d.tenant = p_tenant AND d.day = v_day FOR UPDATE OF d;
 		EXIT WHEN FOUND;
 		INSERT INTO control.tenant_day (tenant, day) VALUES (p_tenant, v_day) ON CONFLICT DO NOTHING;
 	END LOOP;
-	v_grant := least(p_want, greatest(v_limit - v_used, 0));
-	IF v_room < v_grant AND v_recount <= clock_timestamp() THEN
+	granted := least(p_want, greatest(day_limit - used, 0));
+	IF v_room < granted AND v_recount <= clock_timestamp() THEN
 		v_from := clock_timestamp();
 		v_room := v_most - control.waiting(p_tenant, v_most);
 		v_recount := clock_timestamp() + least(20 * (clock_timestamp() - v_from), interval '1 s');
 	END IF;
-	IF v_grant > 0 THEN
-		UPDATE control.tenant_day d SET executions = d.executions + least(v_grant, v_room),
-		       room = v_room - least(v_grant, v_room), recount = v_recount
+	backlog := CASE WHEN v_room < granted THEN v_most END;
+	IF granted > 0 THEN
+		granted := least(granted, v_room);
+		used := used + granted;
+		UPDATE control.tenant_day d SET executions = used, room = v_room - granted, recount = v_recount
 		WHERE d.tenant = p_tenant AND d.day = v_day;
 	END IF;
-	RETURN QUERY SELECT least(v_grant, v_room), v_limit, v_used + least(v_grant, v_room),
-	                    CASE WHEN v_room < v_grant THEN v_most END;
 END $$;
 
 -- ---- the life of an accepted execution: called by scheduler and supervisor ------------------------------

@@ -175,74 +175,106 @@ END $$;
 SELECT control.tenant_ddl_everywhere('tenant_ddl_0004_options');
 
 ALTER TABLE control.dispatch ADD COLUMN options json;
-ALTER TYPE control.accept_item ADD ATTRIBUTE options json, ADD ATTRIBUTE source text, ADD ATTRIBUTE source_id uuid;
+ALTER TYPE control.accept_item ADD ATTRIBUTE options json, ADD ATTRIBUTE source text, ADD ATTRIBUTE source_id uuid,
+	ADD ATTRIBUTE expect bytea, ADD ATTRIBUTE seq bigint;
+
+-- What became of one that asked to be accepted; see accept_batch.
+CREATE TYPE control.accepted AS (
+	ord int, outcome text, eid uuid, tenant int, shard int, gen bigint, seq bigint, version int, quota int, used int, resets_s int
+);
+
+-- Pick the documents, take from the quota, store what was granted.
+CREATE FUNCTION control.accept_rows(p_tenant int, p_items json) RETURNS control.accepted[]
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_items control.accept_item[] := control.accept_pick(p_tenant, p_items);
+	v_item  control.accept_item;
+	v_new   control.accept_item[] := '{}';
+	v_done  control.accepted[] := '{}';
+	v_want  int := 0;
+	v_quota record;
+	v_full  boolean;
+	v_gen   bigint;
+	v_state text;
+	v_reset int := ceil(86400 - extract(epoch FROM (now() AT TIME ZONE 'UTC')::time));
+BEGIN
+	FOREACH v_item IN ARRAY v_items LOOP
+		v_want := v_want + (v_item.outcome = 'accepted')::int;
+	END LOOP;
+	v_quota := control.accept_quota(p_tenant, v_want);
+	FOR n IN 1 .. cardinality(v_items) LOOP
+		v_item := v_items[n];
+		IF v_item.outcome = 'accepted' AND cardinality(v_new) < v_quota.granted THEN
+			v_item.seq := nextval('control.dispatch_seq');
+			v_new := v_new || v_item;
+		ELSIF v_item.outcome = 'accepted' THEN
+			v_item.outcome := CASE WHEN v_quota.backlog IS NULL THEN 'quota' ELSE 'backlog' END;
+			DELETE FROM control.idem i WHERE i.tenant = p_tenant AND i.key = v_item.idem;
+		ELSIF v_item.outcome = 'replayed' AND NOT EXISTS (
+			SELECT FROM control.idem i WHERE i.tenant = p_tenant AND i.key = v_item.idem) THEN
+			v_item.outcome := CASE WHEN v_quota.backlog IS NULL THEN 'quota' ELSE 'backlog' END; -- its first was in this very batch
+		END IF;
+		v_items[n] := v_item;
+	END LOOP;
+	IF cardinality(v_new) > 0 THEN
+		EXECUTE format('INSERT INTO t_%s.executions (id, flow_id, version, doc_hash, user_id, deadline, labels, inputs, options,
+		                                             source, source_id)
+		                SELECT eid, flow, picked, doc_hash, user_id, clock_timestamp() + timeout_ms * interval ''1 ms'',
+		                       coalesce(labels, ''{}''), coalesce(inputs, ''{}''), options, coalesce(source, ''api''), source_id
+		                FROM unnest($1)', p_tenant) USING v_new;
+		INSERT INTO control.dispatch (eid, tenant, shard, seq, deadline, flow_id, doc_hash, options, inputs)
+		SELECT i.eid, p_tenant, p_tenant % 16, i.seq, clock_timestamp() + i.timeout_ms * interval '1 ms', i.flow, i.doc_hash,
+		       i.options, CASE WHEN octet_length(i.inputs::text) <= 4096 THEN i.inputs END
+		FROM unnest(v_new) i;
+	END IF;
+	-- whoever accepts (people, clocks, webhooks), and however long ago it was that he asked who may: nothing is accepted
+	-- for a tenant that is suspended or deleted
+	SELECT s.gen, t.state INTO v_gen, v_state FROM control.shard s LEFT JOIN control.tenant t ON t.id = p_tenant
+	WHERE s.id = p_tenant % 16;
+	IF v_state IS DISTINCT FROM 'active' AND cardinality(v_new) > 0 THEN
+		PERFORM control.tenant_must_be_active(p_tenant);
+	END IF;
+	FOREACH v_item IN ARRAY v_items LOOP
+		v_full := v_item.outcome = 'backlog';
+		v_done := v_done || ROW(v_item.ord, v_item.outcome, v_item.eid, p_tenant, p_tenant % 16, v_gen, v_item.seq, v_item.picked,
+			CASE WHEN v_full THEN v_quota.backlog ELSE v_quota.day_limit END,
+			CASE WHEN v_full THEN v_quota.backlog ELSE v_quota.used END,
+			CASE WHEN v_full THEN 1 ELSE v_reset END)::control.accepted;
+	END LOOP;
+	RETURN v_done;
+END $$;
 
 -- Accept for a tenant that the caller knows (a schedule's row, say). See accept_batch, which takes it from the role.
-CREATE FUNCTION control.accept_for(p_tenant int, p_items json)
-RETURNS TABLE (ord int, outcome text, eid uuid, tenant int, shard int, gen bigint, seq bigint, version int, quota int,
-               used int, resets_s int)
+-- These two make rows of an array without a statement: each costs more than all their own work.
+CREATE FUNCTION control.accept_for(p_tenant int, p_items json) RETURNS SETOF control.accepted
 LANGUAGE plpgsql AS $$
-#variable_conflict use_column
 DECLARE
-	v_items   control.accept_item[];
-	v_granted int;
-	v_limit   int;
-	v_used    int;
-	v_backlog int;
-	v_refusal text;
-	v_gen     bigint;
-	v_reset   int := ceil(86400 - extract(epoch FROM (now() AT TIME ZONE 'UTC')::time));
+	v_one control.accepted;
 BEGIN
-	v_items := control.accept_pick(p_tenant, p_items);
-	SELECT g.granted, g.day_limit, g.used, g.backlog INTO v_granted, v_limit, v_used, v_backlog
-	FROM control.accept_quota(p_tenant,
-		(SELECT count(*) FROM unnest(v_items) i WHERE i.outcome = 'accepted')::int) g;
-	v_refusal := CASE WHEN v_backlog IS NULL THEN 'quota' ELSE 'backlog' END;
-	FOR n IN 1 .. cardinality(v_items) LOOP
-		IF v_items[n].outcome = 'accepted' THEN
-			IF v_granted > 0 THEN
-				v_granted := v_granted - 1;
-			ELSE
-				v_items[n].outcome := v_refusal;
-				DELETE FROM control.idem i WHERE i.tenant = p_tenant AND i.key = v_items[n].idem;
-			END IF;
-		ELSIF v_items[n].outcome = 'replayed' AND NOT EXISTS (
-			SELECT FROM control.idem i WHERE i.tenant = p_tenant AND i.key = v_items[n].idem) THEN
-			v_items[n].outcome := v_refusal; -- its first was in this very batch and got nothing
-		END IF;
+	FOREACH v_one IN ARRAY control.accept_rows(p_tenant, p_items) LOOP
+		RETURN NEXT v_one;
 	END LOOP;
-	EXECUTE format('INSERT INTO t_%s.executions (id, flow_id, version, doc_hash, user_id, deadline, labels, inputs, options,
-	                                             source, source_id)
-	                SELECT eid, flow, picked, doc_hash, user_id, clock_timestamp() + timeout_ms * interval ''1 ms'',
-	                       coalesce(labels, ''{}''), coalesce(inputs, ''{}''), options, coalesce(source, ''api''), source_id
-	                FROM unnest($1) WHERE outcome = ''accepted''', p_tenant) USING v_items;
-	INSERT INTO control.dispatch (eid, tenant, shard, deadline, flow_id, doc_hash, options, inputs)
-	SELECT i.eid, p_tenant, p_tenant % 16, clock_timestamp() + i.timeout_ms * interval '1 ms', i.flow, i.doc_hash, i.options,
-	       CASE WHEN octet_length(i.inputs::text) <= 4096 THEN i.inputs END
-	FROM unnest(v_items) i WHERE i.outcome = 'accepted' ORDER BY i.ord;
-	SELECT s.gen INTO v_gen FROM control.shard s WHERE s.id = p_tenant % 16;
-	RETURN QUERY SELECT i.ord, i.outcome, i.eid, p_tenant, p_tenant % 16, v_gen, d.seq, i.picked,
-		CASE WHEN i.outcome = 'backlog' THEN v_backlog ELSE v_limit END,
-		CASE WHEN i.outcome = 'backlog' THEN v_backlog ELSE v_used END,
-		CASE WHEN i.outcome = 'backlog' THEN 1 ELSE v_reset END
-		FROM unnest(v_items) i LEFT JOIN control.dispatch d ON d.eid = i.eid AND i.outcome = 'accepted' ORDER BY i.ord;
 END $$;
 
 -- Accept executions of the tenant of this transaction: for each its idempotency key, its row in the tenant's schema
 -- and its row in the ledger; the day's quota once for all, exact under parallel calls because its row is held until
 -- commit. p_items: an array of {ord, eid, flow, version, may_draft, inputs, labels, timeout_ms, user_id, idem,
--- req_hash, options, source, source_id, doc_hash, role}; version: absent for the newest published one (else the draft
--- where may_draft), "draft", or a number; doc_hash (of flow_docs): that document and no version of a flow.
+-- req_hash, options, source, source_id, doc_hash, role, expect}; version: absent for the newest published one (else the
+-- draft where may_draft), "draft", or a number; doc_hash (of flow_docs): that document and no version of a flow; expect:
+-- the document that the caller has looked at.
 -- One row back for each item, in order. outcome: accepted; replayed (the key was seen with the same body: eid is the
 -- first one's); key_reused (with another body); no_flow; archived; no_version; no_access; no_draft (nothing is published
--- and drafts are not his to run); quota (of the day); backlog (as many wait as may: then the columns quota and used are
--- max_queued and resets_s is 1). Only accepted stored anything. Several at once share one commit.
-CREATE FUNCTION control.accept_batch(p_items json)
-RETURNS TABLE (ord int, outcome text, eid uuid, tenant int, shard int, gen bigint, seq bigint, version int, quota int,
-               used int, resets_s int)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$ -- a body in sql is planned at each call
+-- and drafts are not his to run); changed (the document is another than expected); quota (of the day); backlog (as many
+-- wait as may: then the columns quota and used are max_queued and resets_s is 1). Only accepted stored anything. Several
+-- at once share one commit.
+CREATE FUNCTION control.accept_batch(p_items json) RETURNS SETOF control.accepted
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+DECLARE
+	v_one control.accepted;
 BEGIN
-	RETURN QUERY SELECT * FROM control.accept_for(control.tenant_of_role(), p_items);
+	FOREACH v_one IN ARRAY control.accept_rows(control.tenant_of_role(), p_items) LOOP
+		RETURN NEXT v_one;
+	END LOOP;
 END $$;
 
 -- Accept one execution in an api function, and what its answer needs: refusals become exceptions, effects has the

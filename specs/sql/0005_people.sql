@@ -165,22 +165,6 @@ BEGIN
 	END IF;
 END $$;
 
--- Whoever accepts executions (people, clocks, webhooks), and however long ago it was that he asked who may: nothing is
--- accepted for a tenant that is suspended or deleted.
-CREATE FUNCTION control.dispatch_refuse() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
-DECLARE
-	v_tenant int;
-BEGIN
-	FOR v_tenant IN SELECT t.id FROM (SELECT DISTINCT n.tenant FROM accepted n) n
-	                JOIN control.tenant t ON t.id = n.tenant WHERE t.state <> 'active' LOOP
-		PERFORM control.tenant_must_be_active(v_tenant);
-	END LOOP;
-	RETURN NULL;
-END $$;
-CREATE TRIGGER dispatch_refuse AFTER INSERT ON control.dispatch REFERENCING NEW TABLE AS accepted
-FOR EACH STATEMENT EXECUTE FUNCTION control.dispatch_refuse();
-
 CREATE FUNCTION control.my_tenant_key() RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
 	SELECT sealed FROM control.tenant_key WHERE tenant = control.tenant_of_role()

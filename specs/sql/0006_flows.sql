@@ -557,12 +557,10 @@ ALTER TYPE control.accept_item ADD ATTRIBUTE role text;
 -- Which document an execution of a flow runs, or why none. With p_role: no_flow for who may not see the flow, no_access for
 -- who may not run it (or, with p_edits, not change it).
 CREATE FUNCTION control.flow_pick(p_tenant int, p_flow uuid, p_version text, p_may_draft boolean, p_user uuid,
-                                  p_role text, p_edits boolean)
-RETURNS TABLE (outcome text, doc_hash bytea, version int)
+                                  p_role text, p_edits boolean, OUT outcome text, OUT doc_hash bytea, OUT version int)
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	v_flow  record;
-	v_hash  bytea;
 	v_share text;
 	v_level int := 4;
 BEGIN
@@ -574,38 +572,42 @@ BEGIN
 		v_level := api.access_level(p_user, p_role, v_flow.visibility, v_flow.created_by, v_share);
 	END IF;
 	IF v_flow.draft_hash IS NULL OR v_level = 0 THEN
-		RETURN QUERY SELECT 'no_flow', NULL::bytea, NULL::int;
+		outcome := 'no_flow';
 	ELSIF v_level < 2 + p_edits::int THEN
-		RETURN QUERY SELECT 'no_access', NULL::bytea, NULL::int;
+		outcome := 'no_access';
 	ELSIF v_flow.status = 'archived' THEN
-		RETURN QUERY SELECT 'archived', NULL::bytea, NULL::int;
+		outcome := 'archived';
 	ELSIF p_version = 'draft' OR (p_version IS NULL AND v_flow.published IS NULL) THEN
-		RETURN QUERY SELECT CASE WHEN p_may_draft AND v_level > 2 THEN 'accepted' ELSE 'no_draft' END, v_flow.draft_hash,
-		                    NULL::int;
+		outcome := CASE WHEN p_may_draft AND v_level > 2 THEN 'accepted' ELSE 'no_draft' END;
+		doc_hash := v_flow.draft_hash;
 	ELSE
+		version := coalesce(p_version::int, v_flow.published);
 		EXECUTE format('SELECT doc_hash FROM t_%s.flow_versions WHERE flow_id = $1 AND version = $2', p_tenant)
-		INTO v_hash USING p_flow, coalesce(p_version::int, v_flow.published);
-		RETURN QUERY SELECT CASE WHEN v_hash IS NULL THEN 'no_version' ELSE 'accepted' END, v_hash,
-		                    coalesce(p_version::int, v_flow.published);
+		INTO doc_hash USING p_flow, version;
+		outcome := CASE WHEN doc_hash IS NULL THEN 'no_version' ELSE 'accepted' END;
 	END IF;
 END $$;
 
--- The first half of accept_for: keys and documents. Items that may be accepted come back as such; flow_pick is asked
--- for the person.
+-- The first half of an accept: keys and documents. Items that may be accepted come back as such, in the order of ord;
+-- flow_pick is asked for the person.
 CREATE FUNCTION control.accept_pick(p_tenant int, p_items json) RETURNS control.accept_item[]
 LANGUAGE plpgsql AS $$
-#variable_conflict use_column
 DECLARE
 	v_items control.accept_item[];
 	v_item  control.accept_item;
 	v_last  control.accept_item; -- calls of one batch mostly run the same flow: look it up once
 	v_idem  control.idem;
+	v_order int[] := '{1}';
+	v_pick  record;
 	n       int;
 BEGIN
 	SELECT array_agg(x ORDER BY x.ord) INTO v_items
 	FROM json_populate_recordset(NULL::control.accept_item, p_items) x;
-	-- in order of their keys, so that two batches with the same keys wait for each other and do not deadlock
-	FOR n IN SELECT i FROM generate_subscripts(v_items, 1) i ORDER BY (v_items[i]).idem, i LOOP
+	IF cardinality(v_items) > 1 THEN
+		-- in order of their keys, so that two batches with the same keys wait for each other and do not deadlock
+		v_order := ARRAY(SELECT i FROM generate_subscripts(v_items, 1) i ORDER BY (v_items[i]).idem, i);
+	END IF;
+	FOREACH n IN ARRAY v_order LOOP
 		v_item := v_items[n];
 		v_item.outcome := 'accepted';
 		IF v_item.idem IS NOT NULL THEN
@@ -620,18 +622,17 @@ BEGIN
 		END IF;
 		IF v_item.outcome = 'accepted' AND v_item.doc_hash IS NULL THEN
 			IF (v_last.flow, v_last.version, v_last.may_draft, v_last.user_id, v_last.role, v_last.options->>'only')
-			   IS NOT DISTINCT FROM
+			   IS DISTINCT FROM
 			   (v_item.flow, v_item.version, v_item.may_draft, v_item.user_id, v_item.role, v_item.options->>'only')
-			   AND v_last.ord IS NOT NULL THEN
-				v_item.outcome := v_last.outcome;
-				v_item.doc_hash := v_last.doc_hash;
-				v_item.picked := v_last.picked;
-			ELSE
-				SELECT f.outcome, f.doc_hash, f.version INTO v_item.outcome, v_item.doc_hash, v_item.picked
-				FROM control.flow_pick(p_tenant, v_item.flow, v_item.version, v_item.may_draft, v_item.user_id,
-				                       v_item.role, v_item.options->>'only' IS NOT NULL) f;
+			   OR v_pick IS NULL THEN
+				v_pick := control.flow_pick(p_tenant, v_item.flow, v_item.version, v_item.may_draft, v_item.user_id,
+				                            v_item.role, v_item.options->>'only' IS NOT NULL);
 				v_last := v_item;
 			END IF;
+			v_item.doc_hash := v_pick.doc_hash;
+			v_item.picked := v_pick.version;
+			v_item.outcome := CASE WHEN v_pick.outcome = 'accepted' AND v_item.expect <> v_pick.doc_hash THEN 'changed'
+			                       ELSE v_pick.outcome END;
 			IF v_item.outcome <> 'accepted' AND v_item.idem IS NOT NULL THEN
 				DELETE FROM control.idem i WHERE i.tenant = p_tenant AND i.key = v_item.idem;
 			END IF;

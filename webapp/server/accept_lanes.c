@@ -87,6 +87,8 @@ static void write_item(struct wl_buffer *items, const struct web_accept *accept,
 	web_member_raw(items, "labels", accept->labels ? accept->labels : "{}");
 	if (accept->options)
 		web_member_raw(items, "options", accept->options);
+	if (accept->document_hash[0])
+		wl_buffer_appendf(items, ",\"expect\":\"\\\\x%s\"", accept->document_hash);
 	if (accept->idempotency_key) {
 		web_member_text(items, "idem", accept->idempotency_key);
 		web_member_text(items, "req_hash", accept->request_hash);
@@ -117,7 +119,10 @@ static void take_rows(struct lane *lane, const struct pg_job *job)
 		struct web_accept *accept = pop(&line);
 		const char *outcome = row < rows ? pg_text(job, 0, row, 0) : NULL;
 		const char *eid = row < rows ? pg_text(job, 0, row, 1) : NULL;
-		accept->result = outcome && eid ? WEB_ACCEPT_ANSWERED : WEB_ACCEPT_BROKEN;
+		bool changed = outcome && strcmp(outcome, "changed") == 0;
+		accept->result = !outcome || !eid ? WEB_ACCEPT_BROKEN
+				 : changed	  ? WEB_ACCEPT_CHANGED
+						  : WEB_ACCEPT_ANSWERED;
 		(void)snprintf(accept->outcome, sizeof(accept->outcome), "%s", outcome ? outcome : "no row");
 		if (outcome && eid) {
 			(void)snprintf(accept->eid, sizeof(accept->eid), "%s", eid);
@@ -158,8 +163,6 @@ static void batch_over(struct pg_job *job)
 		finish_all(lane, WEB_ACCEPT_CLOSED, job->message);
 	else if (several)
 		send_again_alone(lane);
-	else if (strcmp(job->sqlstate, "22012") == 0)
-		finish_all(lane, WEB_ACCEPT_CHANGED, "the flow was changed");
 	else
 		finish_all(lane, WEB_ACCEPT_BROKEN, job->message);
 	lane->busy = false;
@@ -170,31 +173,26 @@ static void batch_over(struct pg_job *job)
 }
 
 /* Move items from the line into the next transaction, and write them as JSON. */
-static int gather(struct lane *lane, struct wl_buffer *items, struct wl_buffer *hashes)
+static int gather(struct lane *lane, struct wl_buffer *items)
 {
 	int count = 0;
 	wl_buffer_append_char(items, '[');
-	wl_buffer_append_char(hashes, '[');
 	while (lane->waiting.head && count < BATCH_ITEMS && items->length < BATCH_BYTES) {
 		if (count && (lane->waiting.head->alone || lane->under_way.head->alone))
 			break;
 		struct web_accept *accept = pop(&lane->waiting);
 		write_item(items, accept, count);
-		if (accept->document_hash[0])
-			wl_buffer_appendf(hashes, "%s{\"eid\":\"%s\",\"hash\":\"%s\"}", hashes->length > 1 ? "," : "",
-					  accept->eid, accept->document_hash);
 		push(&lane->under_way, accept);
 		count++;
 	}
 	wl_buffer_append_char(items, ']');
-	wl_buffer_append_char(hashes, ']');
 	return count;
 }
 
 static void send_next(struct lane *lane)
 {
-	_wl_buffer_ struct wl_buffer items = { 0 }, hashes = { 0 };
-	int count = gather(lane, &items, &hashes);
+	_wl_buffer_ struct wl_buffer items = { 0 };
+	int count = gather(lane, &items);
 	struct pg_job *job = pg_job_new(lane->tenant, batch_over, lane);
 	lane->busy = true;
 	if (!job) {
@@ -204,11 +202,7 @@ static void send_next(struct lane *lane)
 	}
 	pg_job_step(job, SQL_ACCEPT);
 	pg_job_value(job, items.data);
-	if (hashes.length > 2) {
-		pg_job_step(job, SQL_ACCEPT_CHECK);
-		pg_job_value(job, hashes.data);
-	}
-	job->failed |= items.failed || hashes.failed;
+	job->failed |= items.failed;
 	web_metrics_accept_batch(count);
 	pg_submit(web.postgres, job);
 }
