@@ -338,7 +338,8 @@ BEGIN
 	RETURN json_build_object('outcome', v_outcome, 'limit', v_limit, 'used', v_used);
 END $$;
 
--- It cannot be made now, {"error","delay_s","count","keep_days"}: somebody tries again after delay_s, for a day. Without
+-- It cannot be made now, {"error","delay_s","count","keep_days"}: somebody tries again for a day, after delay_s and, unless
+-- that is 0, after a quarter of the time that it has waited already, up to five minutes. Without
 -- count the attempt is none that speaks against the export. What it began to store is in the trash, due later than anything
 -- that is still under way can arrive.
 CREATE FUNCTION control.export_release(p_request json) RETURNS json
@@ -347,6 +348,7 @@ DECLARE
 	v_tenant int  := (p_request->>'tenant')::int;
 	v_id     uuid := (p_request->>'id')::uuid;
 	v_since  timestamptz;
+	v_delay  interval := (p_request->>'delay_s')::int * interval '1 s';
 BEGIN
 	IF NOT control.export_is_mine(p_request) THEN
 		RETURN NULL;
@@ -358,7 +360,8 @@ BEGIN
 	END IF;
 	EXECUTE format('UPDATE t_%s.exports SET state = ''queued'' WHERE id = $1', v_tenant) USING v_id;
 	UPDATE control.export_work SET state = 'Q', claim = NULL,
-	       due = clock_timestamp() + (p_request->>'delay_s')::int * interval '1 s',
+	       due = clock_timestamp() + CASE WHEN v_delay = '0' THEN v_delay
+	             ELSE greatest(v_delay, least((clock_timestamp() - v_since) / 4, interval '5 minutes')) END,
 	       tries = tries - CASE WHEN (p_request->>'count')::boolean THEN 0 ELSE 1 END WHERE id = v_id;
 	RETURN NULL;
 END $$;

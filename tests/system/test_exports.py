@@ -477,6 +477,22 @@ def test_one_tenants_many_hold_up_no_other(stack, admin):
     assert len([made for made in listed if made["finished_at"] < mine["finished_at"]]) <= 3
 
 
+def test_a_damaged_tenant_holds_up_no_other(stack, admin):
+    other = stack.tenant()
+    gone = export(admin, kind="flows")
+    with Held(stack, admin.tenant):
+        waiting = ask(admin, kind="flows")
+        stack.sql(f"ALTER TABLE t_{admin.tenant}.exports RENAME TO away")
+        stack.sql("UPDATE control.export_work SET due = now() WHERE id = %s", gone["id"])
+    wait_until(lambda: stack.sql("SELECT count(*) FROM control.export_work WHERE tenant = %s AND due > now()", admin.tenant) ==
+               [(2,)], "both being put off", 30)
+    export(other, kind="flows")
+    stack.sql(f"ALTER TABLE t_{admin.tenant}.away RENAME TO exports")
+    stack.sql("UPDATE control.export_work SET due = now() WHERE tenant = %s", admin.tenant)
+    assert ended(admin, waiting)["state"] == "ready"
+    wait_until(lambda: admin.get(f"exports/{gone['id']}").status_code == 404, "the end of the one that expired", 30)
+
+
 def test_a_claim_that_is_over_counts_no_more(stack, admin):
     """A scheduler that stood still while another made the export changes nothing when it wakes."""
     asked = export(admin, kind="flow", flow_id=admin.create(noop()))
