@@ -125,8 +125,8 @@ CREATE TABLE control.model_call (
 	expires_at      timestamptz NOT NULL,
 	settled_at      timestamptz
 ) WITH (fillfactor = 70);
-CREATE UNIQUE INDEX model_call_place ON control.model_call (tenant, eid, node, attempt, place, repeat)
-	WHERE eid IS NOT NULL AND place IS NOT NULL;
+-- those without a place are all different
+CREATE UNIQUE INDEX model_call_place ON control.model_call (tenant, eid, node, attempt, place, repeat) WHERE eid IS NOT NULL;
 CREATE INDEX model_call_day ON control.model_call (tenant, day);
 CREATE INDEX model_call_open ON control.model_call (tenant, expires_at) WHERE state = 'open';
 
@@ -917,7 +917,8 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $
 DECLARE
 	v_today date := (now() AT TIME ZONE 'UTC')::date;
 	v_to    date := coalesce(control.read_day(p_params->>'to', 'to'), v_today);
-	v_from  date := coalesce(control.read_day(p_params->>'from', 'from'), v_to - 29);
+	v_from  date := coalesce(control.read_day(p_params->>'from', 'from'), v_to - CASE
+		WHEN p_params->>'execution_id' IS NOT NULL THEN 3650 ELSE 29 END);
 	v_by    text := coalesce(p_params->>'group_by', 'day');
 	v_page  int := coalesce((p_params->>'page')::int, 1);
 	v_limit int := coalesce((p_params->>'limit')::int, 20);
