@@ -117,13 +117,33 @@ static bool is_route(const struct flow_writer *flow, int index)
 	return strcmp(value, wanted) == 0;
 }
 
+/* {{ "{{" }}: two braces as they are. */
+static bool is_braces(const struct wl_text_part *part)
+{
+	size_t lead = strspn(part->start, " ");
+	return part->length >= lead + 4 && strncmp(part->start + lead, "\"{{\"", 4) == 0;
+}
+
+/* Whether a text is more than itself. */
+static bool has_program(const char *text)
+{
+	size_t at = 0, length = strlen(text);
+	for (;;) {
+		struct wl_text_part part = wl_text_next(text, length, &at);
+		if (part.kind == WL_TEXT_END)
+			return false;
+		if (part.kind != WL_TEXT_PLAIN && !(part.kind == WL_TEXT_EXPRESSION && is_braces(&part)))
+			return true;
+	}
+}
+
 /* An approval behind one method, which nothing else goes on from. */
 static bool is_feedback(const struct flow_writer *flow, int index)
 {
 	const struct node *node = &flow->nodes[index];
 	const struct edge *into = is(node, "approval") ? only_edge(flow, index, true) : NULL;
 	if (!into || flow->nodes[into->from].role != ROLE_METHOD || *into->handle ||
-	    strstr(wl_json_get_string(node->data, "message", ""), "{{"))
+	    has_program(wl_json_get_string(node->data, "message", "")))
 		return false;
 	return only_edge(flow, into->from, false) == into;
 }
@@ -246,8 +266,7 @@ static struct wl_json *template_text(struct flow_writer *flow, const struct crew
 			wl_buffer_append(&out, part.start, part.length);
 			continue;
 		}
-		size_t lead = strspn(part.start, " ");
-		if (part.length >= lead + 4 && strncmp(part.start + lead, "\"{{\"", 4) == 0) {
+		if (is_braces(&part)) {
 			wl_buffer_append_text(&out, "{{");
 			continue;
 		}

@@ -101,8 +101,10 @@ static char *parse_string(struct jq *jq)
 			return refuse(jq, "a text holds more than characters");
 		jq->at++;
 	}
-	if (jq->at >= jq->length)
+	if (jq->at >= jq->length) {
+		jq->at = jq->length; /* an escape may have led one further */
 		return refuse(jq, "a text is not closed");
+	}
 	jq->at++;
 	return made(jq, "%.*s", (int)(jq->at - start), jq->text + start);
 }

@@ -69,6 +69,21 @@
 #undef LLVMFuzzerTestOneInput
 #undef TESTS_FUZZ_FUZZ_H
 #undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_llm_stream
+#include "tests/fuzz/llm_stream_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_llm_fault
+#include "tests/fuzz/llm_fault_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_llm_demo
+#include "tests/fuzz/llm_demo_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
 #define LLVMFuzzerTestOneInput fuzz_cron
 #include "tests/fuzz/cron_fuzz.c"
 #undef LLVMFuzzerTestOneInput
@@ -91,6 +106,21 @@
 #undef FUZZ_ASSERT
 #define LLVMFuzzerTestOneInput fuzz_crew_text
 #include "tests/fuzz/crew_text_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_jsonc
+#include "tests/fuzz/jsonc_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_crewai
+#include "tests/fuzz/crewai_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_crewai_cel
+#include "tests/fuzz/crewai_cel_fuzz.c"
 
 static int run_folder(const char *name, int (*target)(const uint8_t *, size_t))
 {
@@ -133,10 +163,16 @@ static void the_corpus_holds(void **state)
 	assert_true(run_folder("object_list", fuzz_object_list) > 0);
 	assert_true(run_folder("artifact_range", fuzz_artifact_range) > 0);
 	assert_true(run_folder("zone", fuzz_zone) > 0);
+	assert_true(run_folder("llm_stream", fuzz_llm_stream) > 0);
+	assert_true(run_folder("llm_fault", fuzz_llm_fault) > 0);
+	assert_true(run_folder("llm_demo", fuzz_llm_demo) > 0);
 	assert_true(run_folder("cron", fuzz_cron) > 0);
 	assert_true(run_folder("openapi_document", fuzz_openapi_document) > 0);
 	assert_true(run_folder("hook_signature", fuzz_hook_signature) > 0);
 	assert_true(run_folder("hook_context", fuzz_hook_context) > 0);
+	assert_true(run_folder("jsonc", fuzz_jsonc) > 0);
+	assert_true(run_folder("crewai", fuzz_crewai) > 0);
+	assert_true(run_folder("crewai_cel", fuzz_crewai_cel) > 0);
 	assert_true(run_folder("crew_text", fuzz_crew_text) > 0);
 }
 
