@@ -72,8 +72,7 @@ int wl_crew_once(struct crew_worker *worker, enum crew_gathering *known,
 	return result;
 }
 
-/* ---- rates ---------------------------------------------------------------------------------------------------------
- */
+/* ---- rates / --------------------------------------------------------------------------------------------- */
 
 /* Take a call into the last minute's. 0; -EAGAIN with the ms to wait; -ENOMEM. */
 static int rate_take(struct crew_rate *rate, uint64_t now, uint64_t *ret_wait)
@@ -141,8 +140,7 @@ static int wait_for_rate(struct crew_lane *lane, struct crew_member *who, struct
 	}
 }
 
-/* ---- the trace
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- the trace ------------------------------------------------------------------------------------------- */
 
 struct wl_crew_step wl_crew_step_begin(struct crew_run *run, int parent, enum wl_crew_step_kind kind, const char *place,
 				       const char *name, const char *agent, const char *input)
@@ -243,8 +241,7 @@ static char *shown_answer(const struct wl_model_answer *answer)
 	return out.failed ? NULL : wl_buffer_steal(&out);
 }
 
-/* ---- the question
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- the question ---------------------------------------------------------------------------------------- */
 
 struct wl_model_request wl_crew_request(const struct crew_talk *talk)
 {

@@ -30,7 +30,7 @@ enum crew_fault {
 #undef X
 };
 
-/* ---- messages of a conversation -------------------------------------------------------------------------------- */
+/* ---- messages of a conversation -------------------------------------------------------------------------- */
 
 /* The texts of `items` are owned. */
 struct crew_talk {
@@ -51,7 +51,7 @@ void wl_crew_talk_cut(struct crew_talk *talk, size_t from, size_t to);
 int wl_crew_talk_to_text(struct crew_talk *talk);
 void wl_crew_talk_release(struct crew_talk *talk);
 
-/* ---- tools ------------------------------------------------------------------------------------------------------ */
+/* ---- tools ----------------------------------------------------------------------------------------------- */
 
 enum crew_tool_kind { CREW_TOOL_PORT, CREW_TOOL_DELEGATE, CREW_TOOL_ASK };
 
@@ -66,7 +66,7 @@ struct crew_toolbox {
 	size_t count;
 };
 
-/* ---- who works --------------------------------------------------------------------------------------------------- */
+/* ---- who works ------------------------------------------------------------------------------------------- */
 
 /* Calls of the last minute. */
 struct crew_rate {
@@ -156,7 +156,7 @@ struct crew_run {
 	struct wl_crew_result *result;
 };
 
-/* ---- calls and steps (calls.c) ----------------------------------------------------------------------------------- */
+/* ---- calls and steps (calls.c) --------------------------------------------------------------------------- */
 
 /* The name of a place, CREW_PLACE bytes at most: the deepest delegation stays far below that. */
 void wl_crew_place(char *place, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -203,8 +203,7 @@ void wl_crew_note(struct crew_run *run, int parent, const char *place, const cha
 int wl_crew_embed(struct crew_lane *lane, const struct crew_member *who, const char *place, const char *const *texts,
 		  size_t count, float **ret_vectors, size_t *ret_dimensions, struct wl_error *err);
 
-/* ---- a worker (worker.c) ------------------------------------------------------------------------------------------
- */
+/* ---- a worker (worker.c) / ------------------------------------------------------------------------------- */
 
 /* What a worker is told. Any text but the description may be NULL. */
 struct crew_job {
@@ -248,8 +247,7 @@ int wl_crew_worker_revise(struct crew_worker *worker, const char *message, bool 
 /* End its step and free it. `result` and `output` are for the trace. */
 void wl_crew_worker_end(struct crew_worker *worker, int result, const char *output, const struct wl_error *err);
 
-/* ---- parts of it ---------------------------------------------------------------------------------------------------
- */
+/* ---- parts of it / --------------------------------------------------------------------------------------- */
 
 /* Tools that the worker has (toolbox.c). */
 int wl_crew_worker_equip(struct crew_worker *worker, struct wl_error *err);

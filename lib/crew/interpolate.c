@@ -71,7 +71,7 @@ int wl_crew_interpolate(const char *text, const struct wl_json *inputs, char **r
 	return 0;
 }
 
-/* ---- the names that a definition asks for ------------------------------------------------------------------------ */
+/* ---- the names that a definition asks for ---------------------------------------------------------------- */
 
 struct names {
 	char **items;

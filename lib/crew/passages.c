@@ -63,8 +63,7 @@ int wl_crew_passages_cut(struct crew_passages *passages, const char *text, int h
 	return result;
 }
 
-/* ---- names
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------------------- */
 
 static bool sentence_end(char c)
 {
@@ -143,8 +142,7 @@ int wl_crew_passages_names(struct crew_passages *passages, const char *text)
 	return 0;
 }
 
-/* ---- the nearest
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- the nearest ----------------------------------------------------------------------------------------- */
 
 static double closeness(const float *a, const float *b, size_t dimensions)
 {

@@ -25,8 +25,7 @@ static bool remembers(const struct crew_run *run, const struct crew_member *who)
 	return run->crew->memory || who->agent.memory;
 }
 
-/* ---- vectors
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- vectors --------------------------------------------------------------------------------------------- */
 
 static int take_vectors(struct crew_passages *passages, size_t from, size_t count, const float *vectors,
 			size_t dimensions)
@@ -69,8 +68,7 @@ static int embed_passages(struct crew_lane *lane, const struct crew_member *who,
 	return 0;
 }
 
-/* ---- knowledge
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- knowledge ------------------------------------------------------------------------------------------- */
 
 static int read_source(struct crew_lane *lane, struct crew_member *who, const char *id, struct wl_error *err)
 {
@@ -127,8 +125,7 @@ static int tell_knowledge(struct crew_worker *worker, const float *vector, size_
 	return result;
 }
 
-/* ---- memory
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- memory ---------------------------------------------------------------------------------------------- */
 
 static void tell_run(struct crew_worker *worker, const float *vector, size_t dimensions, struct wl_buffer *text)
 {
@@ -235,9 +232,7 @@ int wl_crew_recall(struct crew_worker *worker, const char *query, char **ret_tex
 	return 0;
 }
 
-/* ---- keeping
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- keeping / ------------------------------------------------------------------------------------------- */
 
 static bool anyone_remembers(const struct crew_run *run)
 {

@@ -32,8 +32,7 @@ const char *wl_crew_member_name(const struct crew_run *run, size_t member)
 	return run->members[member].agent.name;
 }
 
-/* ---- before the first call
- * ------------------------------------------------------------------------------------------- */
+/* ---- before the first call ------------------------------------------------------------------------------- */
 
 static int refuse(struct crew_run *run, struct wl_error *err, const char *task, const char *what)
 {
@@ -154,8 +153,7 @@ static int prepare(struct crew_run *run, struct wl_error *err)
 	return result;
 }
 
-/* ---- lanes
- * ----------------------------------------------------------------------------------------------------------------- */
+/* ---- lanes ----------------------------------------------------------------------------------------------- */
 
 /*
  * Remember who failed first, before those who only stopped for it; the others stop before their next call. Waiting for
@@ -225,8 +223,7 @@ static int settle_needed(struct crew_run *run, size_t index)
 	return result;
 }
 
-/* ---- a task's context
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- a task's context ------------------------------------------------------------------------------------ */
 
 static bool in_context(const struct crew_run *run, size_t index, size_t other)
 {
@@ -285,8 +282,7 @@ static int make_context(struct crew_run *run, size_t index, struct wl_error *err
 	return 0;
 }
 
-/* ---- the tasks
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- the tasks ------------------------------------------------------------------------------------------- */
 
 /* Room for one more thread; the oldest one is waited for, which changes nothing of what later tasks see. */
 static void make_room(struct crew_run *run, size_t before)
@@ -330,8 +326,7 @@ static int run_tasks(struct crew_run *run)
 	return result < 0 ? result : settle_before(run, run->crew->task_count);
 }
 
-/* ---- the result
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- the result ------------------------------------------------------------------------------------------ */
 
 static char *tasks_json(const struct crew_run *run)
 {

@@ -88,7 +88,7 @@ void wl_crew_talk_release(struct crew_talk *talk)
 	*talk = (struct crew_talk){ 0 };
 }
 
-/* ---- as text ----------------------------------------------------------------------------------------------------- */
+/* ---- as text --------------------------------------------------------------------------------------------- */
 
 static const char *result_of(const struct crew_talk *talk, size_t from, const char *use_id)
 {

@@ -39,8 +39,7 @@ int wl_crew_read_json(const char *text, struct wl_json **ret_json, struct wl_err
 	return result == 0 || result == -ENOMEM ? result : wl_crew_repair_json(text, length, ret_json, err);
 }
 
-/* ---- reviews: 0 passed, 1 back to the agent with review->message, < 0 the run ends
- * -------------------------------------- */
+/* ---- reviews: 0 passed, 1 back to the agent with review->message, < 0 the run ends ----------------------- */
 
 /* NULL and *err say why it is not what the schema asks for. */
 static char *conform(const struct review *review, int *ret_result, struct wl_error *err)
@@ -224,8 +223,7 @@ static int work(struct review *review, struct wl_error *err)
 	return result;
 }
 
-/* ---- the task
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- the task -------------------------------------------------------------------------------------------- */
 
 static struct crew_job job_of(const struct crew_lane *lane, const char *context)
 {

@@ -41,8 +41,7 @@ static int tell(struct use *use, bool failed, const char *fmt, ...)
 	return length < 0 ? -ENOMEM : 0;
 }
 
-/* ---- the same again
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- the same again -------------------------------------------------------------------------------------- */
 
 static struct crew_repeat *repeat_of(struct use *use)
 {
@@ -118,8 +117,7 @@ static int remember_last(struct use *use, struct wl_error *err)
 	return repeat->last ? 0 : no_memory(err);
 }
 
-/* ---- arguments
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- arguments ------------------------------------------------------------------------------------------- */
 
 static int read_arguments(struct use *use, const char *text, struct wl_error *ret_why)
 {
@@ -163,8 +161,7 @@ static int check_schema(struct use *use, struct wl_error *err)
 	return tell(use, true, "The arguments do not fit the tool's schema: %s", why.text) < 0 ? no_memory(err) : 1;
 }
 
-/* ---- the call
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- the call -------------------------------------------------------------------------------------------- */
 
 /* A tool's output for the model: a JSON text without its quotes, anything else as JSON, and not without end. */
 static int tell_output(struct use *use, const char *output)

@@ -31,8 +31,7 @@ static const struct {
 	  WORK_SCHEMA("question", "The question to answer") },
 };
 
-/* ---- names --------------------------------------------------------------------------------------------------------
- */
+/* ---- names / --------------------------------------------------------------------------------------------- */
 
 static void plain_name(char *name)
 {
@@ -82,8 +81,7 @@ static int own_name(struct crew_toolbox *box, size_t index)
 	return 0;
 }
 
-/* ---- what the port tells -------------------------------------------------------------------------------------------
- */
+/* ---- what the port tells / ------------------------------------------------------------------------------- */
 
 static int describe(struct crew_worker *worker, struct wl_error *err)
 {
@@ -121,8 +119,7 @@ void wl_crew_toolbox_release(struct crew_toolbox *box)
 	*box = (struct crew_toolbox){ 0 };
 }
 
-/* ---- a worker's
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- a worker's ------------------------------------------------------------------------------------------ */
 
 bool wl_crew_is_coworker(const struct crew_worker *worker, size_t member)
 {

@@ -49,8 +49,7 @@ static bool as_text(const struct crew_worker *worker)
 	return worker->text_mode && worker->tool_count > 0;
 }
 
-/* ---- beginning and end
- * -------------------------------------------------------------------------------------------------- */
+/* ---- beginning and end ----------------------------------------------------------------------------------- */
 
 static int add_system(struct crew_worker *worker)
 {
@@ -100,8 +99,7 @@ int wl_crew_worker_revise(struct crew_worker *worker, const char *message, bool 
 	return message ? wl_crew_talk_add(&worker->talk, WL_MODEL_USER, message) : -ENOMEM;
 }
 
-/* ---- the answer as it comes
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the answer as it comes ------------------------------------------------------------------------------ */
 
 /* Where the search for a marker has to begin when text was added behind `before`. */
 static const char *behind(const struct crew_worker *worker, size_t before, size_t *ret_length)
@@ -176,8 +174,7 @@ static void emit_rest(struct crew_worker *worker, const struct wl_model_answer *
 		emit_to(worker, end);
 }
 
-/* ---- one turn
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- one turn -------------------------------------------------------------------------------------------- */
 
 static void offer_tools(const struct crew_worker *worker, struct wl_model_tool *tools, struct wl_model_request *request)
 {
@@ -258,8 +255,7 @@ static enum verdict judge(const struct crew_worker *worker, struct turn *turn)
 	return turn->read.kind == WL_CREW_REACT_ACTION ? VERDICT_ACT : VERDICT_UNREADABLE;
 }
 
-/* ---- what follows from it: 0 the next turn, 1 there is the answer, < 0 the run ends
- * ------------------------------------------ */
+/* ---- what follows from it: 0 the next turn, 1 there is the answer, < 0 the run ends ---------------------- */
 
 static int take_answer(struct crew_worker *worker, struct turn *turn, char **ret_text, struct wl_error *err)
 {
@@ -384,8 +380,7 @@ static int follow(struct crew_worker *worker, struct turn *turn, char **ret_text
 	return -EIO;
 }
 
-/* ---- the loop
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------------------- */
 
 static uint64_t now(const struct crew_worker *worker)
 {

@@ -79,8 +79,7 @@ static int enter(struct crew_stage *stage, const char *place, bool recorded, str
 	return 0;
 }
 
-/* ---- the model -----------------------------------------------------------------------------------------------------
- */
+/* ---- the model / ----------------------------------------------------------------------------------------- */
 
 static char *as_text(const struct wl_model_request *request)
 {
@@ -131,8 +130,7 @@ static void fill_answer(const struct stage_line *line, struct wl_model_answer *a
 	}
 }
 
-/* ---- made up -------------------------------------------------------------------------------------------------------
- */
+/* ---- made up / ------------------------------------------------------------------------------------------- */
 
 static unsigned hash(unsigned seed, const char *text)
 {
@@ -277,8 +275,7 @@ static int embed(void *self, const char *provider_id, const char *model, const c
 	return 0;
 }
 
-/* ---- tools
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- tools ----------------------------------------------------------------------------------------------- */
 
 /* A tool's id is its name; its one argument is a text "q". */
 static int describe(void *self, const char *tool_id, struct wl_tool_description *ret_description, struct wl_error *err)
@@ -322,8 +319,7 @@ static int call_tool(void *self, const struct wl_tool_request *request, struct w
 	return 0;
 }
 
-/* ---- the world
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- the world ------------------------------------------------------------------------------------------- */
 
 static uint64_t now_ms(void *self)
 {
@@ -536,8 +532,24 @@ void stage_release(struct crew_stage *stage)
 	(void)pthread_mutex_destroy(&stage->lock);
 }
 
-/* ---- runs
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- runs ------------------------------------------------------------------------------------------------ */
+
+/* A trace is a tree: each step begins once, under one that has begun, and ends once. */
+static void check_trace(struct crew_stage *stage, size_t from)
+{
+	for (size_t i = from; i < stage->step_count; i++) {
+		const struct stage_step *step = &stage->steps[i];
+		int begun = 0, ended = 0, parents = step->parent == 0;
+		for (size_t j = from; j < stage->step_count; j++) {
+			const struct stage_step *other = &stage->steps[j];
+			begun += other->id == step->id && !other->ended;
+			ended += other->id == step->id && other->ended;
+			parents += other->id == step->parent && !other->ended;
+		}
+		if (begun != 1 || ended != 1 || parents != 1 || step->parent >= step->id)
+			complain(stage, "a step that is not in the tree", step->place);
+	}
+}
 
 static int run(struct crew_stage *stage, const struct wl_crew *crew, const struct wl_json *inputs,
 	       struct wl_crew_result *result, struct wl_error *err)
@@ -545,7 +557,9 @@ static int run(struct crew_stage *stage, const struct wl_crew *crew, const struc
 	stage->run++;
 	stage->stopped = false;
 	wl_buffer_clear(&stage->tokens);
+	size_t steps = stage->step_count;
 	int code = wl_crew_run(crew, inputs, &stage->world, result, err);
+	check_trace(stage, steps);
 	/* what every failure has to have */
 	if (code < 0 && (err->code != -code || !*err->text))
 		complain(stage, "a failure without its sentence", err->text);

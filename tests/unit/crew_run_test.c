@@ -76,8 +76,7 @@ static void a_lone_agent_hears_what_is_said(void **state)
 	assert_string_equal(stage.tokens.data, "Hello {you}");
 }
 
-/* ---- tools
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- tools ----------------------------------------------------------------------------------------------- */
 
 static void parallel_tool_uses_are_answered_in_order(void **state)
 {
@@ -159,8 +158,7 @@ static void max_iter_forces_an_answer(void **state)
 	assert_int_equal(result.tool_calls, 2);
 }
 
-/* ---- the text form
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- the text form --------------------------------------------------------------------------------------- */
 
 static void a_server_without_tools_gets_text_in_mid_run(void **state)
 {
@@ -218,8 +216,7 @@ static void a_refusal_of_tools_without_tools_is_a_fault(void **state)
 	assert_string_equal(result.code, "tools_unsupported");
 }
 
-/* ---- what goes wrong
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- what goes wrong ------------------------------------------------------------------------------------- */
 
 static void empty_answers_are_asked_again_then_a_fault(void **state)
 {
@@ -385,8 +382,7 @@ static void an_answer_from_the_record_is_no_call_of_the_minute(void **state)
 	assert_int_equal(stage_fresh(&stage), 3);
 }
 
-/* ---- conversations that are too long
- * -------------------------------------------------------------------------------------------- */
+/* ---- conversations that are too long --------------------------------------------------------------------- */
 
 static void a_long_conversation_is_summarised(void **state)
 {

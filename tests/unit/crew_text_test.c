@@ -55,8 +55,7 @@ static void names_are_filled_in(void **state)
 	assert_int_equal(wl_crew_interpolate(name, inputs, &filled, NULL), -EINVAL);
 }
 
-/* ---- the text form
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- the text form --------------------------------------------------------------------------------------- */
 
 #define ACTION WL_CREW_REACT_ACTION
 #define FINAL WL_CREW_REACT_FINAL
@@ -115,8 +114,7 @@ static void the_text_form_is_read(void **state)
 	}
 }
 
-/* ---- JSON
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- JSON ------------------------------------------------------------------------------------------------ */
 
 static const struct {
 	const char *text, *json; /* NULL: it cannot be made out */
@@ -180,8 +178,7 @@ static void a_repair_has_bounds(void **state)
 	wl_json_free(json);
 }
 
-/* ---- names, passages
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- names, passages ------------------------------------------------------------------------------------- */
 
 static void coworkers_are_found_however_they_are_written(void **state)
 {

@@ -14,8 +14,7 @@
 		.arguments = "{\"question\":\"Why " who "?\",\"context\":\"All of it\",\"coworker\":\"" who "\"}"      \
 	}
 
-/* ---- coworkers
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- coworkers ------------------------------------------------------------------------------------------- */
 
 static void a_coworker_does_the_work(void **state)
 {
@@ -108,8 +107,27 @@ static void without_coworkers_there_is_nobody_to_ask(void **state)
 	assert_int_equal(stage_asked(&stage, "task/0/agent/turn/1")->tools, 1);
 }
 
-/* ---- managers
- * ---------------------------------------------------------------------------------------------------------------- */
+static void a_coworker_has_no_more_time_than_who_asks(void **state)
+{
+	(void)state;
+	static const struct stage_line lines[] = { { .place = "task/0/agent/turn/1",
+						     .tool = "ask_question_to_coworker",
+						     .arguments = "{\"question\":\"Why?\",\"coworker\":\"B\"}",
+						     .takes_ms = 4000 },
+						   { .place = "task/0/agent/turn/1/tool/0/coworker/turn/1",
+						     .fault = WL_MODEL_FAULT_LATE,
+						     .takes_ms = 6000 },
+						   { 0 } };
+	static const char crew[] =
+		CREW("", TASK("t1", "a", ""),
+		     AGENT("a", "A", ",\"allow_delegation\":true,\"max_execution_time\":10") "," AGENT(
+			     "b", "B", ",\"max_execution_time\":100"));
+	assert_int_equal(run(lines, crew, NULL), -ETIME);
+	assert_string_equal(result.code, "agent_timeout");
+	assert_int_equal(stage_asked(&stage, "task/0/agent/turn/1/tool/0/coworker/turn/1")->timeout_ms, 6000);
+}
+
+/* ---- managers -------------------------------------------------------------------------------------------- */
 
 static void a_manager_runs_every_task(void **state)
 {
@@ -141,8 +159,7 @@ static void a_manager_runs_every_task(void **state)
 	assert_has(result.tasks_json, "\"agent\":\"Boss\"");
 }
 
-/* ---- reviews
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- reviews --------------------------------------------------------------------------------------------- */
 
 #define SCHEMA ",\"schema\":{\"type\":\"object\",\"required\":[\"n\"]}"
 
@@ -276,8 +293,7 @@ static void what_is_not_offered_is_refused_unpaid(void **state)
 	assert_int_equal(result.model_calls, 0);
 }
 
-/* ---- conditions, plans
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- conditions, plans ----------------------------------------------------------------------------------- */
 
 static void conditions_skip_tasks(void **state)
 {
@@ -337,8 +353,7 @@ static void a_plan_is_added_to_the_tasks(void **state)
 	assert_string_equal(stage_step(&stage, WL_CREW_STEP_PLAN, "plan")->code, "plan_unreadable");
 }
 
-/* ---- memory and knowledge
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- memory and knowledge -------------------------------------------------------------------------------- */
 
 #define NO_CONTEXT ",\"context\":[]"
 
@@ -407,8 +422,7 @@ static void knowledge_is_looked_up(void **state)
 	assert_has(err.text, "there is no artifact gone");
 }
 
-/* ---- tasks beside each other
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- tasks beside each other ----------------------------------------------------------------------------- */
 
 #define ASYNC ",\"async_execution\":true"
 
@@ -528,6 +542,7 @@ int main(void)
 		crew_test(endless_delegation_has_an_end),
 		crew_test(the_same_delegation_again_is_a_loop),
 		crew_test(without_coworkers_there_is_nobody_to_ask),
+		crew_test(a_coworker_has_no_more_time_than_who_asks),
 		crew_test(a_manager_runs_every_task),
 		crew_test(an_output_is_made_to_fit_its_schema),
 		crew_test(an_output_that_never_fits_is_a_fault),
