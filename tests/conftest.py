@@ -1,5 +1,6 @@
 """Fixtures of the Python tests. A stack is started when the first test asks for it, and always taken down."""
 
+import collections
 import pathlib
 import signal
 import sys
@@ -13,6 +14,20 @@ from kit.stack import Stack  # noqa: E402
 
 
 LONGEST_TEST_S = 240
+MARKS = ("alone: measures time or a share of the machine, so tools/run_tests.py runs it with no test beside it",
+         "long: a file of more than half a minute; when files are tested side by side it is begun early")
+
+
+def pytest_configure(config):
+    for mark in MARKS:
+        config.addinivalue_line("markers", mark)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Side by side, the files that take long come first: the last ones to end should be short."""
+    if hasattr(config, "workerinput"):
+        tests = collections.Counter(item.path for item in items)
+        items.sort(key=lambda item: (item.get_closest_marker("long") is None, -tests[item.path]))   # files stay whole: it is stable
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,9 @@
 
 Unit programs are cmocka's; each runs under a time limit, its verdicts are read from cmocka's XML. With
 --servers a private PostgreSQL, Redis and document server are running for them, named by WINDLASS_TEST_*.
-pytest runs folder by folder. Reports go to build/reports. The exit code is zero only when something was
+pytest runs folder by folder; most tests wait for something nearly all of their time, so a folder's tests run side
+by side where WORKERS says so (WINDLASS_TEST_WORKERS: a number for all folders), and those with the mark `alone`
+after the others, one at a time. Reports go to build/reports. The exit code is zero only when something was
 executed and nothing failed: a program that crashed, hung or reported nothing counts as one failure.
 """
 
@@ -22,9 +24,15 @@ import xml.etree.ElementTree as xml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 REPORTS = pathlib.Path(os.environ.get("WINDLASS_REPORTS") or ROOT / "build" / "reports")
-UNIT_JOBS = 2
+UNIT_JOBS = 3
 UNIT_LIMIT_S = int(os.environ.get("WINDLASS_UNIT_LIMIT_S", "120"))
 PYTEST_LIMIT_S = int(os.environ.get("WINDLASS_PYTEST_LIMIT_S", "1200"))
+# folder: how many of its tests run at once, and what is given out in one piece: tests or whole files, of which
+# many start something for all of their tests
+WORKERS = {"model": (2, "load"), "stack": (3, "load"), "contract": (2, "loadfile"), "system": (3, "loadfile"),
+           "faults": (2, "loadfile")}
+ALL_WORKERS = os.environ.get("WINDLASS_TEST_WORKERS")
+NOTHING_CHOSEN = 5      # pytest's exit code when no test is left after a selection
 
 
 class Tally:
@@ -132,24 +140,54 @@ def run_units(folder, tally, with_servers):
             print(f"  FAIL  the servers for the unit tests: {error}", flush=True)
 
 
-def run_pytest(folder, tally):
-    """Run the tests of one folder, output as it comes."""
-    report = REPORTS / f"pytest-{folder.name}.xml"
+def workers_of(folder):
+    """(how many of a folder's tests run at once, what is given out in one piece)."""
+    count, pieces = WORKERS.get(folder.name, (1, "loadfile"))
+    return int(ALL_WORKERS or count), pieces
+
+
+def call_pytest(folder, report, *options):
+    """One run of pytest, output as it comes; (exit code or None at the time limit, tally, failures)."""
     report.unlink(missing_ok=True)
-    print(f"{folder.name} tests:", flush=True)
     argv = [str(ROOT / "build" / "pytest" / "bin" / "python"), "-m", "pytest", "-q", "-ra", "--tb=short",
-            "-o", f"cache_dir={ROOT / 'build' / 'pytest_cache'}", f"--junitxml={report}", str(folder)]
+            "-o", f"cache_dir={ROOT / 'build' / 'pytest_cache'}", f"--junitxml={report}", *options, str(folder)]
     env = dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "tools" / "stack")]),
                HYPOTHESIS_STORAGE_DIRECTORY=str(ROOT / "build" / "hypothesis"))
     code, _ = run_limited(argv, PYTEST_LIMIT_S, cwd=ROOT, env=env)
-    before, failures = tally.executed(), []
+    tally, failures = Tally(), []
     try:
         failures = tally.add(report) if report.exists() else []
     except xml.ParseError:
         pass
-    if (code != 0 and not failures) or tally.executed() == before:
-        tally.failed += 1
-        print(f"  FAIL  {folder.name}: pytest {ending(code, PYTEST_LIMIT_S)}", flush=True)
+    return code, tally, failures
+
+
+def runs_of(folder, count, pieces):
+    """The runs of pytest that a folder takes: (report, options) of each."""
+    report, alone = REPORTS / f"pytest-{folder.name}.xml", REPORTS / f"pytest-{folder.name}-alone.xml"
+    alone.unlink(missing_ok=True)
+    if count == 1:
+        return [(report, ())]
+    together = ("-n", str(count), "--dist", pieces, "--no-loadscope-reorder", "--max-worker-restart=0")
+    if not any("mark.alone" in path.read_text() for path in folder.rglob("test_*.py")):
+        return [(report, together)]
+    return [(report, ("-m", "not alone", *together)), (alone, ("-m", "alone"))]
+
+
+def run_pytest(folder, tally):
+    """Run the tests of one folder: side by side as WORKERS says, then those that have to be alone."""
+    count, pieces = workers_of(folder)
+    print(f"{folder.name} tests:" if count == 1 else f"{folder.name} tests, {count} at a time:", flush=True)
+    runs, executed = runs_of(folder, count, pieces), 0
+    for report, options in runs:
+        code, one, failures = call_pytest(folder, report, *options)
+        tally.take(one)
+        executed += one.executed()
+        last = report == runs[-1][0]
+        nothing_left = code == NOTHING_CHOSEN and (executed or not last)    # all, or none, of them are to be alone
+        if not nothing_left and ((code != 0 and not failures) or not one.executed()):
+            tally.failed += 1
+            print(f"  FAIL  {folder.name}: pytest {ending(code, PYTEST_LIMIT_S)}", flush=True)
 
 
 def has_tests(folder):

@@ -9,6 +9,8 @@ from kit.fault import under_load
 from kit.flows import Flow, chain, ex, of
 from kit.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 LEASE_S = 3
 
 

@@ -8,11 +8,15 @@ import threading
 import time
 import uuid
 
+import pytest
+
 from kit.flows import Flow, effects as effect_chain, ex, five_nodes, of
 from kit.fault import AWAY
 from kit.invariants import CapWatch, check_all
 from kit.load import Load
 from kit.stack import runner
+
+pytestmark = pytest.mark.long
 
 STORM_S = 25
 VICTIMS = ["scheduler-1", "scheduler-2", "supervisor-1", "supervisor-2", "web", "eval", "warden", "redis", "docserver", "postgres"]

@@ -16,6 +16,8 @@ from kit.flows import noop
 from kit.stack import SHORT_LEASES, Stack, die_with_us
 from kit.waiting import holds_for, wait_until
 
+pytestmark = pytest.mark.long
+
 LIBRARY = pathlib.Path("/usr/lib") / f"{os.uname().machine}-linux-gnu" / "faketime" / "libfaketimeMT.so.1"
 BINARIES = pathlib.Path("/usr/lib/postgresql/15/bin")
 UTC = datetime.timezone.utc

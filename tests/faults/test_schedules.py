@@ -14,6 +14,8 @@ from kit.flows import noop
 from kit.invariants import quiesce
 from kit.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 SCHEDULES = 4
 AWAY = (httpx.HTTPError, AssertionError, psycopg.OperationalError)
 

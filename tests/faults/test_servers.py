@@ -11,6 +11,8 @@ from kit.fault import under_load
 from kit.flows import noop
 from kit.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 
 def test_redis_emptied_under_load(stack, effects):
     with under_load(stack, effects) as load:

@@ -5,8 +5,12 @@ import random
 import signal
 import time
 
+import pytest
+
 from kit.fault import under_load
 from kit.stack import runner
+
+pytestmark = pytest.mark.long
 
 STORM_S = float(os.environ.get("STORM_SECONDS", "30"))
 VICTIMS = ["scheduler-1", "scheduler-2", "supervisor-1", "supervisor-2", "web", "eval", "redis", "docserver"]

@@ -11,6 +11,8 @@ from kit.client import checked
 from kit.flows import Flow, ex, of
 from kit.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 ALL = ["scheduler-1", "scheduler-2", "supervisor-1", "supervisor-2"]
 
 

@@ -14,6 +14,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 ACCESS, SECRET = "test.access-key", "a/secret:with+everything"
 
 
+def files_below(base, part="."):
+    """The paths, relative to `base`, of all files in a part of it. Folders may go meanwhile: walk passes over those."""
+    found = (os.path.join(folder, name) for folder, _, names in os.walk(base / part) for name in names)
+    return sorted(os.path.relpath(path, base) for path in found)
+
+
 class S3Server:
     """Its `url` is what WINDLASS_S3_URL takes. It may be stopped and started again and then has the same port."""
 
@@ -48,9 +54,7 @@ class S3Server:
         self.process.wait(20)
 
     def keys(self):
-        base = self.folder / self.bucket
-        return sorted(str(path.relative_to(base)) for path in base.rglob("*")
-                      if path.is_file() and not str(path.relative_to(base)).startswith("."))
+        return [key for key in files_below(self.folder / self.bucket) if not key.startswith(".")]
 
     def __enter__(self):
         return self.start()
@@ -71,10 +75,7 @@ class Place:
         """The objects of a tenant, looked up behind the server's back."""
         if self.s3:
             return [key for key in self.s3.keys() if key.startswith(f"{tenant}/")]
-        base = self.stack.home / "objects"
-        # folders may go meanwhile: walk passes over those
-        found = (os.path.join(folder, name) for folder, _, names in os.walk(base / str(tenant)) for name in names)
-        return sorted(os.path.relpath(path, base) for path in found)
+        return files_below(self.stack.home / "objects", str(tenant))
 
     def path(self, key):
         return (self.s3.folder / self.s3.bucket if self.s3 else self.stack.home / "objects") / key

@@ -43,10 +43,12 @@ class Stack(runner.Stack):
         more.setdefault("bin_dir", os.environ.get("TEST_BIN_DIR", "build/bin"))
         super().__init__(state_folder(name), env={**COMMON, **(env or {})}, schedulers=schedulers, supervisors=supervisors, **more)
         self.order_lock = threading.Lock()
-        self.apis, self.watched = [], None
+        self.apis, self.wardens = [], set()
 
     def order(self, what, **details):
         with self.order_lock:
+            if details.get("name") == "warden":
+                self.wardens.add(super().order("pids").get("warden"))
             return super().order(what, **details)
 
     # ---- servers -------------------------------------------------------------------------------
@@ -156,21 +158,28 @@ class Family:
 
     def left(self):
         found = [pid for pid, start in self.members.items() if alive(pid) and started(pid) == start]
-        if self.namespace != namespace_of(os.getpid()):
+        if self.namespace and self.namespace != namespace_of(os.getpid()):
             found += [pid for pid in all_pids() if namespace_of(pid) == self.namespace and alive(pid)]
         return sorted(set(found))
 
 
-def traces():
-    """What dead stacks left on the host: control groups of wardens that are gone, and mounts."""
+def traces(wardens):
+    """What stacks left on the host: control groups of those wardens, by pid, that are gone; and mounts.
+
+    Only of wardens that the caller knows as its own: tests run side by side, and others' stacks come and go.
+    """
     groups = set()
     for folder, names, _ in os.walk("/sys/fs/cgroup"):
         for name in names:
             owner = re.match(r"warden-(\d+)-", name)
-            if owner and not alive(int(owner[1])):
+            if owner and int(owner[1]) in wardens and not alive(int(owner[1])):
                 groups.add(os.path.join(folder, name))
-    mounts = {line for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines() if "windlass" in line}
-    return groups | mounts
+    return groups | mounts()
+
+
+def mounts():
+    """Mounts of a stack that the whole host sees; there must be none, each stack has a namespace for them."""
+    return {line for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines() if "windlass" in line}
 
 
 def all_pids():

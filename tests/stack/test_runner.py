@@ -275,12 +275,11 @@ def hard_place():
 
 def copy_checkout(target, doubles):
     """The parts of this checkout that a stack needs, as a checkout of its own; build output by hard link."""
-    for name in ("tools/stack", "tools/docserver", "specs/sql", "quotas"):
+    for name in ("tools/stack", "tools/docserver", "specs/sql", "quotas", "policies"):
         shutil.copytree(ROOT / name, target / name)
     shutil.copy(ROOT / "specs" / "rights.sql", target / "specs")
     shutil.copytree(ROOT / doubles, target / "build" / "bin")
     os.link(ROOT / "build" / "bin" / "windlass-docserver", target / "build" / "bin" / "windlass-docserver")
-    (target / "policies").mkdir()
 
 
 def test_any_checkout_path_works(hard_place, doubles):

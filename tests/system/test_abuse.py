@@ -18,6 +18,8 @@ from kit.flows import Flow, noop
 from kit.stack import ROOT, Stack, alive, descendants
 from kit.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 STREAMS, OF_LOGIN, OF_ADDRESS = 3, 5, 40
 
 

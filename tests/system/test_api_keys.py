@@ -11,6 +11,8 @@ from kit.flows import Flow, noop
 from kit.people import audited, member, with_key
 from kit.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 SOON = 10       # seconds: five are promised, the machine may be loaded
 
 

@@ -8,6 +8,8 @@ from kit.client import checked, problem
 from kit.flows import Flow, noop
 from kit.waiting import wait_until
 
+pytestmark = pytest.mark.alone
+
 SLEEP = "import time; time.sleep(120); print(1)"
 
 

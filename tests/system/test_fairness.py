@@ -7,6 +7,8 @@ import pytest
 
 from kit.flows import Flow, ex, of
 
+pytestmark = pytest.mark.alone
+
 
 def tools():
     return Flow().code("c", "import time; time.sleep(0.15); print(1)").output(ex(of("c")))

@@ -8,6 +8,8 @@ from kit.client import checked, fault_paths, problem
 from kit.flows import Flow, ex, noop, of
 from kit.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 
 def ok(answer):
     assert answer["execution"]["status"] == "succeeded", answer["execution"]["error"]

@@ -12,6 +12,8 @@ from kit.people import accept, invited
 from kit.stack import Stack
 from kit.waiting import holds_for, wait_until
 
+pytestmark = pytest.mark.long
+
 PUBLIC = "https://flows.example.test/"
 USER, SECRET = "mailer", "not-to-be-logged"
 

@@ -10,8 +10,10 @@ import pytest
 
 from kit.client import Api, checked
 from kit.flows import Flow, noop
-from kit.stack import Family, Stack, alive, run_in_foreground, state_folder, throw_away, traces
+from kit.stack import Family, Stack, alive, mounts, run_in_foreground, state_folder, throw_away, traces
 from kit.waiting import wait_until
+
+pytestmark = pytest.mark.long
 
 BIN = pathlib.Path(__file__).resolve().parents[2] / "build" / "bin"
 
@@ -34,7 +36,7 @@ def ready_url(process):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_run_says_ready_and_a_signal_ends_all_of_it(home, number):
-    before = traces()
+    before = mounts()
     process = run_in_foreground(home, env={"WINDLASS_DRAIN_MS": "1000"})
     try:
         api = Api(ready_url(process)).register()
@@ -50,18 +52,18 @@ def test_run_says_ready_and_a_signal_ends_all_of_it(home, number):
             process.kill()
             process.wait()
     assert family.left() == []
-    assert traces() - before == set()
+    assert traces(family.members) - before == set()
 
 
 def test_a_killed_runner_takes_everything_with_it(home):
-    before = traces()
+    before = mounts()
     process = run_in_foreground(home)
     ready_url(process)
     family = Family(process.pid)
     process.kill()
     process.wait()
     wait_until(lambda: not family.left(), "the end of all programs of a killed runner", 20)
-    assert traces() - before == set()
+    assert traces(family.members) - before == set()
 
 
 def test_a_second_start_finds_its_data(home):

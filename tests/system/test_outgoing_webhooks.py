@@ -12,6 +12,8 @@ from kit.hooks import Receiver, published, signed_by
 from kit.stack import SHORT_LEASES, Stack
 from kit.waiting import holds_for, wait_until
 
+pytestmark = pytest.mark.long
+
 EVENTS = ["succeeded", "failed", "cancelled", "timeout"]
 
 

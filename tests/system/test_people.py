@@ -11,6 +11,8 @@ from kit.flows import Flow, noop
 from kit.people import Watch, accept, audited, invited, member, with_key
 from kit.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 OTHER = "another good password"
 SOON = 10       # seconds: five are promised, the machine may be loaded
 

@@ -10,6 +10,8 @@ from kit.client import checked, fault_paths, problem
 from kit.flows import Flow, noop
 from kit.waiting import holds_for, wait_until
 
+pytestmark = pytest.mark.long
+
 UTC = datetime.timezone.utc
 EVERY_SECOND = "* * * * * *"
 NEVER_SOON = "0 0 1 1 *"
@@ -66,6 +68,7 @@ def test_each_second_fires_once_and_in_time(admin):
     assert (run["source"], run["source_id"]) == ("schedule", schedule["id"])
 
 
+@pytest.mark.alone
 def test_a_fire_is_not_half_a_second_late(admin):
     schedule = make(admin, noop(), EVERY_SECOND)
     wait_until(lambda: len(fires(admin, schedule)) >= 12, "twelve fires", 40)

@@ -17,6 +17,8 @@ from kit.hooks import HEADER, Hook, mac, published, signature
 from kit.stack import ROOT, Stack
 from kit.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 BODY = b'{"order": 7}'
 
 
