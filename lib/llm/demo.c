@@ -23,6 +23,7 @@
 #define PIECE 12     /* bytes of a streamed piece, about */
 #define DEPTH_MAX 12
 #define TOKEN_BYTES 4
+#define ANSWER_MAX (256u << 10) /* bytes: lists in lists of a schema multiply */
 #define SPOKEN_BY "[demo, no language model] "
 
 struct demo {
@@ -122,7 +123,7 @@ static void put_array(struct demo *demo, const struct wl_json *schema, int depth
 	int count = (int)fmin(fmax(wl_json_get_number(schema, "minItems", 1), 0), 100);
 	const struct wl_json *items = wl_json_get(schema, "items");
 	(void)wl_buffer_append_char(into, '[');
-	for (int i = 0; i < count && depth < DEPTH_MAX; i++) {
+	for (int i = 0; i < count && depth < DEPTH_MAX && !into->failed; i++) {
 		if (i)
 			(void)wl_buffer_append_char(into, ',');
 		put_value(demo, "", items, depth + 1, into);
@@ -476,20 +477,24 @@ int wl_llm_demo_call(const struct wl_model_request *request, const char *model, 
 		return wl_fail(err, ENOENT,
 			       "the demo provider has one model, '" WL_LLM_DEMO_MODEL "', and none '%.80s'", model);
 	}
-	wl_buffer_init(&demo.text, 0);
-	wl_buffer_init(&demo.arguments, 0);
+	wl_buffer_init(&demo.text, ANSWER_MAX);
+	wl_buffer_init(&demo.arguments, ANSWER_MAX);
 	find_task(&demo);
 	decide(&demo);
 	answer->end = cut_answer(&demo) ? WL_MODEL_END_LENGTH : WL_MODEL_END_STOP;
 	answer->usage.prompt = prompt_tokens(request);
 	(void)snprintf(id, sizeof(id), "call_%zu_0", request->message_count);
-	int failed = demo.text.failed || demo.arguments.failed ? -ENOMEM : 0;
+	int failed = -(demo.text.failed ? demo.text.failed : demo.arguments.failed);
 	if (!failed) {
 		tell(&demo, id);
 		failed = fill(&demo, id, answer);
 	}
 	wl_buffer_release(&demo.text);
 	wl_buffer_release(&demo.arguments);
+	if (failed == -EMSGSIZE) {
+		answer->fault = WL_MODEL_FAULT_REQUEST;
+		return wl_fail(err, EINVAL, "a value that fits the schema has more than %u bytes", ANSWER_MAX);
+	}
 	if (failed) {
 		answer->fault = WL_MODEL_FAULT_AWAY;
 		return wl_fail(err, ENOMEM, "no memory for an answer");
