@@ -13,6 +13,7 @@
 	X(EMPTY, "Nothing came back from you. Please give your answer to the task as text.")                           \
 	X(FORCE, "You have used up your steps for this task. Do not call any more tools. Give your best final answer " \
 		 "now, complete, from what you have found out so far.")                                                \
+	X(TOO_MANY, "You asked for too many tools at once: only the first ones were called.")                          \
 	X(NO_ACTION, "I could not read that. After a Thought, write either Action and Action Input, or Final Answer, " \
 		     "each at the start of a line.")                                                                   \
 	X(NO_INPUT, "I could not read that. An Action needs a line \"Action Input:\" with a JSON object behind it.")   \

@@ -5,6 +5,7 @@
 #include "lib/crew/internal.h"
 #include "lib/crew/json_repair.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,7 +48,7 @@ static struct crew_repeat *repeat_of(struct use *use)
 {
 	struct crew_lane *lane = use->worker->lane;
 	_wl_free_ char *key = NULL;
-	if (asprintf(&key, "%s %s", use->name, use->canonical) < 0) {
+	if (asprintf(&key, "%s %s", use->tool ? use->tool->told.name : use->name, use->canonical) < 0) {
 		key = NULL;
 		return NULL;
 	}
@@ -211,13 +212,28 @@ static int call_port(struct use *use, struct wl_crew_step *step, struct wl_error
 	return result == -ENOMEM ? no_memory(err) : result;
 }
 
+/* "Delegate work to coworker" for delegate_work_to_coworker: models write names as they would speak them. */
+static bool spoken_alike(const char *name, const char *spoken)
+{
+	for (; *name && *spoken; name++, spoken++) {
+		int a = isalnum((unsigned char)*name) ? tolower((unsigned char)*name) : '_';
+		int b = isalnum((unsigned char)*spoken) ? tolower((unsigned char)*spoken) : '_';
+		if (a != b)
+			return false;
+	}
+	return *name == *spoken;
+}
+
 static const struct crew_tool *find_tool(const struct crew_worker *worker, const char *name)
 {
+	const struct crew_tool *alike = NULL;
 	for (size_t i = 0; i < worker->tool_count; i++) {
 		if (strcmp(worker->tools[i].told.name, name) == 0)
 			return &worker->tools[i];
+		if (!alike && spoken_alike(worker->tools[i].told.name, name))
+			alike = &worker->tools[i];
 	}
-	return NULL;
+	return alike;
 }
 
 static int tell_unknown(struct use *use)

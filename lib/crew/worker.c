@@ -266,6 +266,9 @@ static int take_answer(struct crew_worker *worker, struct turn *turn, char **ret
 	while (length > 0 && isspace((unsigned char)text[length - 1]))
 		length--;
 	emit_rest(worker, &turn->answer, (size_t)(text - turn->answer.text) + length);
+	if (turn->answer.end == WL_MODEL_END_LENGTH)
+		wl_crew_note(worker->lane->run, worker->step.id, turn->place, worker->who->agent.name,
+			     "the answer is as long as the provider allows: it may be cut off");
 	*ret_text = strndup(text, length);
 	if (!*ret_text)
 		return no_memory(err);
@@ -276,17 +279,42 @@ static int take_answer(struct crew_worker *worker, struct turn *turn, char **ret
 	return 1;
 }
 
-/* Ids are the provider's; one that has none gets them from the turn. */
-static int name_uses(struct wl_model_tool_use *uses, size_t count, int turn)
+static void drop_use(struct wl_model_tool_use *use)
 {
-	for (size_t i = 0; i < count; i++) {
-		if (uses[i].id && *uses[i].id)
-			continue;
-		free(uses[i].id);
-		if (asprintf(&uses[i].id, "call_%d_%zu", turn, i) < 0) {
-			uses[i].id = NULL;
+	free(use->id);
+	free(use->name);
+	free(use->arguments);
+	*use = (struct wl_model_tool_use){ 0 };
+}
+
+static bool has_own_id(const struct wl_model_tool_use *uses, size_t index)
+{
+	if (!uses[index].id || !*uses[index].id)
+		return false;
+	for (size_t i = 0; i < index; i++) {
+		if (strcmp(uses[i].id, uses[index].id) == 0)
+			return false;
+	}
+	return true;
+}
+
+/* No more of them than are looked at, none without its texts, each with an id of its own: providers may give none. */
+static int tidy_uses(struct wl_model_answer *answer, int turn)
+{
+	struct wl_model_tool_use *uses = answer->tool_uses;
+	while (answer->tool_use_count > CREW_USES_MAX)
+		drop_use(&uses[--answer->tool_use_count]);
+	for (size_t i = 0; i < answer->tool_use_count; i++) {
+		if ((!uses[i].name && !(uses[i].name = strdup(""))) ||
+		    (!uses[i].arguments && !(uses[i].arguments = strdup(""))))
 			return -ENOMEM;
-		}
+		if (has_own_id(uses, i))
+			continue;
+		char *id = NULL;
+		if (asprintf(&id, "call_%d_%zu", turn, i) < 0)
+			return -ENOMEM;
+		free(uses[i].id);
+		uses[i].id = id;
 	}
 	return 0;
 }
@@ -295,21 +323,17 @@ static int use_one(struct crew_worker *worker, const struct turn *turn, size_t i
 		   const struct wl_model_tool_use *use, struct wl_error *err)
 {
 	_wl_free_ char *text = NULL;
-	bool failed = true;
-	if (index < CREW_USES_MAX) {
-		int result =
-			wl_crew_use_tool(worker, turn->place, index, use->name, use->arguments, &text, &failed, err);
-		if (result < 0)
-			return result;
-	}
-	const char *said = text ? text : "This was not called: too many tools at once";
-	return wl_crew_talk_add_result(&worker->talk, use->id, said, failed) < 0 ? no_memory(err) : 0;
+	bool failed = false;
+	int result = wl_crew_use_tool(worker, turn->place, index, use->name, use->arguments, &text, &failed, err);
+	if (result < 0)
+		return result;
+	return wl_crew_talk_add_result(&worker->talk, use->id, text, failed) < 0 ? no_memory(err) : 0;
 }
 
 static int use_tools(struct crew_worker *worker, struct turn *turn, struct wl_error *err)
 {
-	if (name_uses(turn->answer.tool_uses, turn->answer.tool_use_count, worker->turn) < 0 ||
-	    wl_crew_talk_add_uses(&worker->talk, &turn->answer) < 0)
+	bool too_many = turn->answer.tool_use_count > CREW_USES_MAX;
+	if (tidy_uses(&turn->answer, worker->turn) < 0 || wl_crew_talk_add_uses(&worker->talk, &turn->answer) < 0)
 		return no_memory(err);
 	size_t said = worker->talk.count - 1; /* the array may move while results are added */
 	for (size_t i = 0; i < worker->talk.items[said].tool_use_count; i++) {
@@ -317,6 +341,8 @@ static int use_tools(struct crew_worker *worker, struct turn *turn, struct wl_er
 		if (result < 0)
 			return result;
 	}
+	if (too_many && wl_crew_talk_add(&worker->talk, WL_MODEL_USER, wl_crew_say(WL_CREW_SAY_TOO_MANY)) < 0)
+		return no_memory(err);
 	return 0;
 }
 

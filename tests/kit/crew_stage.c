@@ -107,7 +107,7 @@ static void note_request(struct stage_entry *entry, const struct wl_model_reques
 	entry->timeout_ms = request->timeout_ms;
 }
 
-static void fill_answer(const struct stage_line *line, struct wl_model_answer *answer)
+static void fill_answer(const struct crew_stage *stage, const struct stage_line *line, struct wl_model_answer *answer)
 {
 	const char *place = line->place;
 	answer->usage = (struct wl_model_usage){ .prompt = 10, .completion = 5, .cached = 2 };
@@ -119,14 +119,14 @@ static void fill_answer(const struct stage_line *line, struct wl_model_answer *a
 		return;
 	answer->text = line->text ? strdup(line->text) : NULL;
 	for (; line->place && strcmp(line->place, place) == 0; line++) {
-		if (!line->tool)
-			continue;
-		size_t n = answer->tool_use_count++;
-		answer->tool_uses = realloc(answer->tool_uses, (n + 1) * sizeof(*answer->tool_uses));
-		answer->tool_uses[n].id = NULL;
-		answer->tool_uses[n].name = strdup(line->tool);
-		answer->tool_uses[n].arguments = strdup(line->arguments);
-		answer->end = WL_MODEL_END_TOOLS;
+		for (int i = 0; line->tool && (i == 0 || i < stage->use_times); i++) {
+			size_t n = answer->tool_use_count++;
+			answer->tool_uses = realloc(answer->tool_uses, (n + 1) * sizeof(*answer->tool_uses));
+			answer->tool_uses[n].id = stage->use_id ? strdup(stage->use_id) : NULL;
+			answer->tool_uses[n].name = strdup(line->tool);
+			answer->tool_uses[n].arguments = strdup(line->arguments);
+			answer->end = WL_MODEL_END_TOOLS;
+		}
 	}
 }
 
@@ -225,7 +225,7 @@ static int call_model(void *self, const struct wl_model_request *request, struct
 		}
 		note_request(entry, request);
 		if (!line->error) {
-			fill_answer(line, answer);
+			fill_answer(stage, line, answer);
 			entry->fresh += !known;
 			answer->replayed = known;
 		}

@@ -46,6 +46,8 @@ struct crew_stage {
 	struct wl_tool_port tools;
 	const struct stage_line *lines; /* up to one without a place */
 	const char *const *missing;	/* tools that are not there */
+	const char *use_id;		/* of all tool uses; NULL: none */
+	int use_times;			/* how often each tool use of the script is said; 0: once */
 	unsigned seed; /* what the script does not say is made up from it and the place; 0: it is a fault */
 	pthread_mutex_t lock;
 	struct stage_entry *entries;

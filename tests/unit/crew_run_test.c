@@ -105,6 +105,31 @@ static void parallel_tool_uses_are_answered_in_order(void **state)
 	assert_string_equal(stage_step(&stage, WL_CREW_STEP_TOOL, "task/0/agent/turn/1/tool/2")->code, "tool_failed");
 }
 
+static void uses_with_one_id_and_without_end_are_told_apart(void **state)
+{
+	(void)state;
+	static const struct stage_line lines[] = {
+		{ .place = "task/0/agent/turn/1", .tool = "search", .arguments = "{\"q\":\"x\"}" },
+		{ .place = "task/0/agent/turn/1", .tool = "search", .arguments = "{\"q\":\"y\"}" },
+		{ .place = "task/0/agent/turn/1/tool/0", .text = "\"FIRST\"" },
+		{ .place = "task/0/agent/turn/1/tool/60", .text = "\"OTHER\"" },
+		{ .place = "task/0/agent/turn/2", .fault = WL_MODEL_FAULT_TOOLS },
+		{ .place = "task/0/agent/turn/3", .text = "Final Answer: done" },
+		{ 0 }
+	};
+	stage.use_id = "call_0";
+	stage.use_times = 60;
+	assert_runs(lines, ONE_TASK, NULL);
+	/* 64 of 120 are looked at; three of each are made */
+	assert_int_equal(result.tool_calls, 6);
+	assert_non_null(stage_step(&stage, WL_CREW_STEP_TOOL, "task/0/agent/turn/1/tool/63"));
+	assert_null(stage_step(&stage, WL_CREW_STEP_TOOL, "task/0/agent/turn/1/tool/64"));
+	const char *text = said("task/0/agent/turn/3");
+	assert_has(text, "{\"q\":\"x\"}\n[user] Observation: FIRST\n");
+	assert_has(text, "{\"q\":\"y\"}\n[user] Observation: OTHER\n");
+	assert_has(text, "only the first ones were called");
+}
+
 static void tools_of_one_name_are_told_apart(void **state)
 {
 	(void)state;
@@ -168,7 +193,7 @@ static void a_server_without_tools_gets_text_in_mid_run(void **state)
 		{ .place = "task/0/agent/turn/1", .tool = "search", .arguments = "{\"q\":\"2\"}" },
 		{ .place = "task/0/agent/turn/2", .fault = WL_MODEL_FAULT_TOOLS },
 		{ .place = "task/0/agent/turn/3",
-		  .text = "Thought: more\nAction: *search*\nAction Input: {'q': 'three',}\nObservation: made up\n"
+		  .text = "Thought: more\nAction: *Search*\nAction Input: {'q': 'three',}\nObservation: made up\n"
 			  "Final Answer: wrong" },
 		{ .place = "task/0/agent/turn/4", .text = "I wonder" },
 		{ .place = "task/0/agent/turn/5", .text = "Action: search" },
@@ -445,6 +470,7 @@ int main(void)
 		crew_test(names_in_braces_are_filled_in),
 		crew_test(a_lone_agent_hears_what_is_said),
 		crew_test(parallel_tool_uses_are_answered_in_order),
+		crew_test(uses_with_one_id_and_without_end_are_told_apart),
 		crew_test(tools_of_one_name_are_told_apart),
 		crew_test(a_tool_that_is_gone_ends_the_run_unpaid),
 		crew_test(max_iter_forces_an_answer),

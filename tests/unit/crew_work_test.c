@@ -21,7 +21,7 @@ static void a_coworker_does_the_work(void **state)
 	(void)state;
 	static const struct stage_line lines[] = {
 		{ .place = "task/0/agent/turn/1",
-		  .tool = "delegate_work_to_coworker",
+		  .tool = "Delegate work to coworker",
 		  .arguments =
 			  "{\"task\":\"Write it\",\"context\":\"FACTS\",\"coworker\":\" chief  \\\"WRITER\\\" \"}" },
 		{ .place = "task/0/agent/turn/1/tool/0/coworker/turn/1", .text = "WRITTEN" },
