@@ -116,14 +116,31 @@ static void test_egress_allow_list(void **state)
 	assert_true(allows(&rules, "10.1.255.1") && allows(&rules, "::ffff:10.1.0.1"));
 	assert_true(allows(&rules, "fd00:1::9") && allows(&rules, "192.168.7.9"));
 	assert_false(allows(&rules, "10.2.0.1") || allows(&rules, "fd00:2::1") || allows(&rules, "192.168.7.8"));
-	static const char *const wrong[] = { "10.0.0.0/33", "10.0.0/8",	   "host/8", "::/129",
-					     "10.0.0.0/",   "10.0.0.0/8x", "/8" };
+	static const char *const wrong[] = { "10.0.0.0/33",   "10.0.0/8",     "host/8",	      "::/129",
+					     "10.0.0.0/",     "10.0.0.0/8x",  "/8",	      "10.0.0.0/8:",
+					     "10.0.0.1:80",   "10.0.0.0/8:0", "10.0.0.0/8:x", "10.0.0.0/8:65536",
+					     "10.0.0.0/8:-1", "10.0.0.0/:80" };
 	for (size_t i = 0; i < WL_COUNT_OF(wrong); i++)
 		assert_int_equal(wl_egress_rules_read(wrong[i], &rules, &err), -EINVAL);
 	char many[2048] = "";
 	for (int i = 0; i <= WL_EGRESS_MAX_NETWORKS; i++)
 		(void)snprintf(many + strlen(many), sizeof(many) - strlen(many), "10.0.%d.0/24,", i);
 	assert_int_equal(wl_egress_rules_read(many, &rules, &err), -EINVAL);
+}
+
+static void test_a_port_of_a_network(void **state)
+{
+	(void)state;
+	struct wl_egress_rules rules;
+	struct wl_error err;
+	struct sockaddr_in four = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in6 six = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	assert_int_equal(wl_egress_rules_read("127.0.0.1/32:8000, ::1/128:90", &rules, &err), 0);
+	for (int port = 0; port < 65536; port += 10) {
+		four.sin_port = six.sin6_port = htons((uint16_t)port);
+		assert_int_equal(wl_egress_allows(&rules, (struct sockaddr *)&four, sizeof(four), true), port == 8000);
+		assert_int_equal(wl_egress_allows(&rules, (struct sockaddr *)&six, sizeof(six), true), port == 90);
+	}
 }
 
 /* What an admin's allow_private opens, and what it does not. */
@@ -221,11 +238,9 @@ static void test_hosts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_egress_table),
-		cmocka_unit_test(test_egress_allow_list),
-		cmocka_unit_test(test_private_networks),
-		cmocka_unit_test(test_scoped_addresses),
-		cmocka_unit_test(test_hosts),
+		cmocka_unit_test(test_egress_table),	    cmocka_unit_test(test_egress_allow_list),
+		cmocka_unit_test(test_a_port_of_a_network), cmocka_unit_test(test_private_networks),
+		cmocka_unit_test(test_scoped_addresses),    cmocka_unit_test(test_hosts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -96,6 +96,8 @@ static const struct http_script answers[] = {
 	{ "/user", "HTTP/1.1 302 Moved\r\nLocation: http://a:b@127.0.0.1:%d/text\r\nContent-Length: 0\r\n\r\n" },
 	{ "/large", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n123456789" },
 	{ "/old", "plain words without a status line" },
+	{ "/begins", "HTTP/1.1 200 OK\r\nX-One: 1\r\nConnection: close\r\n\r\nbegun" },
+	{ "/refused", "HTTP/1.1 400 Bad\r\nContent-Length: 2\r\n\r\nno" },
 	{ "/cut", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n123" },
 	{ "/hang", "" },
 	{ NULL, NULL },
@@ -114,7 +116,7 @@ static bool send_more(int connection, const char *path)
 			return false;
 		(void)poll(NULL, 0, 20);
 	}
-	return strcmp(path, "/text") == 0 || strcmp(path, "/hang") == 0;
+	return strcmp(path, "/text") == 0 || strcmp(path, "/hang") == 0 || strcmp(path, "/begins") == 0;
 }
 
 /* ---- asking it
@@ -193,6 +195,62 @@ static void test_answers(void **state)
 	stage.request.timeout_ms = 200;
 	expect(&stage, "127.0.0.1", "/hang", -ETIMEDOUT);
 	expect(&stage, "127.0.0.1", "/drip", -ETIMEDOUT);
+}
+
+struct pieces {
+	char text[512];
+	int count;
+	int wanted; /* after so many it wants no more; 0: all */
+};
+
+static int take_piece(void *context, const struct wl_http_response *response, const char *bytes, size_t length)
+{
+	struct pieces *pieces = context;
+	assert_true(length > 0 && response->status == 200);
+	strncat(pieces->text, bytes, length);
+	return pieces->wanted && ++pieces->count >= pieces->wanted;
+}
+
+static void test_pieces_of_an_answer(void **state)
+{
+	(void)state;
+	_stage_ struct stage stage;
+	struct pieces pieces = { .count = 0 };
+	set_stage(&stage, "127.0.0.0/8");
+	stage.request.piece = take_piece;
+	stage.request.piece_context = &pieces;
+	expect(&stage, "127.0.0.1", "/text", 0);
+	assert_string_equal(pieces.text, "ok");
+	assert_int_equal(stage.response.body.length, 0);
+	assert_string_equal(wl_http_response_header(&stage.response, "x-one"), "1");
+	expect(&stage, "127.0.0.1", "/refused", 0); /* is kept by the response */
+	assert_string_equal(stage.response.body.data, "no");
+	stage.request.redirects = 1;
+	expect(&stage, "127.0.0.1", "/same", 0);
+	assert_string_equal(pieces.text, "okok");
+	stage.request.body_max = 8;
+	expect(&stage, "127.0.0.1", "/large", -EMSGSIZE);
+	stage.request.body_max = 0;
+	pieces = (struct pieces){ .wanted = 3 };
+	expect(&stage, "127.0.0.1", "/drip", -EPIPE);
+	assert_int_equal(pieces.count, 3);
+}
+
+static void test_an_answer_that_stops_is_given_up(void **state)
+{
+	(void)state;
+	_stage_ struct stage stage;
+	struct pieces pieces = { .count = 0 };
+	set_stage(&stage, "127.0.0.0/8");
+	stage.request.piece = take_piece;
+	stage.request.piece_context = &pieces;
+	stage.request.idle_ms = 100;
+	stage.request.timeout_ms = 60000;
+	uint64_t begin_ms = wl_clock_boot_ms();
+	expect(&stage, "127.0.0.1", "/begins", -ETIMEDOUT);
+	assert_string_equal(pieces.text, "begun");
+	assert_non_null(strstr(stage.err.text, "stopped"));
+	assert_true(wl_clock_boot_ms() - begin_ms < 30000);
 }
 
 static void test_nobody_listens(void **state)
@@ -530,6 +588,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_pieces_of_an_answer),
+		cmocka_unit_test(test_an_answer_that_stops_is_given_up),
 		cmocka_unit_test(test_nobody_listens),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_urls),
