@@ -49,10 +49,14 @@ BEGIN
 	IF p_text IS NULL THEN
 		RETURN NULL;
 	END IF;
-	IF p_text !~ '^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$' THEN
+	IF p_text !~ '^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)$' THEN
 		RAISE EXCEPTION 'not a time' USING ERRCODE = 'datetime_field_overflow';
 	END IF;
-	RETURN p_text::timestamptz;
+	-- PostgreSQL takes offsets up to 16 hours, RFC 3339 up to 24
+	IF p_text ~* 'z$' THEN
+		RETURN p_text::timestamptz;
+	END IF;
+	RETURN (left(p_text, -6) || 'Z')::timestamptz - right(p_text, 6)::interval;
 EXCEPTION WHEN data_exception THEN
 	PERFORM api.refuse('WL400', 'a time is not RFC 3339', p_path, 'is not a time such as 2026-01-31T12:00:00Z');
 END $$;

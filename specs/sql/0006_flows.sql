@@ -393,7 +393,7 @@ BEGIN
 		RETURN;
 	END IF;
 	IF p_word !~ '^[1-9][0-9]{0,8}$' THEN
-		PERFORM api.refuse('WL400', 'a parameter is wrong', p_path, 'is neither draft nor the number of a version');
+		PERFORM api.missing('version');
 	END IF;
 	v_row := api.flow_version(p_flow, coalesce(p_word::int, v_flow.published));
 	RETURN QUERY SELECT v_row.version::text, v_row.doc;
@@ -669,7 +669,7 @@ BEGIN
 		RETURN NULL;
 	END IF;
 	IF position('=' IN p_text) < 2 THEN
-		PERFORM api.refuse('WL400', 'a parameter is wrong', 'label', 'is not of the form name=value');
+		PERFORM api.refuse('WL422', 'a parameter is wrong', 'label', 'is not of the form name=value');
 	END IF;
 	RETURN jsonb_build_object(split_part(p_text, '=', 1), substr(p_text, position('=' IN p_text) + 1));
 END $$;

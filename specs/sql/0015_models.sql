@@ -927,7 +927,7 @@ DECLARE
 		sum(c.cached), sum(c.cache_write), sum(c.completion), sum(c.reasoning), sum(c.cost))';
 BEGIN
 	IF v_to < v_from OR v_to - v_from > 3650 THEN
-		PERFORM api.refuse('WL400', 'a parameter is wrong', 'to', 'is before from, or more than 3650 days behind it');
+		PERFORM api.refuse('WL422', 'a parameter is wrong', 'to', 'is before from, or more than 3650 days behind it');
 	END IF;
 	EXECUTE format($sql$
 		WITH c AS MATERIALIZED (SELECT c.*, %s AS grouped FROM control.model_call c

@@ -218,8 +218,9 @@ def test_use_is_told_by_what_it_was_of(stack, admin, flow):
     assert [row["name"] for row in page["usage"]] == ["gpt-4o-mini"] and page["page_info"]["pages"] == 2
     assert usage(admin, flow_id=flow)["totals"]["calls"] == usage(admin, execution_id=eid)["totals"]["calls"] == 1
     assert usage(admin, **{"from": "2020-01-01", "to": "2020-01-02"})["usage"] == []
-    for wrong in ({"from": "2026-02-30"}, {"from": "yesterday"}, {"from": "2026-01-02", "to": "2026-01-01"}, {"group_by": "moon"}):
+    for wrong in ({"from": "2026-02-30"}, {"from": "yesterday"}, {"group_by": "moon"}):
         problem(admin.get("usage/llm", params=wrong), 400)
+    problem(admin.get("usage/llm", params={"from": "2026-01-02", "to": "2026-01-01"}), 422)
     problem(admin.get("usage/llm", params={"execution_id": stranger_id()}), 404)
     shown = checked(admin.get(f"executions/{eid}"), 200).json()["execution"]["usage"]
     assert shown == {"prompt_tokens": 1000, "completion_tokens": 100, "cost": pytest.approx(0.00021), "model_calls": 1}
@@ -329,7 +330,7 @@ def test_exchanges_are_read_in_pages_and_whole(stack, admin, flow):
     whole = checked(admin.get(f"executions/{eid}/exchanges", params={"node": "ask", "place": "turn/000"}), 200).json()["exchanges"]
     assert len(whole) == 1 and len(whole[0]["answer"]["text"]) == 3000 and whole[0]["request_hash"] == "ab"
     problem(admin.get(f"executions/{eid}/exchanges", params={"node": "ask", "place": "none"}), 404)
-    problem(admin.get(f"executions/{eid}/exchanges", params={"place": "turn/000"}), 400)
+    problem(admin.get(f"executions/{eid}/exchanges", params={"place": "turn/000"}), 422)
     problem(admin.get(f"executions/{stranger_id()}/exchanges"), 404)
     problem(stack.tenant().get(f"executions/{eid}/exchanges"), 404)
     checked(admin.put(f"flows/{flow}/sharing", json={"visibility": "private"}), 200)

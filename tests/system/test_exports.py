@@ -361,7 +361,7 @@ def test_asked_twice_with_one_key_it_is_one_export(stack, admin):
     ({"kind": "executions", "filters": {"action": "a"}}, 422, ["filters.action"]),
     ({"kind": "audit_log", "filters": {"status": "failed"}}, 422, ["filters.status"]),
     ({"kind": "executions", "filters": {"status": "lost"}}, 422, None),
-    ({"kind": "executions", "filters": {"label": "no sign"}}, 400, ["label"]),
+    ({"kind": "executions", "filters": {"label": "no sign"}}, 422, ["label"]),
     ({"kind": "executions", "filters": {"created_after": "yesterday, about noon"}}, 400, ["filters.created_after"]),
     ({"kind": "audit_log", "filters": {"from": "2026-02-31T00:00:00Z"}}, 400, ["filters.from"]),
 ])

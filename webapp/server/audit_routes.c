@@ -294,7 +294,7 @@ static void verify_taken(struct web_request *request, const struct web_api_answe
 void web_audit_log_list(struct web_request *request)
 {
 	const char *cursor = web_parameter_text(&request->parameters, "cursor", NULL);
-	if (cursor && (strlen(cursor) > 15 || strspn(cursor, "0123456789") != strlen(cursor)))
+	if (cursor && (strlen(cursor) > 17 || strspn(cursor, "0123456789") != strlen(cursor)))
 		web_answer_errors(request, 400, "a parameter is wrong",
 				  "[{\"path\":\"cursor\",\"message\":\"is not one that this server gave\"}]");
 	else

@@ -197,7 +197,7 @@ static void allowed(struct pg_job *job)
 		else if (text_of(request, "node"))
 			begin_look(request, look_at_one);
 		else
-			web_answer_problem(request, 400, "a place is one of a node: say which");
+			web_answer_problem(request, 422, "a place is one of a node: say which");
 	}
 	web_request_release(request);
 }
