@@ -354,7 +354,7 @@ int wl_crew_embed(struct crew_lane *lane, const struct crew_member *who, const c
 	if (result == 0)
 		return 0;
 	*ret_vectors = NULL;
-	if (result == -ECANCELED || result == -EIO)
+	if (result == -ECANCELED || result == -EIO || result == -EINPROGRESS)
 		return wl_crew_world_failed(result, err);
 	if (result == -EDQUOT) {
 		lane->fault = wl_model_fault_word(WL_MODEL_FAULT_BUDGET);

@@ -256,6 +256,8 @@ static int embed(void *self, const char *provider_id, const char *model, const c
 	if (result == 0)
 		entry->fresh += !known;
 	(void)pthread_mutex_unlock(&stage->lock);
+	if (result == 0)
+		result = -stage->embed_error;
 	if (result < 0)
 		return fail(err, result);
 	float *vectors = calloc(count, DIMENSIONS * sizeof(*vectors));

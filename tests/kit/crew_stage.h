@@ -59,6 +59,7 @@ struct crew_stage {
 	int run;	    /* counted by stage_run() */
 	int calls, fail_at; /* the world fails at that call; 0: never */
 	int cancel_at;	    /* the run is stopped at that call */
+	int embed_error;    /* what making vectors fails with; 0: it does not */
 	int human_waits;    /* how often a person lets the crew wait */
 	bool stopped;
 	uint64_t paused_ms;

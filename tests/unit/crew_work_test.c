@@ -385,6 +385,37 @@ static void a_crew_remembers_within_and_between_runs(void **state)
 	assert_has(said("task/2/agent/turn/1"), "What you remember:\n- mmm\n- The zoo of");
 }
 
+static void a_crew_remembers_without_vectors_too(void **state)
+{
+	(void)state;
+	static const struct stage_line lines[] = { { .place = "k", .text = "A source." },
+						   { .place = "task/0/agent/turn/1", .text = "ONE" },
+						   { .place = "task/1/agent/turn/1", .text = "TWO" },
+						   { 0 } };
+	static const char crew[] = CREW(",\"memory\":true", TASK("t1", "b", "") "," TASK("t2", "a", NO_CONTEXT),
+					AGENT("a", "A", ",\"knowledge\":[\"k\"]") "," AGENT("b", "B", ""));
+	static const int errors[][2] = { { ENOENT, 0 },
+					 { EPROTO, 0 },
+					 { ETIMEDOUT, 0 },
+					 { EIO, -EIO },
+					 { EDQUOT, -EDQUOT },
+					 { EINPROGRESS, -EINPROGRESS },
+					 { ECANCELED, -ECANCELED } };
+	for (size_t i = 0; i < WL_COUNT_OF(errors); i++) {
+		new_stage();
+		stage_remembers(&stage);
+		stage.embed_error = errors[i][0];
+		assert_int_equal(run(lines, crew, NULL), errors[i][1]);
+		if (errors[i][1] == 0) {
+			assert_has(said("task/1/agent/turn/1"), "What you remember:\n- ONE");
+			assert_has(said("task/1/agent/turn/1"), "From your documents:\n---\nA source.");
+			assert_null(stage.remembered.data);
+		}
+		if (errors[i][0] == EDQUOT)
+			assert_string_equal(result.code, "budget_exceeded");
+	}
+}
+
 static void knowledge_is_looked_up(void **state)
 {
 	(void)state;
@@ -553,6 +584,7 @@ int main(void)
 		crew_test(conditions_skip_tasks),
 		crew_test(a_plan_is_added_to_the_tasks),
 		crew_test(a_crew_remembers_within_and_between_runs),
+		crew_test(a_crew_remembers_without_vectors_too),
 		crew_test(knowledge_is_looked_up),
 		crew_test(asynchronous_tasks_run_beside_and_see_the_same),
 		crew_test(an_asynchronous_task_waits_for_those_it_names),
