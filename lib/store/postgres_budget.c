@@ -6,6 +6,7 @@
 #include "lib/store/postgres_pool.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,25 @@
 #define CONNECTIONS 8
 #define TOKENS_MAX 1000000000000.0 /* of one call: what a server says beyond that is not believed */
 
+#define OPEN_MAX 10000	   /* calls of this process that are remembered until they are settled */
+#define OPEN_MORE_MS 60000 /* beyond their reservation's end */
+
 enum { RESERVE, SETTLE, MOVED, ALLOW };
+
+/* A call that is under way. Its reservation may be lost in a crash of PostgreSQL: settling it tells of it once more. */
+struct open_call {
+	struct open_call *next;
+	char id[WL_UUID_TEXT];
+	uint64_t end_ms;
+	char *text; /* as it was reserved */
+};
+
+struct store {
+	struct wl_postgres_pool *pool;
+	pthread_mutex_t lock;
+	struct open_call *open; /* under the lock, as is the count */
+	int count;
+};
 
 static const struct wl_postgres_statement statements[] = {
 	[RESERVE] = { "RESERVE",
@@ -26,20 +45,89 @@ static const struct wl_postgres_statement statements[] = {
 	[ALLOW] = { "ALLOW", "SELECT control.budget_allow($1)", 1 },
 };
 
+static void free_open(struct open_call *call)
+{
+	free(call->text);
+	free(call);
+}
+
+/* Take calls out: that of an id, or (NULL) those whose time is long over. Under the lock. */
+static void take_out(struct store *store, const char *id)
+{
+	uint64_t now_ms = wl_clock_boot_ms();
+	for (struct open_call **at = &store->open; *at;) {
+		struct open_call *call = *at;
+		if (id ? strcmp(call->id, id) != 0 : call->end_ms > now_ms) {
+			at = &call->next;
+			continue;
+		}
+		*at = call->next;
+		store->count--;
+		free_open(call);
+	}
+}
+
+/* Without memory, and beyond OPEN_MAX, a call is not remembered: then its reservation alone counts. */
+static void remember(struct store *store, const char *id, const struct wl_json *request, uint32_t ttl_s)
+{
+	struct open_call *call = calloc(1, sizeof(*call));
+	char *text = call ? wl_json_print(request) : NULL;
+	if (!text) {
+		free(call);
+		return;
+	}
+	call->text = text;
+	call->end_ms = wl_clock_boot_ms() + ttl_s * 1000ULL + OPEN_MORE_MS;
+	(void)snprintf(call->id, sizeof(call->id), "%s", id);
+	(void)pthread_mutex_lock(&store->lock);
+	if (store->count >= OPEN_MAX)
+		take_out(store, NULL);
+	bool room = store->count < OPEN_MAX;
+	if (room) {
+		call->next = store->open;
+		store->open = call;
+		store->count++;
+	}
+	(void)pthread_mutex_unlock(&store->lock);
+	if (!room)
+		free_open(call);
+}
+
+static void forget(struct store *store, const char *id)
+{
+	(void)pthread_mutex_lock(&store->lock);
+	take_out(store, id);
+	(void)pthread_mutex_unlock(&store->lock);
+}
+
+/* Put the call that is settled beside what it used, when this process knows it. 0 or -ENOMEM. */
+static int recall(struct store *store, const char *id, struct wl_json *request)
+{
+	int r = 0;
+	(void)pthread_mutex_lock(&store->lock);
+	for (struct open_call *call = store->open; call; call = call->next)
+		if (strcmp(call->id, id) == 0) {
+			r = wl_json_set_raw(request, "call", call->text);
+			break;
+		}
+	(void)pthread_mutex_unlock(&store->lock);
+	return r;
+}
+
 static double tokens(uint64_t count)
 {
 	return (double)count < TOKENS_MAX ? (double)count : TOKENS_MAX;
 }
 
 /* Print the request, run the statement with it, give back its one row. */
-static int ask(struct wl_postgres_pool *pool, int statement, const struct wl_json *request, PGresult **ret_result,
+static int ask(struct store *store, int statement, const struct wl_json *request, PGresult **ret_result,
 	       struct wl_error *err)
 {
 	_wl_free_ char *text = wl_json_print(request);
 	if (!text)
 		return wl_fail(err, ENOMEM, "no memory to ask the ledger of models");
 	const char *params[] = { text };
-	int r = wl_postgres_pool_run(pool, statement, params, ret_result, err);
+	int r = wl_postgres_pool_run(store->pool, statement, params, ret_result, err);
 	if (r == 0 && PQntuples(*ret_result) != 1)
 		return wl_fail(err, EIO, "the ledger of models gave no answer");
 	return r;
@@ -129,9 +217,12 @@ static int reserve(void *self, const struct wl_budget_call *call, struct wl_budg
 	int r = ask(self, RESERVE, request, &result, err);
 	if (r == -EPIPE)
 		r = ask(self, RESERVE, request, &result, err);
-	if (r == 0)
-		read_answer(result, ret_answer);
-	return r;
+	if (r < 0)
+		return r;
+	read_answer(result, ret_answer);
+	if (ret_answer->verdict == WL_BUDGET_GRANTED)
+		remember(self, ret_answer->id, request, call->ttl_s);
+	return 0;
 }
 
 /* ---- settle ------------------------------------------------------------------------------------------------------ */
@@ -168,11 +259,12 @@ static int settle(void *self, int tenant, const char *id, const struct wl_model_
 {
 	_wl_json_ struct wl_json *request = usage_json(tenant, id, usage, model, fault, first_us, total_us);
 	_wl_pg_result_ PGresult *result = NULL;
-	if (!request)
+	if (!request || recall(self, id, request) < 0)
 		return wl_fail(err, ENOMEM, "no memory to settle a model call");
 	int r = ask(self, SETTLE, request, &result, err);
 	if (r < 0)
 		return r;
+	forget(self, id);
 	if (PQgetisnull(result, 0, 0))
 		return wl_fail(err, ENOENT, "there is no reservation %.36s", id);
 	if (ret_cost)
@@ -211,19 +303,31 @@ static int allow(void *self, int tenant, const char *eid, const char *budget_id,
 
 static void close_budget(void *self)
 {
-	wl_postgres_pool_close(self);
+	struct store *store = self;
+	wl_postgres_pool_close(store->pool);
+	while (store->open) {
+		struct open_call *call = store->open;
+		store->open = call->next;
+		free_open(call);
+	}
+	(void)pthread_mutex_destroy(&store->lock);
+	free(store);
 }
 
 int wl_postgres_budget_open(const char *url, struct wl_budget *ret_budget, struct wl_error *err)
 {
-	struct wl_postgres_pool *pool = NULL;
-	int r = wl_postgres_pool_open(url, statements, CONNECTIONS, &pool, err);
-	if (r == 0)
-		*ret_budget = (struct wl_budget){ .self = pool,
-						  .reserve = reserve,
-						  .settle = settle,
-						  .moved = moved,
-						  .allow = allow,
-						  .close = close_budget };
-	return r;
+	_wl_free_ struct store *store = calloc(1, sizeof(*store));
+	if (!store)
+		return wl_fail(err, ENOMEM, "no memory for the ledger of models");
+	int r = wl_postgres_pool_open(url, statements, CONNECTIONS, &store->pool, err);
+	if (r < 0)
+		return r;
+	(void)pthread_mutex_init(&store->lock, NULL);
+	*ret_budget = (struct wl_budget){ .self = wl_steal(store),
+					  .reserve = reserve,
+					  .settle = settle,
+					  .moved = moved,
+					  .allow = allow,
+					  .close = close_budget };
+	return 0;
 }

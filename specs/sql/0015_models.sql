@@ -336,8 +336,17 @@ BEGIN
 	                          v.held_completion) INTO v.held_cost FROM control.price_of(v.provider_type, v.model) p;
 	v.held_cost := coalesce(v.held_cost, 0);
 	v.expires_at := clock_timestamp() + make_interval(secs => (p_call->>'ttl_s')::int);
+	v.prompt := 0; v.cached := 0; v.cache_write := 0; v.completion := 0; v.reasoning := 0;
+	v.cost := 0; v.fault := ''; v.estimated := false; v.created_at := clock_timestamp();
 	RETURN v;
 END $$;
+
+-- Store a call and count what it holds.
+CREATE FUNCTION control.model_hold(p_call control.model_call) RETURNS void
+LANGUAGE sql AS $$
+	INSERT INTO control.model_call SELECT p_call.*;
+	SELECT control.model_count(p_call, 0, 0, 0, 0, p_call.held_prompt + p_call.held_completion, p_call.held_cost)
+$$;
 
 -- Reserve a call. The same id, or the same execution, node, attempt and place while it is open, gives the reservation
 -- that there is; once that was settled it is another call, which costs as well.
@@ -349,6 +358,9 @@ DECLARE
 	v_answer control.budget_answer;
 	v_tokens record;
 BEGIN
+	-- A call waits for this: the disk is not waited for, with the lock held. What a crash of PostgreSQL takes with it
+	-- (0.6 s at most) is told again by who settles it.
+	SET LOCAL synchronous_commit TO off;
 	PERFORM control.model_lock((p_call->>'tenant')::int);
 	v_call := control.model_call_of(p_call);
 	IF v_call.held_prompt < 0 OR v_call.held_completion < 0 OR v_call.expires_at <= now() THEN
@@ -377,10 +389,7 @@ BEGIN
 		RETURN ROW('refused', NULL, 'tenant', 'tokens', v_tokens.quota, v_tokens.used, NULL, NULL, NULL,
 		           NULL)::control.budget_answer;
 	END IF;
-	v_call.prompt := 0; v_call.cached := 0; v_call.cache_write := 0; v_call.completion := 0; v_call.reasoning := 0;
-	v_call.cost := 0; v_call.fault := ''; v_call.estimated := false; v_call.created_at := clock_timestamp();
-	INSERT INTO control.model_call SELECT v_call.*;
-	PERFORM control.model_count(v_call, 0, 0, 0, 0, v_call.held_prompt + v_call.held_completion, v_call.held_cost);
+	PERFORM control.model_hold(v_call);
 	RETURN v_answer;
 END $$;
 
@@ -407,8 +416,28 @@ BEGIN
 	WHERE id = p_old.id;
 END $$;
 
+-- A reservation that a crash took away, as it was: p_call as for budget_reserve. What was spent is spent, so no budget is
+-- asked.
+CREATE FUNCTION control.model_call_restore(p_id uuid, p_call json) RETURNS control.model_call
+LANGUAGE plpgsql AS $$
+DECLARE
+	v control.model_call := control.model_call_of(p_call);
+BEGIN
+	v.id := p_id;
+	v.repeat := coalesce((SELECT max(c.repeat) + 1 FROM control.model_call c WHERE c.tenant = v.tenant AND c.eid = v.eid
+		AND c.node = v.node AND c.attempt = v.attempt AND c.place = v.place), 0);
+	PERFORM control.model_hold(v);
+	INSERT INTO control.tenant_day AS d (tenant, day, tokens_reserved)
+	VALUES (v.tenant, v.day, v.held_prompt + v.held_completion)
+	ON CONFLICT (tenant, day) DO UPDATE SET tokens_reserved = d.tokens_reserved + excluded.tokens_reserved;
+	INSERT INTO control.token_reservation (id, tenant, day, tokens, expires_at)
+	VALUES (v.id, v.tenant, v.day, v.held_prompt + v.held_completion, v.expires_at);
+	RETURN v;
+END $$;
+
 -- {"tenant","id","model","fault","prompt","cached","cache_write","completion","reasoning","estimated","first_us",
--- "total_us"}: its cost, NULL when there is no such reservation. One that was settled stays as it is.
+-- "total_us", "call": as it was reserved}: its cost, NULL when there is no such reservation and "call" is left out. One
+-- that was settled stays as it is.
 CREATE FUNCTION control.budget_settle(p_request json) RETURNS numeric
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp SET enable_seqscan = off AS $$
 DECLARE
@@ -419,7 +448,9 @@ BEGIN
 	PERFORM control.model_lock((p_request->>'tenant')::int);
 	SELECT * INTO v_old FROM control.model_call
 	WHERE id = (p_request->>'id')::uuid AND tenant = (p_request->>'tenant')::int;
-	IF NOT FOUND OR v_old.state = 'settled' THEN
+	IF NOT FOUND AND p_request->'call' IS NOT NULL AND (p_request #>> '{call,tenant}') = p_request->>'tenant' THEN
+		v_old := control.model_call_restore((p_request->>'id')::uuid, p_request->'call');
+	ELSIF NOT FOUND OR v_old.state = 'settled' THEN
 		RETURN v_old.cost;
 	END IF;
 	v_new := v_old;

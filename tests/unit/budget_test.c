@@ -269,6 +269,36 @@ static void test_counters_are_put_right(void **state)
 	expect_no_drift();
 }
 
+/* PostgreSQL crashed and lost what it had not brought to the disk: what was spent is written down all the same. */
+static void test_a_lost_reservation_is_told_again(void **state)
+{
+	(void)state;
+	char eid[WL_UUID_TEXT];
+	struct wl_budget_call call = call_of(new_run(eid), "turn/1", 1000, 500);
+	struct wl_budget_answer answer = ask(&call);
+	run("DELETE FROM control.model_call; DELETE FROM control.model_spent; DELETE FROM control.token_reservation;"
+	    "UPDATE control.tenant_day SET tokens_reserved = 0");
+	assert_true(settle(answer.id, 100, 0, 20) == 0.0004);
+	assert_true(settle(answer.id, 100, 0, 20) == 0.0004);
+	assert_true(tokens_of("run") == 120 && tokens_of("agent") == 120);
+	assert_true(number("SELECT count(*) FROM control.model_call WHERE state = 'settled' AND place = 'turn/1' AND "
+			   "held_prompt "
+			   "= 1000") == 1);
+	expect_no_drift();
+	/* by who reserved it alone: another process knows nothing of it */
+	struct wl_budget other;
+	struct wl_error err = { 0 };
+	struct wl_model_usage usage = { .prompt = 1 };
+	call.place = "turn/2";
+	answer = ask(&call);
+	run("DELETE FROM control.model_call WHERE state = 'open'");
+	assert_int_equal(wl_postgres_budget_open(servers.postgres_url, &other, &err), 0);
+	assert_int_equal(
+		other.settle(other.self, tenant, answer.id, &usage, "m", WL_MODEL_FAULT_NONE, 0, 0, NULL, &err),
+		-ENOENT);
+	other.close(other.self);
+}
+
 /* ---- budgets ----------------------------------------------------------------------------------------------------- */
 
 static void test_the_quota_is_the_tenants_budget(void **state)
@@ -563,6 +593,7 @@ int main(void)
 		cmocka_unit_test_setup(test_prices, fresh),
 		cmocka_unit_test_setup(test_a_late_settlement_counts_what_it_was, fresh),
 		cmocka_unit_test_setup(test_counters_are_put_right, fresh),
+		cmocka_unit_test_setup(test_a_lost_reservation_is_told_again, fresh),
 		cmocka_unit_test_setup(test_the_quota_is_the_tenants_budget, fresh),
 		cmocka_unit_test_setup(test_stop_and_warn, fresh),
 		cmocka_unit_test_setup(test_money, fresh),
