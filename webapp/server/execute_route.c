@@ -197,22 +197,10 @@ static void check_inputs(struct web_task *task)
 static void answer_input_faults(struct execution *execution)
 {
 	_wl_free_ struct wl_flow_faults *faults = calloc(1, sizeof(*faults));
-	_wl_json_ struct wl_json *list = NULL;
-	const char *text = execution->faults_json ? execution->faults_json : "[]";
-	if (!faults || wl_json_parse(text, strlen(text), &list, NULL) < 0) {
+	if (!faults || web_schema_faults(faults, "inputs", execution->faults_json, execution->err.text, NULL) < 0)
 		web_answer_unavailable(execution->request, 1, "no memory");
-		return;
-	}
-	for (const struct wl_json *item = wl_json_first(list); item; item = wl_json_next(item)) {
-		const char *place = wl_json_get_string(item, "path", "");
-		char path[256];
-		(void)snprintf(path, sizeof(path), "inputs%s%.200s",
-			       *place && *place != '.' && *place != '[' ? "." : "", place);
-		wl_flow_fault_add(faults, path, "%s", wl_json_get_string(item, "message", "does not fit"));
-	}
-	if (!faults->count)
-		wl_flow_fault_add(faults, "inputs", "%s", execution->err.text);
-	web_answer_faults(execution->request, 422, faults, "the inputs do not fit the flow's input_schema");
+	else
+		web_answer_faults(execution->request, 422, faults, "the inputs do not fit the flow's input_schema");
 }
 
 static void answer_inputs_refused(struct execution *execution)
@@ -220,7 +208,7 @@ static void answer_inputs_refused(struct execution *execution)
 	int rc = execution->rc;
 	if (rc == -EINVAL)
 		answer_input_faults(execution);
-	else if (rc == -ENOEXEC || rc == -ETIMEDOUT || rc == -E2BIG)
+	else if (web_expression_refused(rc))
 		web_answer_problem(execution->request, 422, "the flow's input_schema cannot be applied: %s",
 				   execution->err.text);
 	else

@@ -16,6 +16,29 @@ bool web_schema_is_trivial(const struct wl_json *schema)
 	return wl_json_is(schema, WL_JSON_OBJECT) && wl_json_count(schema) == 0;
 }
 
+bool web_expression_refused(int rc)
+{
+	return rc == -EINVAL || rc == -ENOEXEC || rc == -ETIMEDOUT || rc == -E2BIG;
+}
+
+int web_schema_faults(struct wl_flow_faults *faults, const char *place, const char *faults_json, const char *sentence,
+		      struct wl_error *err)
+{
+	_wl_json_ struct wl_json *list = NULL;
+	if (faults_json && wl_json_parse(faults_json, strlen(faults_json), &list, NULL) < 0)
+		return wl_fail(err, ENOMEM, "no memory for the faults of %s", *place ? place : "the inputs");
+	for (const struct wl_json *item = wl_json_first(list); item; item = wl_json_next(item)) {
+		const char *inside = wl_json_get_string(item, "path", "");
+		bool dot = *place && *inside && *inside != '.' && *inside != '[';
+		char path[256];
+		(void)snprintf(path, sizeof(path), "%s%s%.200s", place, dot ? "." : "", inside);
+		wl_flow_fault_add(faults, path, "%s", wl_json_get_string(item, "message", "does not fit"));
+	}
+	if (wl_json_count(list) == 0)
+		wl_flow_fault_add(faults, place, "%s", sentence);
+	return 0;
+}
+
 /* Fields of a node's data that are never read as expressions. */
 static bool is_plain_field(const char *kind, const char *field)
 {
@@ -88,7 +111,7 @@ static int check_expressions(struct wl_expression_pool *pool, int timeout_ms, co
 		if (!strstr(template, "{{"))
 			continue;
 		int rc = wl_expression_check(pool, template, strlen(template), timeout_ms, err);
-		if (rc == -EINVAL || rc == -ETIMEDOUT || rc == -E2BIG)
+		if (web_expression_refused(rc))
 			add_node_fault(faults, index, node, err->text);
 		else if (rc < 0)
 			return rc;
@@ -107,7 +130,7 @@ static int check_schema(struct wl_expression_pool *pool, int timeout_ms, const s
 	if (!text)
 		return wl_fail(err, ENOMEM, "no memory to check a flow");
 	int rc = wl_expression_schema(pool, text, strlen(text), NULL, 0, timeout_ms, &schema_faults, err);
-	if (rc == -ENOEXEC || rc == -EINVAL || rc == -ETIMEDOUT || rc == -E2BIG) {
+	if (web_expression_refused(rc)) {
 		wl_flow_fault_add(faults, name, "%s", err->text);
 		return 0;
 	}

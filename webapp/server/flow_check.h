@@ -26,6 +26,21 @@ int web_flow_check(struct wl_expression_pool *expressions, int timeout_ms, const
 void web_expression_fault(struct wl_flow_faults *faults, const char *place, const struct wl_json *value,
 			  const char *sentence);
 
+/*
+ * Whether an answer of wl_expression_eval() or wl_expression_schema() is the fault of what it was given: a request with
+ * it is refused. Of the other errors the request knows nothing: the server is away, or has no memory.
+ */
+bool web_expression_refused(int rc);
+
+/*
+ * Add the faults that wl_expression_schema() found in an instance, [{"path","message"}...], to `faults`.
+ * place: where the instance stands in what was sent, and their paths begin; "" when they begin inside it.
+ * sentence: the one fault, of `place`, when the list is empty or NULL, as it is when the schema could not be applied.
+ * 0, or -ENOMEM when the list cannot be read.
+ */
+int web_schema_faults(struct wl_flow_faults *faults, const char *place, const char *faults_json, const char *sentence,
+		      struct wl_error *err);
+
 /* A schema that lets everything through: absent, true, or an object without members. */
 bool web_schema_is_trivial(const struct wl_json *schema);
 

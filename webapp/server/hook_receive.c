@@ -132,8 +132,10 @@ static void refuse(struct web_request *request, int status, const char *detail, 
 	if (status == 401) /* RFC 9110 §11.6.1 */
 		web_answer_header(request, "www-authenticate", "Windlass-Signature");
 	web_metrics_accept(status == 429 ? WEB_ACCEPT_QUOTA : WEB_ACCEPT_REFUSED, 1);
-	if (faults_json)
-		web_answer_errors(request, status, detail, faults_json);
+	_wl_free_ struct wl_flow_faults *faults = faults_json ? calloc(1, sizeof(*faults)) : NULL;
+	/* the paths begin inside the inputs: those who call made none */
+	if (faults && web_schema_faults(faults, "", faults_json, detail, NULL) == 0)
+		web_answer_faults(request, status, faults, detail);
 	else
 		web_answer_problem(request, status, "%s", detail);
 }
@@ -228,7 +230,7 @@ static int make_context(struct receiving *receiving, char **ret_text)
 /* What windlass-eval cannot make of this request is the request's fault, unless it is away. */
 static int judge(struct receiving *receiving, int rc)
 {
-	if (rc == -EINVAL || rc == -ETIMEDOUT || rc == -E2BIG || rc == -ENOEXEC)
+	if (web_expression_refused(rc))
 		receiving->status = 422;
 	return rc;
 }

@@ -53,7 +53,7 @@ static void inputs_compiled(struct web_task *task)
 	struct web_request *request = check->request;
 	if (check->rc == 0)
 		check->then(request);
-	else if (check->rc == -EINVAL || check->rc == -ETIMEDOUT || check->rc == -E2BIG)
+	else if (web_expression_refused(check->rc))
 		answer_inputs_fault(request, check->err.text);
 	else
 		web_answer_unavailable(request, 1, "expressions cannot be checked now: %s", check->err.text);

@@ -65,24 +65,6 @@ static int find_fires(struct schedule_work *work)
 	return 0;
 }
 
-/* The faults that windlass-eval found, with paths that begin at the body. */
-static int add_input_faults(struct schedule_work *work, const char *text)
-{
-	_wl_json_ struct wl_json *list = NULL;
-	if (text && wl_json_parse(text, strlen(text), &list, NULL) < 0)
-		return wl_fail_errno(&work->err, ENOMEM, "read the faults of inputs");
-	for (const struct wl_json *item = wl_json_first(list); item; item = wl_json_next(item)) {
-		const char *place = wl_json_get_string(item, "path", "");
-		char path[256];
-		(void)snprintf(path, sizeof(path), "inputs%s%.200s",
-			       *place && *place != '.' && *place != '[' ? "." : "", place);
-		wl_flow_fault_add(&work->faults, path, "%s", wl_json_get_string(item, "message", "does not fit"));
-	}
-	if (wl_json_count(list) == 0)
-		wl_flow_fault_add(&work->faults, "inputs", "%s", work->err.text);
-	return 0;
-}
-
 static int check_inputs(struct schedule_work *work)
 {
 	const struct wl_json *schema = wl_json_get(work->basis, "schema");
@@ -99,8 +81,8 @@ static int check_inputs(struct schedule_work *work)
 		return 0;
 	int rc = wl_expression_schema(web.expressions, text, strlen(text), inputs, strlen(inputs),
 				      (int)web.settings.eval_ms, &faults, &work->err);
-	if (rc == -EINVAL || rc == -ENOEXEC || rc == -ETIMEDOUT || rc == -E2BIG)
-		return add_input_faults(work, faults);
+	if (web_expression_refused(rc))
+		return web_schema_faults(&work->faults, "inputs", faults, work->err.text, &work->err);
 	return rc;
 }
 

@@ -9,12 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A refusal of the expression server is the tenant's fault, anything else is ours. */
-static bool is_fault(int rc)
-{
-	return rc == -ENOEXEC || rc == -EINVAL || rc == -ETIMEDOUT || rc == -E2BIG;
-}
-
 int web_schema_check(const struct web_checker *checker, const struct wl_json *schema, const char *path,
 		     struct wl_flow_faults *faults, struct wl_error *err)
 {
@@ -26,7 +20,7 @@ int web_schema_check(const struct web_checker *checker, const struct wl_json *sc
 		return wl_fail(err, ENOMEM, "no memory to check a schema");
 	int rc = wl_expression_schema(checker->expressions, text, strlen(text), NULL, 0, checker->timeout_ms, &found,
 				      err);
-	if (!is_fault(rc))
+	if (!web_expression_refused(rc))
 		return rc;
 	wl_flow_fault_add(faults, path, "%s", err->text);
 	return 0;
@@ -57,7 +51,7 @@ static int check_condition(const struct web_checker *checker, const char *condit
 		return 0;
 	}
 	rc = wl_expression_check(checker->expressions, text, strlen(text), checker->timeout_ms, err);
-	if (!is_fault(rc))
+	if (!web_expression_refused(rc))
 		return rc;
 	const char *sentence = strncmp(err->text, "condition: ", 11) == 0 ? err->text + 11 : err->text;
 	wl_flow_fault_add(faults, path, "%s", sentence);
