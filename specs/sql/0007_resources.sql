@@ -717,28 +717,41 @@ LANGUAGE sql AS $$ SELECT api.resource_for_trial('llm_provider', p_request) $$;
 CREATE FUNCTION api.tools_validate(p_actor json, p_request json) RETURNS api.answer
 LANGUAGE sql AS $$ SELECT api.resource_for_trial('tool', p_request) $$;
 
--- Call a tool as an execution of its own: the server has made a flow of it, "document" with its "hash" (hex), and gives
--- the execution's id as "eid".
-CREATE FUNCTION api.tools_test(p_actor json, p_request json) RETURNS api.answer
+-- Run a thing as an execution of its own: the server has made a flow of it, "document" with its "hash" (hex), and gives
+-- the execution's id as "eid". How it was accepted, as api.accept_one says.
+CREATE FUNCTION api.trial_run(p_actor json, p_kind text, p_request json, p_inputs json, p_action text) RETURNS record
 LANGUAGE plpgsql AS $$
 DECLARE
 	v_id    uuid := (p_request #>> '{params,id}')::uuid;
+	v_key   text := p_request #>> '{params,Idempotency-Key}';
 	v_state text;
 	v_run   record;
 BEGIN
-	SELECT r.state INTO v_state FROM resources r WHERE r.id = v_id AND r.kind = 'tool' AND r.deleted_at IS NULL;
+	SELECT r.state INTO v_state FROM resources r WHERE r.id = v_id AND r.kind = p_kind AND r.deleted_at IS NULL;
 	IF NOT FOUND THEN
-		PERFORM api.missing('tool');
+		PERFORM api.missing(p_kind);
 	END IF;
 	IF v_state = 'archived' THEN
-		RAISE EXCEPTION 'the tool is archived: it starts no new runs' USING ERRCODE = 'WL409';
+		RAISE EXCEPTION 'the % is archived: it starts no new runs', p_kind USING ERRCODE = 'WL409';
 	END IF;
 	INSERT INTO flow_docs (hash, doc) VALUES (decode(p_request->>'hash', 'hex'), p_request->'document') ON CONFLICT DO NOTHING;
 	SELECT * INTO v_run FROM api.accept_one(json_build_object('eid', p_request->>'eid', 'flow', v_id,
-		'user_id', p_actor->>'user', 'doc_hash', '\x' || (p_request->>'hash'), 'source', 'tool', 'source_id', v_id,
-		'timeout_ms', (p_request->>'timeout_ms')::bigint,
-		'inputs', json_build_object('input', coalesce(p_request #> '{body,input}', '{}'))));
-	PERFORM control.audit(p_actor, 'tool.test', 'tool', v_id::text, json_build_object('execution_id', v_run.eid));
+		'user_id', p_actor->>'user', 'doc_hash', '\x' || (p_request->>'hash'), 'source', p_kind, 'source_id', v_id,
+		'timeout_ms', (p_request->>'timeout_ms')::bigint, 'inputs', p_inputs, 'idem', v_key, 'req_hash',
+		CASE WHEN v_key IS NOT NULL THEN encode(sha256(convert_to(p_action || ' ' || v_id || ' ' || p_inputs, 'UTF8')), 'hex')
+		END));
+	IF NOT v_run.replayed THEN
+		PERFORM control.audit(p_actor, p_action, p_kind, v_id::text, json_build_object('execution_id', v_run.eid));
+	END IF;
+	RETURN v_run;
+END $$;
+
+CREATE FUNCTION api.tools_test(p_actor json, p_request json) RETURNS api.answer
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_run record := api.trial_run(p_actor, 'tool', p_request,
+	                              json_build_object('input', coalesce(p_request #> '{body,input}', '{}')), 'tool.test');
+BEGIN
 	RETURN (202, json_build_object('execution_id', v_run.eid, 'status', 'queued'), NULL,
 		'/api/v1/executions/' || v_run.eid, v_run.effects)::api.answer;
 END $$;

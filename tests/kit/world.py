@@ -66,5 +66,6 @@ class World:
 
     def path_values(self, operation):
         """Values for what stands in an operation's path."""
-        known = {"version": 1, "name": "hello", "tenant_id": self.admin.tenant, "delivery_id": self.ids["delivery"]}
+        known = {"version": 1, "name": "hello", "tenant_id": self.admin.tenant, "delivery_id": self.ids["delivery"],
+                 "kickoff_id": self.ids["execution"]}
         return {name: self.ids[operation.thing] if name == "id" else known[name] for name in operation.in_path}

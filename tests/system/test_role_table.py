@@ -32,7 +32,8 @@ def people(stack):
 
 def call(api, operation, by_key=False):
     """A call that changes nothing even when the role suffices. What no key may do is asked for in full."""
-    values = {"id": stranger_id(), "delivery_id": stranger_id(), "version": 1, "name": "no-such", "tenant_id": 2147483647}
+    values = {"id": stranger_id(), "delivery_id": stranger_id(), "kickoff_id": stranger_id(), "version": 1,
+              "name": "no-such", "tenant_id": 2147483647}
     details = {"json": {"no such member": 1}} if operation.takes_body else {}
     if by_key and operation.name in NOT_BY_KEY and operation.example:
         details = {"json": operation.example}

@@ -49,6 +49,9 @@ struct web_request;
 	X(tools_create)                                                                                                \
 	X(tools_update)                                                                                                \
 	X(tools_validate)                                                                                              \
+	X(agents_test)                                                                                                 \
+	X(crews_test)                                                                                                  \
+	X(crews_kickoff)                                                                                               \
 	X(tools_test)                                                                                                  \
 	X(tools_import)                                                                                                \
 	X(tools_import_preview)                                                                                        \

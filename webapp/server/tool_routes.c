@@ -3,15 +3,12 @@
  * as its only node.
  */
 #include "lib/base/cleanup.h"
-#include "lib/base/clock.h"
-#include "lib/codec/flow_document.h"
-#include "lib/secrets/digest.h"
+#include "webapp/server/lone_run.h"
 #include "webapp/server/resource_trial.h"
 #include "webapp/server/routes.h"
 #include "webapp/server/server.h"
 #include "webapp/server/tool_check.h"
 #include "webapp/server/tool_config.h"
-#include "webapp/server/wait_end.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -21,7 +18,6 @@
 #define REACH_MS 5000
 #define ORIGIN_ROOM 4200
 #define TEST_S 60
-#define TEST_MARGIN_S 10 /* of the run beyond its one node */
 #define HOSTS_MOST 100
 
 /* ---- tools_validate --------------------------------------------------------------------------------------------- */
@@ -152,59 +148,14 @@ void web_tools_validate(struct web_request *request)
 
 /* ---- tools_test ------------------------------------------------------------------------------------------------- */
 
-/* start -> tool -> output, as a document. NULL without memory. */
-static struct wl_json *trial_document(const char *tool_id, double timeout_s)
-{
-	char text[1024];
-	struct wl_json *document = NULL;
-	int length = snprintf(
-		text, sizeof(text),
-		"{\"nodes\":[{\"id\":\"start\",\"type\":\"start\",\"position\":{\"x\":0,\"y\":0},\"data\":{}},"
-		"{\"id\":\"tool\",\"type\":\"tool\",\"position\":{\"x\":240,\"y\":0},\"data\":{\"tool_id\":\"%s\","
-		"\"input\":\"{{ .inputs.input }}\",\"timeout_s\":%.0f}},"
-		"{\"id\":\"output\",\"type\":\"output\",\"position\":{\"x\":480,\"y\":0},"
-		"\"data\":{\"value\":\"{{ .nodes.tool }}\"}}],"
-		"\"edges\":[{\"id\":\"e1\",\"source\":\"start\",\"target\":\"tool\"},"
-		"{\"id\":\"e2\",\"source\":\"tool\",\"target\":\"output\"}]}",
-		tool_id, timeout_s);
-	return wl_json_parse(text, (size_t)length, &document, NULL) < 0 ? NULL : document;
-}
-
-static struct wl_json *trial_call(const char *tool_id, const char *eid, double timeout_s)
-{
-	unsigned char hash[WL_SHA256_BYTES];
-	char hex[WL_SHA256_HEX];
-	_wl_json_ struct wl_json *extra = wl_json_object(), *document = trial_document(tool_id, timeout_s);
-	_wl_free_ char *canonical = document ? wl_flow_document_canonical(document) : NULL;
-	if (!extra || !canonical)
-		return NULL;
-	wl_sha256(canonical, strlen(canonical), hash);
-	int rc = wl_json_set_string(extra, "hash", wl_hex(hash, sizeof(hash), hex));
-	rc = rc ? rc : wl_json_set_raw(extra, "document", canonical);
-	rc = rc ? rc : wl_json_set_string(extra, "eid", eid);
-	rc = rc ? rc : wl_json_set_number(extra, "timeout_ms", (timeout_s + TEST_MARGIN_S) * 1000);
-	return rc ? NULL : wl_steal(extra);
-}
-
-static void accepted(struct web_request *request, const struct web_api_answer *answer)
-{
-	const char *prefer = web_parameter_text(&request->parameters, "Prefer", NULL);
-	_wl_json_ struct wl_json *body = NULL;
-	if (wl_json_parse(answer->body, strlen(answer->body), &body, NULL) < 0)
-		web_answer_unavailable(request, 1, "no memory");
-	else
-		web_wait_end(request, wl_json_get_string(body, "execution_id", ""),
-			     prefer ? web_prefer_wait(prefer) : WEB_WAIT_MOST_S, NULL);
-}
-
 void web_tools_test(struct web_request *request)
 {
-	char eid[WL_UUID_TEXT], id[WL_UUID_TEXT];
-	(void)snprintf(id, sizeof(id), "%s", web_parameter_text(&request->parameters, "id", ""));
-	struct wl_json *extra = trial_call(id, wl_uuid7(wl_clock_wall_ms(), eid),
-					   wl_json_get_number(request->json, "timeout_s", TEST_S));
-	if (extra)
-		web_api_call(request, extra, accepted);
-	else
-		web_answer_unavailable(request, 1, "no memory");
+	char node[512];
+	double timeout_s = wl_json_get_number(request->json, "timeout_s", TEST_S);
+	(void)snprintf(
+		node, sizeof(node),
+		"{\"id\":\"tool\",\"type\":\"tool\",\"position\":{\"x\":240,\"y\":0},\"data\":{\"tool_id\":\"%.36s\","
+		"\"input\":\"{{ .inputs.input }}\",\"timeout_s\":%.0f}}",
+		web_parameter_text(&request->parameters, "id", ""), timeout_s);
+	web_lone_run(request, "tool", node, timeout_s, true);
 }
