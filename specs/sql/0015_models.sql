@@ -936,6 +936,9 @@ $$;
 CREATE FUNCTION control.read_day(p_text text, p_path text) RETURNS date
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
+	IF p_text !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$' THEN -- PostgreSQL knows a yesterday
+		RAISE EXCEPTION 'not a day' USING ERRCODE = 'datetime_field_overflow';
+	END IF;
 	RETURN p_text::date;
 EXCEPTION WHEN data_exception THEN
 	PERFORM api.refuse('WL400', 'a day is none', p_path, 'is not a day such as 2026-01-31');
