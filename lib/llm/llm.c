@@ -116,13 +116,21 @@ static void ask_demo(struct call *call, struct wl_llm_outcome *outcome)
 	call->answer->usage.completion += completion;
 }
 
-static void ask_provider(struct call *call, bool last, struct wl_llm_outcome *outcome)
+/* The request names a model of its own provider; one that stands in is asked for its default one, if it has any. */
+static const char *model_for(const struct call *call, bool first)
+{
+	const char *named = call->request->model, *standard = call->provider->default_model;
+	bool has_own = (standard && *standard) || call->provider->type == WL_LLM_DEMO;
+	return named && *named && (first || !has_own) ? named : standard;
+}
+
+static void ask_provider(struct call *call, bool first, bool last, struct wl_llm_outcome *outcome)
 {
 	const struct wl_llm_provider *provider = call->provider;
 	uint64_t end_ms = wl_clock_boot_ms() + wl_llm_timeout_ms(provider, 0);
 	if (call->end_ms && call->end_ms < end_ms)
 		end_ms = call->end_ms;
-	call->model = call->request->model && *call->request->model ? call->request->model : provider->default_model;
+	call->model = model_for(call, first);
 	if (provider->type == WL_LLM_DEMO) {
 		ask_demo(call, outcome);
 		return;
@@ -180,7 +188,7 @@ int wl_llm_call(struct wl_llm *llm, const struct wl_llm_provider *chain, size_t 
 	for (size_t i = 0; i < count; i++) {
 		outcome = (struct wl_llm_outcome){ 0 };
 		call.provider = &chain[i];
-		ask_provider(&call, i + 1 == count, &outcome);
+		ask_provider(&call, i == 0, i + 1 == count, &outcome);
 		answer->attempts += outcome.tries;
 		if (!may_next(outcome.fault) || (call.end_ms && wl_clock_boot_ms() >= call.end_ms))
 			break;

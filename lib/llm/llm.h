@@ -50,7 +50,8 @@ void wl_llm_free(struct wl_llm *llm);
 
 /*
  * Ask the first provider of the chain; when it fails for a reason that another one may not have (WL_MODEL_FAULTS), the
- * next. request->provider_id is not looked at. What was streamed is never streamed twice: a stream that breaks off
+ * next. request->provider_id is not looked at, and request->model is meant for the first one: those that stand in are
+ * asked for their default model, if they have one. What was streamed is never streamed twice: a stream that breaks off
  * after text was passed on goes on where it stopped when the next answer begins with the same text, and is an error
  * otherwise. Everything else as wl_model_port.call says.
  */

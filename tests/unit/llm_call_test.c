@@ -287,6 +287,23 @@ static void test_another_provider_stands_in(void **state)
 	assert_int_equal(stage.answer.attempts, 1);
 }
 
+static void test_who_stands_in_is_asked_for_a_model_of_its_own(void **state)
+{
+	(void)state;
+	_stage_ struct stage stage;
+	set_stage(&stage, "/down");
+	aim(&stage, 1, "/ok");
+	stage.request.model = "named";
+	stage.chain[1].default_model = "own";
+	assert_int_equal(ask(&stage, 2), 0);
+	const char *named = strstr(stage.server.seen, "\"model\":\"named\"");
+	assert_non_null(named);
+	assert_non_null(strstr(named, "\"model\":\"own\""));
+	stage.chain[1] = (struct wl_llm_provider){ .id = "demo", .type = WL_LLM_DEMO };
+	assert_int_equal(ask(&stage, 2), 0);
+	assert_string_equal(stage.answer.model, "demo");
+}
+
 static void test_refusals_are_told_apart(void **state)
 {
 	(void)state;
@@ -568,6 +585,7 @@ int main(void)
 		cmocka_unit_test(test_connections_are_kept),
 		cmocka_unit_test(test_what_may_pass_is_tried_again),
 		cmocka_unit_test(test_another_provider_stands_in),
+		cmocka_unit_test(test_who_stands_in_is_asked_for_a_model_of_its_own),
 		cmocka_unit_test(test_refusals_are_told_apart),
 		cmocka_unit_test(test_addresses_are_checked),
 		cmocka_unit_test(test_a_stream_is_told_once_over_its_tries),
