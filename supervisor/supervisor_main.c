@@ -21,6 +21,7 @@
 #include "lib/base/settings.h"
 #include "lib/llm/metered_call.h"
 #include "lib/secrets/seal.h"
+#include "lib/store/mongo_crew_memory.h"
 #include "lib/store/mongo_exchanges.h"
 #include "lib/store/mongo_node_results.h"
 #include "lib/store/postgres_budget.h"
@@ -67,6 +68,7 @@ struct supervisor {
 	struct wl_model_source model_source;
 	struct wl_budget budget;
 	struct wl_exchange_log exchanges;
+	struct wl_crew_memory memory;
 	struct wl_metered metered;
 	struct node_pool pure, effects, models;
 	struct committer committer;
@@ -203,7 +205,8 @@ static int open_models(struct supervisor *supervisor, struct wl_error *err)
 	if (wl_postgres_models_open(settings->postgres_url, &supervisor->model_source, err) < 0 ||
 	    wl_postgres_budget_open(settings->postgres_url, &supervisor->budget, err) < 0)
 		return wl_fail_within(err, "setting postgres_url");
-	if (wl_mongo_exchanges_open(settings->mongodb_url, &supervisor->exchanges, err) < 0)
+	if (wl_mongo_exchanges_open(settings->mongodb_url, &supervisor->exchanges, err) < 0 ||
+	    wl_mongo_crew_memory_open(settings->mongodb_url, &supervisor->memory, err) < 0)
 		return wl_fail_within(err, "the document server (setting mongodb_url) does not answer");
 	supervisor->metered = (struct wl_metered){ .llm = supervisor->llm,
 						   .source = &supervisor->model_source,
@@ -214,6 +217,7 @@ static int open_models(struct supervisor *supervisor, struct wl_error *err)
 
 static void close_models(struct supervisor *supervisor)
 {
+	supervisor->memory.close(supervisor->memory.self);
 	supervisor->exchanges.close(supervisor->exchanges.self);
 	supervisor->budget.close(supervisor->budget.self);
 	supervisor->model_source.close(supervisor->model_source.self);
@@ -232,7 +236,8 @@ static int start_pools(struct supervisor *supervisor, int pure_threads, struct w
 				    .tools = &supervisor->tools,
 				    .keys = supervisor->keys,
 				    .models = &supervisor->metered,
-				    .exchanges = &supervisor->exchanges };
+				    .exchanges = &supervisor->exchanges,
+				    .memory = &supervisor->memory };
 	if (node_pool_start(&supervisor->pure, pure_threads, &world, &supervisor->messages, err) < 0 ||
 	    node_pool_start(&supervisor->effects, (int)settings->node_threads, &world, &supervisor->messages, err) < 0)
 		return -err->code;

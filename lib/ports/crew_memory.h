@@ -26,9 +26,6 @@ struct wl_crew_memory {
 	/* Keep one. `key` names it: the same key again changes nothing. 0 or -errno. */
 	int (*remember)(void *self, int tenant, const char *owner, const char *key, const char *text,
 			const float *vector, size_t dimensions, struct wl_error *err);
-	/* Forget what an owner remembers, or a tenant. */
-	int (*drop_owner)(void *self, int tenant, const char *owner, struct wl_error *err);
-	int (*drop_tenant)(void *self, int tenant, struct wl_error *err);
 	void (*close)(void *self);
 };
 

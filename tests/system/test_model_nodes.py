@@ -327,3 +327,37 @@ def test_a_run_of_another_flow_is_no_fork(team, models):
     other = team.create(Flow().output(1))
     refused = team.post(f"flows/{other}/execute", json={"inputs": {}, "config": {"fork": {"execution_id": first["id"]}}})
     assert refused.status_code == 422 and refused.json()["errors"][0]["path"] == "config.fork.execution_id"
+
+
+# ---- memory ----------------------------------------------------------------------------------------------------------
+
+def test_a_crew_remembers_what_it_did_in_earlier_runs(stack, team, models):
+    models.answers(lambda asked: Turn(f"Fact number {len(models.asked)}."))
+    asks = provider(team, models)
+    one, two = agent(team, asks, "Finder"), agent(team, asks, "Writer")
+    remembering = crew(team, [one, two], two_tasks(one, two), memory=True)
+    flow = team.create(Flow().add("work", "crew", crew_id=remembering).output(1))
+    assert team.wait(team.start(flow, {"topic": "cats"}))["execution"]["status"] == "succeeded"
+    said = [asked for asked in models.asked if asked.path.endswith("/chat/completions")]
+    assert "Fact number" not in json.dumps(said[0].json["messages"])
+    before = len(models.asked)
+    answer = team.wait(team.start(flow, {"topic": "cats"}))
+    assert answer["execution"]["status"] == "succeeded", answer["execution"]
+    first = next(asked for asked in models.asked[before:] if asked.path.endswith("/chat/completions"))
+    assert "Fact number" in json.dumps(first.json["messages"])
+    work = next(node for node in answer["nodes"] if node["node_id"] == "work")
+    assert "memory" in {step["kind"] for step in work["trace"]}
+    with stack.documents("crew_memory") as memory:
+        assert memory.count_documents({"t": team.tenant, "o": remembering}) == 4
+
+
+def test_what_one_crew_remembers_no_other_knows(team, models):
+    models.answers(lambda asked: Turn(f"Fact number {len(models.asked)}."))
+    asks = provider(team, models)
+    one, two = agent(team, asks, "Finder"), agent(team, asks, "Writer")
+    for _ in range(2):
+        flow = Flow().add("work", "crew", crew_id=crew(team, [one, two], two_tasks(one, two), memory=True)).output(1)
+        before = len(models.asked)
+        assert team.run(flow, {"topic": "dogs"})["execution"]["status"] == "succeeded"
+        first = next(asked for asked in models.asked[before:] if asked.path.endswith("/chat/completions"))
+        assert "Fact number" not in json.dumps(first.json["messages"])

@@ -1,0 +1,191 @@
+/*
+ * Memories are few enough for one owner (WL_MEMORY_KEPT) that all their vectors are looked at: an exact search of 2,000
+ * vectors takes a few milliseconds, and no server of ours has an index for nearness.
+ * Documents: _id "<tenant>/<owner>/<hash of the key>", t, o the owner, x the text, v the vector's bytes, a when, ms.
+ */
+#include "lib/store/mongo_crew_memory.h"
+
+#include "lib/base/buffer.h"
+#include "lib/base/cleanup.h"
+#include "lib/base/clock.h"
+#include "lib/store/mongo_connect.h"
+
+#include <math.h>
+#include <sodium.h>
+#include <string.h>
+
+#define COLLECTION "crew_memory"
+#define ID_SIZE 256
+#define FOUND_MAX 64 /* of one search */
+
+struct found {
+	double score;
+	char *text;
+};
+
+static const char *id_of(int tenant, const char *owner, const char *key, char id[ID_SIZE])
+{
+	unsigned char digest[crypto_hash_sha256_BYTES];
+	char hex[2 * sizeof(digest) + 1];
+	(void)crypto_hash_sha256(digest, (const unsigned char *)key, strlen(key));
+	(void)snprintf(id, ID_SIZE, "%d/%.64s/%s", tenant, owner,
+		       sodium_bin2hex(hex, sizeof(hex), digest, sizeof(digest)));
+	return id;
+}
+
+/* The cosine of the angle between a stored vector and `vector`; false when it is another model's. */
+static bool nearness(const bson_t *document, const float *vector, size_t dimensions, double *ret_score)
+{
+	bson_iter_t field;
+	bson_subtype_t subtype;
+	const uint8_t *bytes = NULL;
+	uint32_t length = 0;
+	double dot = 0, mine = 0, theirs = 0;
+	if (!bson_iter_init_find(&field, document, "v") || !BSON_ITER_HOLDS_BINARY(&field))
+		return false;
+	bson_iter_binary(&field, &subtype, &length, &bytes);
+	if (length != dimensions * sizeof(float))
+		return false;
+	for (size_t i = 0; i < dimensions; i++) {
+		float value;
+		memcpy(&value, bytes + i * sizeof(value), sizeof(value));
+		dot += (double)value * (double)vector[i];
+		mine += (double)vector[i] * (double)vector[i];
+		theirs += (double)value * (double)value;
+	}
+	*ret_score = mine > 0 && theirs > 0 ? dot / sqrt(mine * theirs) : 0;
+	return true;
+}
+
+/* Keep the best, in order; `best` has room for `most`. Takes the text over. */
+static void keep_best(struct found *best, int *count, int most, double score, char *text)
+{
+	int place = *count;
+	while (place > 0 && best[place - 1].score < score)
+		place--;
+	if (place >= most || !text) {
+		free(text);
+		return;
+	}
+	if (*count == most)
+		free(best[most - 1].text);
+	else
+		(*count)++;
+	memmove(best + place + 1, best + place, (size_t)(*count - place - 1) * sizeof(*best));
+	best[place] = (struct found){ score, text };
+}
+
+static char *found_text(const struct found *best, int count)
+{
+	_wl_buffer_ struct wl_buffer json;
+	wl_buffer_init(&json, 0);
+	(void)wl_buffer_append_char(&json, '[');
+	for (int i = 0; i < count; i++) {
+		(void)wl_buffer_append_text(&json, i > 0 ? ",{\"text\":" : "{\"text\":");
+		(void)wl_buffer_append_json_string(&json, best[i].text, strlen(best[i].text));
+		(void)wl_buffer_appendf(&json, ",\"score\":%.6f}", best[i].score);
+	}
+	(void)wl_buffer_append_char(&json, ']');
+	return json.failed ? NULL : wl_buffer_steal(&json);
+}
+
+static bson_t *owned_by(int tenant, const char *owner)
+{
+	return BCON_NEW("t", BCON_INT32(tenant), "o", BCON_UTF8(owner));
+}
+
+static int recall(void *self, int tenant, const char *owner, const float *vector, size_t dimensions, int count,
+		  char **ret_json, struct wl_error *err)
+{
+	_wl_mongo_session_ struct wl_mongo_session session = wl_mongo_session_open(self, COLLECTION);
+	struct found best[FOUND_MAX];
+	int kept = 0, most = count < FOUND_MAX ? count : FOUND_MAX;
+	bson_error_t error = { 0 };
+	const bson_t *document = NULL;
+	bson_t *filter = owned_by(tenant, owner);
+	bson_t *options = BCON_NEW("limit", BCON_INT64(WL_MEMORY_KEPT + 1));
+	mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(session.collection, filter, options, NULL);
+	while (mongoc_cursor_next(cursor, &document)) {
+		double score = 0;
+		if (nearness(document, vector, dimensions, &score) && (kept < most || score > best[kept - 1].score))
+			keep_best(best, &kept, most, score, wl_mongo_text(document, "x"));
+	}
+	int result = mongoc_cursor_error(cursor, &error) ? wl_mongo_failed(&error, err) : 0;
+	mongoc_cursor_destroy(cursor);
+	bson_destroy(options);
+	bson_destroy(filter);
+	if (result == 0 && !(*ret_json = found_text(best, kept)))
+		result = wl_fail(err, ENOMEM, "no memory for what is remembered");
+	for (int i = 0; i < kept; i++)
+		free(best[i].text);
+	return result;
+}
+
+/* The oldest go when there are more than may be. */
+static int prune(struct wl_mongo_session *session, int tenant, const char *owner, struct wl_error *err)
+{
+	bson_error_t error = { 0 };
+	const bson_t *document = NULL;
+	int64_t before = 0;
+	bson_t *filter = owned_by(tenant, owner);
+	bson_t *options = BCON_NEW("sort", "{", "a", BCON_INT32(-1), "}", "skip", BCON_INT64(WL_MEMORY_KEPT), "limit",
+				   BCON_INT64(1), "projection", "{", "a", BCON_INT32(1), "}");
+	mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(session->collection, filter, options, NULL);
+	if (mongoc_cursor_next(cursor, &document))
+		before = wl_mongo_number(document, "a");
+	int result = mongoc_cursor_error(cursor, &error) ? wl_mongo_failed(&error, err) : 0;
+	mongoc_cursor_destroy(cursor);
+	bson_destroy(options);
+	bson_destroy(filter);
+	if (result < 0 || before == 0)
+		return result;
+	bson_t *old =
+		BCON_NEW("t", BCON_INT32(tenant), "o", BCON_UTF8(owner), "a", "{", "$lte", BCON_INT64(before), "}");
+	int64_t deleted = wl_mongo_delete(session, old, err);
+	bson_destroy(old);
+	return deleted < 0 ? (int)deleted : 0;
+}
+
+static int remember(void *self, int tenant, const char *owner, const char *key, const char *text, const float *vector,
+		    size_t dimensions, struct wl_error *err)
+{
+	_wl_mongo_session_ struct wl_mongo_session session = wl_mongo_session_open(self, COLLECTION);
+	char id[ID_SIZE];
+	bool clash = false, refused = false;
+	if (strlen(text) > WL_MEMORY_TEXT_MAX)
+		return wl_fail(err, EMSGSIZE, "a memory has at most %d bytes", WL_MEMORY_TEXT_MAX);
+	bson_t *document = bson_new();
+	BSON_APPEND_UTF8(document, "_id", id_of(tenant, owner, key, id));
+	BSON_APPEND_INT32(document, "t", tenant);
+	BSON_APPEND_UTF8(document, "o", owner);
+	BSON_APPEND_UTF8(document, "x", text);
+	BSON_APPEND_BINARY(document, "v", BSON_SUBTYPE_BINARY, (const uint8_t *)vector,
+			   (uint32_t)(dimensions * sizeof(*vector)));
+	BSON_APPEND_INT64(document, "a", wl_clock_wall_ms());
+	int result = wl_mongo_insert(&session, &document, 1, &clash, &refused, err);
+	bson_destroy(document);
+	if (result < 0 || clash)
+		return result < 0 ? result : 0;
+	return refused ? wl_fail(err, WL_MONGO_DOCUMENT, "the document server refuses a memory")
+		       : prune(&session, tenant, owner, err);
+}
+
+static void close_memory(void *self)
+{
+	wl_mongo_close(self);
+	free(self);
+}
+
+int wl_mongo_crew_memory_open(const char *url, struct wl_crew_memory *ret_memory, struct wl_error *err)
+{
+	_wl_free_ struct wl_mongo *mongo = calloc(1, sizeof(*mongo));
+	if (!mongo)
+		return wl_fail(err, ENOMEM, "no memory for the crews' memory");
+	int result = wl_mongo_open(url, mongo, err);
+	if (result < 0)
+		return result;
+	*ret_memory = (struct wl_crew_memory){
+		.self = wl_steal(mongo), .recall = recall, .remember = remember, .close = close_memory
+	};
+	return 0;
+}
