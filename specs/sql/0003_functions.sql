@@ -146,21 +146,23 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp SET enable_
 #variable_conflict use_column
 DECLARE
 	v_item  record;
-	v_row   control.dispatch;
+	v_from  record;
 	v_ended control.ended[] := '{}';
 BEGIN
 	FOR v_item IN SELECT * FROM unnest(p_eids, p_epochs, p_statuses, p_outputs, p_errors)
 	              AS w(eid, epoch, status, outputs, error) ORDER BY 1 LOOP
 		DELETE FROM control.dispatch d WHERE d.eid = v_item.eid AND d.state = 'R' AND d.epoch = v_item.epoch
-		RETURNING d.* INTO v_row;
+		RETURNING d.tenant, d.started_at INTO v_from;
 		IF FOUND THEN
-			v_ended := v_ended || ROW(v_row.tenant, v_row.eid, v_item.status, v_row.epoch, v_row.started_at,
+			v_ended := v_ended || ROW(v_from.tenant, v_item.eid, v_item.status, v_item.epoch, v_from.started_at,
 			                          v_item.outputs, v_item.error)::control.ended;
 			eid := v_item.eid;
 			RETURN NEXT;
 		END IF;
 	END LOOP;
-	PERFORM control.terminal_batch(v_ended);
+	IF cardinality(v_ended) > 0 THEN
+		PERFORM control.terminal_batch(v_ended);
+	END IF;
 END $$;
 
 -- Give started executions back, as a supervisor does when it drains: they wait again and count as no attempt.

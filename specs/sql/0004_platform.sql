@@ -314,65 +314,64 @@ BEGIN
 END $$;
 
 -- ---- the end of a run -------------------------------------------------------------------------------------------
--- Whatever ends an execution writes its terminal row through terminal and terminal_batch; what else its end sets off
--- hangs on them, in the same transaction: what the run was waiting for is forgotten (end_waits, 0008), and webhooks are
--- told of it (end_hooks, where ends_are_told says that the tenant may want that; both 0011).
-
-CREATE FUNCTION control.after_end(p_tenant int, p_eid uuid, p_status text) RETURNS void
-LANGUAGE plpgsql AS $$
-BEGIN
-	PERFORM control.end_waits(ARRAY[p_eid]);
-	PERFORM control.end_hooks(p_tenant, p_eid, p_status);
-END $$;
-
-CREATE FUNCTION control.terminal_row(p_tenant int, p_eid uuid, p_status text, p_epoch int, p_started timestamptz,
-                                     p_outputs json, p_error json) RETURNS void
-LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE format('UPDATE t_%s.executions SET status = $2, epoch = $3, start_time = $4, end_time = clock_timestamp(),
-	                outputs = $5, error = $6 WHERE id = $1', p_tenant)
-	USING p_eid, p_status, p_epoch, p_started, p_outputs, p_error;
-END $$;
-
--- Write the terminal row of an execution whose ledger row was just deleted, and do what hangs on its end.
-CREATE FUNCTION control.terminal(p_tenant int, p_eid uuid, p_status text, p_epoch int, p_started timestamptz,
-                                            p_outputs json, p_error json) RETURNS void
-LANGUAGE plpgsql AS $$
-BEGIN
-	PERFORM control.terminal_row(p_tenant, p_eid, p_status, p_epoch, p_started, p_outputs, p_error);
-	PERFORM control.after_end(p_tenant, p_eid, p_status);
-END $$;
-
--- The same for several executions. A statement on a tenant's table is planned each time, so many rows of one tenant share
--- one; for a few the plain statement is cheaper. What mostly nobody asked for is looked up once for all that end together.
+-- Whatever ends executions writes their terminal rows here, when their ledger rows were just deleted; what else their end
+-- sets off hangs on it, in the same transaction: what a run was waiting for is forgotten (end_waits, 0008), and webhooks
+-- are told of it (end_hooks, 0011). Mostly nobody asked for either: one look for all that end together.
+-- A statement on a tenant's table is planned each time, so many rows of one tenant share one; for a few the plain
+-- statement is cheaper.
 CREATE FUNCTION control.terminal_batch(p_ended control.ended[]) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
-	v_one   control.ended;
-	v_group record;
+	c_row     CONSTANT text := 'UPDATE t_%s.executions SET status = $2, epoch = $3, start_time = $4,
+		end_time = clock_timestamp(), outputs = $5, error = $6 WHERE id = $1';
+	c_rows    CONSTANT text := 'UPDATE t_%s.executions x SET status = w.status, epoch = w.epoch, start_time = w.started,
+		end_time = clock_timestamp(), outputs = w.outputs, error = w.error FROM unnest($1) w WHERE x.id = w.eid';
+	v_few     CONSTANT boolean := cardinality(p_ended) < 4;
+	v_one     control.ended;
+	v_group   record;
+	v_tenants int[] := '{}';
+	v_eids    uuid[] := '{}';
+	v_waited  boolean;
+	v_told    boolean;
 BEGIN
-	IF cardinality(p_ended) = 1 THEN
-		v_one := p_ended[1];
-		PERFORM control.terminal(v_one.tenant, v_one.eid, v_one.status, v_one.epoch, v_one.started, v_one.outputs,
-		                         v_one.error);
-		RETURN;
-	END IF;
-	FOR v_group IN SELECT e.tenant, count(*) AS rows, array_agg(e) AS ended FROM unnest(p_ended) e GROUP BY 1 LOOP
-		IF v_group.rows < 4 THEN
-			FOREACH v_one IN ARRAY v_group.ended LOOP
-				PERFORM control.terminal_row(v_one.tenant, v_one.eid, v_one.status, v_one.epoch, v_one.started,
-				                             v_one.outputs, v_one.error);
-			END LOOP;
-		ELSE
-			EXECUTE format('UPDATE t_%s.executions x SET status = w.status, epoch = w.epoch, start_time = w.started,
-			                end_time = clock_timestamp(), outputs = w.outputs, error = w.error
-			                FROM unnest($1) w WHERE x.id = w.eid', v_group.tenant) USING v_group.ended;
-		END IF;
-		IF control.ends_are_told(v_group.tenant) THEN
-			PERFORM control.end_hooks(v_group.tenant, e.eid, e.status) FROM unnest(v_group.ended) e;
+	FOREACH v_one IN ARRAY p_ended LOOP
+		v_tenants := v_tenants || v_one.tenant;
+		v_eids := v_eids || v_one.eid;
+		IF v_few THEN
+			EXECUTE format(c_row, v_one.tenant)
+			USING v_one.eid, v_one.status, v_one.epoch, v_one.started, v_one.outputs, v_one.error;
 		END IF;
 	END LOOP;
-	PERFORM control.end_waits(ARRAY(SELECT e.eid FROM unnest(p_ended) e));
+	IF NOT v_few THEN
+		FOR v_group IN SELECT e.tenant, array_agg(e) AS ended FROM unnest(p_ended) e GROUP BY 1 LOOP
+			IF cardinality(v_group.ended) >= 4 THEN
+				EXECUTE format(c_rows, v_group.tenant) USING v_group.ended;
+				CONTINUE;
+			END IF;
+			FOREACH v_one IN ARRAY v_group.ended LOOP
+				EXECUTE format(c_row, v_one.tenant)
+				USING v_one.eid, v_one.status, v_one.epoch, v_one.started, v_one.outputs, v_one.error;
+			END LOOP;
+		END LOOP;
+	END IF;
+	SELECT EXISTS (SELECT FROM control.wait WHERE eid = ANY (v_eids))
+	       OR EXISTS (SELECT FROM control.subflow_pin WHERE eid = ANY (v_eids)),
+	       EXISTS (SELECT FROM control.outgoing_webhook h WHERE h.tenant = ANY (v_tenants) AND h.enabled)
+	INTO v_waited, v_told;
+	IF v_waited THEN
+		PERFORM control.end_waits(v_eids);
+	END IF;
+	IF v_told THEN
+		PERFORM control.end_hooks(e.tenant, e.eid, e.status) FROM unnest(p_ended) e;
+	END IF;
+END $$;
+
+CREATE FUNCTION control.terminal(p_tenant int, p_eid uuid, p_status text, p_epoch int, p_started timestamptz,
+                                 p_outputs json, p_error json) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM control.terminal_batch(ARRAY[
+		ROW(p_tenant, p_eid, p_status, p_epoch, p_started, p_outputs, p_error)::control.ended]);
 END $$;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA control FROM PUBLIC;

@@ -222,11 +222,6 @@ CREATE OR REPLACE VIEW control.live WITH (security_barrier) AS
 CREATE FUNCTION control.end_waits(p_eids uuid[]) RETURNS void
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 BEGIN
-	-- most runs have neither: they pay for one look
-	IF NOT EXISTS (SELECT FROM control.wait WHERE eid = ANY (p_eids))
-	   AND NOT EXISTS (SELECT FROM control.subflow_pin WHERE eid = ANY (p_eids)) THEN
-		RETURN;
-	END IF;
 	DELETE FROM control.parked WHERE eid = ANY (p_eids);
 	DELETE FROM control.subflow_pin WHERE eid = ANY (p_eids);
 	DELETE FROM control.wait WHERE eid = ANY (p_eids);
@@ -264,9 +259,17 @@ BEGIN
 			IF v_in IS NULL THEN
 				EXECUTE format('SELECT inputs FROM t_%s.executions WHERE id = $1', v_row.tenant) INTO v_in USING v_row.eid;
 			END IF;
-			RETURN QUERY SELECT v_row.eid, v_item.epoch, 'started', v_row.tenant, v_row.flow_id, v_row.doc_hash, v_in,
-				(extract(epoch FROM v_row.deadline - clock_timestamp()) * 1000)::bigint, v_row.deliveries::int,
-				v_row.options;
+			eid := v_row.eid;
+			epoch := v_item.epoch;
+			outcome := 'started';
+			tenant := v_row.tenant;
+			flow_id := v_row.flow_id;
+			doc_hash := v_row.doc_hash;
+			inputs := v_in;
+			deadline_left_ms := extract(epoch FROM v_row.deadline - clock_timestamp()) * 1000;
+			deliveries := v_row.deliveries;
+			options := v_row.options;
+			RETURN NEXT;
 			CONTINUE;
 		END IF;
 		SELECT * INTO v_row FROM control.dispatch d WHERE d.eid = v_item.eid;

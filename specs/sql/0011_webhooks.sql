@@ -788,13 +788,6 @@ BEGIN
 	RETURN api.access_level(p_hook.chosen_by, coalesce(v_role, 'viewer'), p_visibility, p_owner, v_share) > 0;
 END $$;
 
--- Whether a tenant may want to be told of ends.
-CREATE FUNCTION control.ends_are_told(p_tenant int) RETURNS boolean
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
-BEGIN
-	RETURN EXISTS (SELECT FROM control.outgoing_webhook h WHERE h.tenant = p_tenant AND h.enabled);
-END $$;
-
 -- In the transaction that ends the run. Mostly nobody wants to know: one look into an index.
 CREATE FUNCTION control.end_hooks(p_tenant int, p_eid uuid, p_status text) RETURNS void
 LANGUAGE plpgsql AS $$
