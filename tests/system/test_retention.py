@@ -55,6 +55,24 @@ def test_old_executions_go_with_all_they_left(stack, admin):
     problem(admin.get(f"executions/{old}"), 404)
 
 
+def test_what_was_said_to_models_goes_with_the_run(stack, admin):
+    flow = admin.create(Flow().add("ask", "llm", prompt="Hello").output(1))
+    old, young = (admin.start(flow) for _ in range(2))
+    for eid in (old, young):
+        assert admin.wait(eid, 60)["execution"]["usage"]["model_calls"] == 1
+    make_old(stack, admin, old, 31)
+    stack.sql("UPDATE control.model_call SET day = day - 31 WHERE eid = %s", old)
+    sweep(stack)
+    left = lambda: stack.sql("SELECT eid FROM control.model_call WHERE tenant = %s", admin.tenant)  # noqa: E731
+    wait_until(lambda: len(left()) == 1, "the end of the old call", 30)
+    assert str(left()[0][0]) == young
+    problem(admin.get(f"executions/{old}"), 404)
+    with stack.documents("exchanges") as exchanges:
+        assert [exchanges.count_documents({"e": eid}) for eid in (old, young)] == [0, 1]
+    runs = stack.sql("SELECT key FROM control.model_spent WHERE tenant = %s AND scope = 'run'", admin.tenant)
+    assert [str(key) for key, in runs] == [young]
+
+
 def test_each_tenant_has_its_own_time(stack):
     short, long = stack.tenant(), stack.tenant()
     stack.sql("SELECT control.quota_set(%s, %s::json)", short.tenant, json.dumps({"retention_days": 2}))
