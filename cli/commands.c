@@ -67,7 +67,7 @@ static const struct cli_option markdown_options[] = {
 static const struct cli_option no_options[] = { END };
 
 static const struct cli_option flow_group_options[] = {
-	{ "format", 0, "FORMAT", "json yaml", "of an export (default yaml)" },
+	{ "format", 0, "FORMAT", "json yaml crewai", "of an export (default yaml)" },
 	{ "version", 0, "N", NULL, "export this published version, not the draft" },
 	{ "name", 0, "TEXT", NULL, "import: the flow's name, in place of the one in the file" },
 	END,

@@ -93,8 +93,9 @@ void crewai_fault(struct crewai_reader *reader, const struct crewai_place *place
 	va_start(args, fmt);
 	(void)vsnprintf(message, sizeof(message), fmt, args);
 	va_end(args);
+	const char *file = crewai_place_file(place);
 	crewai_place_text(place, path);
-	(void)snprintf(where, sizeof(where), "%s%s%s", crewai_place_file(place), *path ? ": " : "", path);
+	(void)snprintf(where, sizeof(where), "%s%s%s", file, *file && *path ? ": " : "", path);
 	wl_flow_fault_add(reader->faults, where, "%s", message);
 }
 

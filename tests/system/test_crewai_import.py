@@ -1,5 +1,6 @@
 """CrewAI's projects: what an import makes, what it tells, what it refuses, and that an export comes back as it was."""
 
+import concurrent.futures
 import json
 import os
 
@@ -57,7 +58,7 @@ JSONC = {"crew.jsonc": CREW_JSONC, "agents/researcher.jsonc": AGENT_JSONC, "agen
 FLOW = """
 schema: crewai.flow/v1
 name: Review
-state: {type: json_schema, json_schema: {type: object, properties: {topic: {type: string}, rows: {type: array}}, required: [topic]},
+state: {type: json_schema, json_schema: {type: object, properties: {topic: {type: string}, rows: {type: array}, limit: {type: integer}}, required: [topic]},
         default: {topic: bees, limit: 2}}
 config: {stream: true, max_method_calls: 20}
 methods:
@@ -334,6 +335,31 @@ def test_a_bad_project_is_refused_with_its_place(shared, case):
     else:
         assert fault_paths(answer) == paths, answer.text
     assert [count(shared, kind) for kind in ("agents", "crews", "flows")] == before
+
+
+def test_an_order_names_tasks_once(shared):
+    body = {"files": PROJECT, "order": ["research_task", "research_task", "nothing"]}
+    assert fault_paths(shared.post("crews/import", json=body)) == ["order[1]", "order[2]"]
+    left = preview(shared, PROJECT, order=["research_task"])
+    assert [task["name"] for task in left["crews"][0]["config"]["tasks"]] == ["research_task"]
+    assert ("report_task", "changed") in findings(left)
+
+
+def test_imports_at_once_get_names_of_their_own(api):
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: imported(api, JSONC), range(4)))
+    assert {one["crews"][0]["name"] for one in made} == {"Newsroom", "Newsroom 2", "Newsroom 3", "Newsroom 4"}
+    assert count(api, "agents") == 8
+
+
+def test_nothing_is_kept_when_the_store_refuses(api):
+    """What passes the reader may still be refused: then the agents are not there either."""
+    tasks = TASKS.replace("guardrail: It names its sources.", "output_json: {type: 7}")
+    assert fault_paths(api.post("crews/import", json={"files": {"agents.yaml": AGENTS, "tasks.yaml": tasks}})) == ["crew"]
+    wide = FLOW.replace("size(outputs.seed) > state.limit ? 'long' : 'short'", "outputs.seed").replace("emit: [long, short]",
+                                                                                                          "emit: ['a b', a_b]")
+    assert "flow" in fault_paths(api.post("crews/import", json={"files": {"flow.yaml": wide}}))
+    assert [count(api, kind) for kind in ("agents", "crews", "flows")] == [0, 0, 0]
 
 
 def test_too_many_files_and_too_large_ones(shared):
