@@ -1,6 +1,6 @@
 /*
  * What lies between the calls and the servers: how a request is written and how an answer is read, one wire format
- * each. Pure: bytes in, bytes out.
+ * each. Nobody is asked here: bytes in, bytes out, and a look at the clock when the first text comes.
  *
  *   wl_llm_wire    the table of a format: path, write, and how a frame is read
  *   wl_llm_reader  builds one answer from what a format reads; knows text, tool uses, usage and the end

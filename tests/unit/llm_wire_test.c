@@ -142,9 +142,10 @@ static const struct exchange exchanges[] = {
 											       "\"delta\":\"lo\"")
 		  EVENT("response.output_item.added", ",\"output_index\":2,\"item\":{\"type\":\"function_call\","
 						      "\"call_id\":\"a\",\"name\":\"f\",\"arguments\":\"\"}")
-			  EVENT("response.function_call_arguments.delta", ",\"output_index\":2,\"delta\":\"{\\\"x\\\":"
-									  "\"") EVENT(
-				  "response.function_call_arguments.delta", ",\"output_index\":2,\"delta\":\"1}\"")
+			  EVENT("response.function_call_arguments.delta",
+				",\"output_index\":2,\"delta\":\"{\\\"x\\\":"
+				"\"") EVENT("response.function_call_arguments.delta",
+					    ",\"output_index\":2,\"delta\":\"1}\"")
 				  EVENT("response.output_item.done",
 					",\"output_index\":2,\"item\":{\"type\":\"function_call\",\"call_id\":\"a\","
 					"\"name\":\"f\",\"arguments\":\"{\\\"x\\\":1}\"}")
