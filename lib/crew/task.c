@@ -159,7 +159,6 @@ static int review_guardrail(struct review *review, struct wl_error *err)
 				     "the output of task \"%.100s\" did not pass its guardrail: %.300s",
 				     review->task->name, feedback);
 	review->message = wl_crew_critique_text(*feedback ? feedback : review->task->guardrail);
-	review->repairs = 0;
 	return review->message ? 1 : no_memory(err);
 }
 
@@ -188,7 +187,6 @@ static int review_human(struct review *review, struct wl_error *err)
 	if (result < 0 || verdict == WL_CREW_HUMAN_APPROVED)
 		return result;
 	review->message = wl_crew_feedback_text(feedback ? feedback : "");
-	review->repairs = review->refusals = 0;
 	return review->message ? 1 : no_memory(err);
 }
 

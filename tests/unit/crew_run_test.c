@@ -254,6 +254,17 @@ static void empty_answers_are_asked_again_then_a_fault(void **state)
 						  { .place = "task/0/agent/turn/2", .text = "" },
 						  { .place = "task/0/agent/turn/3" },
 						  { 0 } };
+	static const struct stage_line between[] = {
+		{ .place = "task/0/agent/turn/1" },
+		{ .place = "task/0/agent/turn/2" },
+		{ .place = "task/0/agent/turn/3", .tool = "search", .arguments = "{\"q\":\"x\"}" },
+		{ .place = "task/0/agent/turn/4" },
+		{ .place = "task/0/agent/turn/5", .text = "there" },
+		{ 0 }
+	};
+	assert_runs(between, ONE_TASK, NULL);
+	assert_string_equal(result.text, "there");
+	new_stage();
 	assert_runs(once, ONE_TASK, NULL);
 	assert_string_equal(result.text, "here");
 	assert_has(said("task/0/agent/turn/2"), "Nothing came back");
@@ -453,6 +464,28 @@ static void a_middle_that_is_too_long_is_taken_in_parts(void **state)
 	assert_has(said("task/0/agent/turn/3"), "PART ONE\nPART TWO");
 }
 
+static void a_summary_leaves_no_result_without_its_call(void **state)
+{
+	(void)state;
+#define BOTH(n)                                                                                                        \
+	{ .place = "task/0/agent/turn/" #n, .tool = "search", .arguments = "{\"q\":\"a" #n "\"}" },                    \
+	{                                                                                                              \
+		.place = "task/0/agent/turn/" #n, .tool = "search", .arguments = "{\"q\":\"b" #n "\"}"                 \
+	}
+	static const struct stage_line lines[] = { BOTH(1),
+						   BOTH(2),
+						   { .place = "task/0/agent/turn/3", .fault = WL_MODEL_FAULT_CONTEXT },
+						   { .place = "task/0/agent/summary/1", .text = "IN SHORT" },
+						   { .place = "task/0/agent/turn/4", .error = EIO },
+						   { 0 } };
+	assert_int_equal(run(lines, ONE_TASK, NULL), -EIO);
+	/* a fault that was got over is not the run's */
+	assert_null(result.code);
+	assert_has(said("task/0/agent/turn/4"),
+		   "IN SHORT\n\n[assistant] -\n  search({\"q\":\"a2\"})\n  search({\"q\":\"b2\"})\n"
+		   "[tool] {\"found\":1}\n[tool] {\"found\":1}\n");
+}
+
 static void a_task_that_is_too_long_is_a_fault(void **state)
 {
 	(void)state;
@@ -488,6 +521,7 @@ int main(void)
 		crew_test(an_answer_from_the_record_is_no_call_of_the_minute),
 		crew_test(a_long_conversation_is_summarised),
 		crew_test(a_middle_that_is_too_long_is_taken_in_parts),
+		crew_test(a_summary_leaves_no_result_without_its_call),
 		crew_test(a_task_that_is_too_long_is_a_fault),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

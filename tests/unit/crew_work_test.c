@@ -383,6 +383,13 @@ static void a_crew_remembers_within_and_between_runs(void **state)
 	/* without vectors: the latest outputs */
 	assert_runs(lines, crew, NULL);
 	assert_has(said("task/2/agent/turn/1"), "What you remember:\n- mmm\n- The zoo of");
+	new_stage();
+	/* nobody can recall the last output: no vectors are paid for it */
+	stage_remembers(&stage);
+	stage.world.remember = NULL;
+	assert_runs(lines, crew, NULL);
+	assert_non_null(stage_asked(&stage, "task/1/memory/0"));
+	assert_null(stage_asked(&stage, "task/2/memory/0"));
 }
 
 static void a_crew_remembers_without_vectors_too(void **state)
@@ -539,6 +546,7 @@ static void a_failure_beside_stops_the_others(void **state)
 		stage.world.threads = threads;
 		assert_int_equal(run(lines, beside_crew, NULL), -EPROTO);
 		assert_string_equal(result.code, "content_filter");
+		assert_true(threads > 0 || result.model_calls == 1);
 		assert_null(stage_asked(&stage, "task/3/agent/turn/1"));
 	}
 }
