@@ -16,17 +16,6 @@ from kit.flows import Flow, ex, of
 from kit.waiting import wait_until
 
 
-@pytest.fixture
-def admin_cli(stack, admin, tmp_path):
-    """(CLI, API) of the same admin."""
-    return Cli(tmp_path / "home", stack.urls["web"], WINDLASS_TOKEN=admin.access), admin
-
-
-@pytest.fixture
-def cli(admin_cli):
-    return admin_cli[0]
-
-
 def write(cli, flow, name="f", **more):
     """A flow file; its path."""
     path = cli.folder / f"{name}.json"

@@ -27,17 +27,6 @@ TOOL = {"name": "greet", "state": "active",
                              "source": "import sys, json\nprint(json.dumps({'hello': json.load(sys.stdin)['name']}))"}}
 
 
-@pytest.fixture
-def pair(stack, admin, tmp_path):
-    """(CLI, API) of the same admin."""
-    return Cli(tmp_path / "home", stack.urls["web"], WINDLASS_TOKEN=admin.access), admin
-
-
-@pytest.fixture
-def cli(pair):
-    return pair[0]
-
-
 def write(cli, name, content):
     path = cli.folder / name
     path.write_text(content if isinstance(content, str) else json.dumps(content))
@@ -76,8 +65,8 @@ def test_agents_and_crews_and_providers(cli):
     cli("agents", "delete", "Ada")
 
 
-def test_flows_as_files(pair):
-    cli, admin = pair
+def test_flows_as_files(admin_cli):
+    cli, admin = admin_cli
     flow_id = admin.create(Flow().transform("a", 1).output(ex(".nodes.a")), name="counted")
     checked(admin.post(f"flows/{flow_id}/publish", json={}), 201)
     text = cli("flow", "export", "counted").stdout
@@ -100,8 +89,8 @@ def test_flows_as_files(pair):
     assert cli.json("flow", "from-template", first, "from one")["flow"]["name"] == "from one"
 
 
-def test_schedules(pair):
-    cli, admin = pair
+def test_schedules(admin_cli):
+    cli, admin = admin_cli
     flow_id = admin.create(Flow().output(1), name="tick")
     checked(admin.post(f"flows/{flow_id}/publish", json={}), 201)
     made = cli.json("schedules", "create", "tick", "0 9 * * 1-5", "--name", "mornings", "--timezone", "Europe/Zurich")
@@ -117,8 +106,8 @@ def test_schedules(pair):
     assert "cron" in cli("schedules", "next", "every day", code=6).stderr
 
 
-def test_webhooks_in_and_out(pair):
-    cli, admin = pair
+def test_webhooks_in_and_out(admin_cli):
+    cli, admin = admin_cli
     flow_id = admin.create(Flow().output(1), name="hooked")
     checked(admin.post(f"flows/{flow_id}/publish", json={}), 201)
     hook = cli.json("webhooks", "create", "hooked", "--name", "orders", "--mapping", '{"order": "{{ .body }}"}')["webhook"]
@@ -134,8 +123,8 @@ def test_webhooks_in_and_out(pair):
     cli("webhooks", "delete", "orders")
 
 
-def test_people_keys_and_quotas(pair, stack):
-    cli, admin = pair
+def test_people_keys_and_quotas(admin_cli, stack):
+    cli, admin = admin_cli
     assert "#" in cli("users", "invite", "grace@example.org", "editor").stdout
     assert "grace@example.org" in cli("users", "invitations").stdout
     member = stack.user(admin, "viewer")
@@ -156,8 +145,8 @@ def test_people_keys_and_quotas(pair, stack):
     assert "DAY" in cli("quota", "usage").stdout and "free" in cli("quota", "plans").stdout
 
 
-def test_runs_that_ask_leave_files_and_are_made_again(pair):
-    cli, admin = pair
+def test_runs_that_ask_leave_files_and_are_made_again(admin_cli):
+    cli, admin = admin_cli
     out = "import pathlib\npathlib.Path('/work/out/note.txt').write_text('kept')\nprint('{}')"
     flow_id = admin.create(Flow().code("step", out).add("ask", "approval", message="go on?")
                            .output("done", after=("ask", "approved")), name="careful")
@@ -175,8 +164,8 @@ def test_runs_that_ask_leave_files_and_are_made_again(pair):
     cli("cancel", again)
 
 
-def test_the_audit_log_is_verified_here(pair, stack, tmp_path):
-    cli, admin = pair
+def test_the_audit_log_is_verified_here(admin_cli, stack, tmp_path):
+    cli, admin = admin_cli
     cli("keys", "create", "one", "viewer")
     wait_until(lambda: stack.sql("SELECT count(*) FROM control.audit_outbox WHERE tenant = %s", admin.tenant)[0][0] == 0,
                "the log being shipped")

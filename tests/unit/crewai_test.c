@@ -7,6 +7,7 @@
 #include "lib/codec/crewai_cel.h"
 #include "lib/codec/flow_document.h"
 #include "lib/codec/jsonc.h"
+#include "tests/kit/opened.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -32,15 +33,6 @@ static void next_id(void *self, char *id)
 {
 	(void)self;
 	(void)snprintf(id, 37, "00000000-0000-7000-8000-%012d", ++last_id);
-}
-
-static struct wl_json *parsed(const char *text)
-{
-	struct wl_json *value = NULL;
-	struct wl_error err = { 0 };
-	if (wl_json_parse(text, strlen(text), &value, &err) < 0)
-		fail_msg("%s: %s", err.text, text);
-	return value;
 }
 
 /* Import; fails the test on faults. */

@@ -4,6 +4,7 @@
  */
 #include "lib/base/cleanup.h"
 #include "lib/model/cron.h"
+#include "tests/kit/opened.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -16,7 +17,6 @@
 
 #include <cmocka.h>
 
-#define ZONEINFO "/usr/share/zoneinfo"
 #define DAY 86400
 
 static struct wl_cron read_cron(const char *text)
@@ -26,15 +26,6 @@ static struct wl_cron read_cron(const char *text)
 	if (wl_cron_parse(text, &cron, &err) < 0)
 		fail_msg("%s: %s", text, err.text);
 	return cron;
-}
-
-static struct wl_zone *open_zone(const char *name)
-{
-	struct wl_zone *zone = NULL;
-	struct wl_error err = { 0 };
-	if (wl_zone_open(ZONEINFO, name, &zone, &err) < 0)
-		fail_msg("%s", err.text);
-	return zone;
 }
 
 static int64_t instant(const char *utc)

@@ -4,6 +4,7 @@
 #include "lib/codec/csv.h"
 #include "lib/codec/yaml.h"
 #include "scheduler/export_file.h"
+#include "tests/kit/opened.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -15,15 +16,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static struct wl_json *parsed(const char *text)
-{
-	struct wl_json *json = NULL;
-	struct wl_error err = { 0 };
-	if (wl_json_parse(text, strlen(text), &json, &err) < 0)
-		fail_msg("%s: %s", text, err.text);
-	return json;
-}
 
 /* ---- CSV ----------------------------------------------------------------------------------------------------------
  */

@@ -1,6 +1,7 @@
 /* Differences between flow documents: one row a case. */
 #include "lib/base/cleanup.h"
 #include "lib/codec/flow_diff.h"
+#include "tests/kit/opened.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -78,15 +79,6 @@ static const struct {
 	  "{\"nodes\":{\"added\":[],\"removed\":[],\"changed\":[{\"id\":\"a\",\"fields\":["
 	  "{\"path\":\"data.x\\\"y\",\"from\":1,\"to\":2}]}]}," NO_EDGES ",\"moved\":[]," SAME_SCHEMAS "}" },
 };
-
-static struct wl_json *parsed(const char *text)
-{
-	struct wl_error err = { 0 };
-	struct wl_json *json = NULL;
-	if (wl_json_parse(text, strlen(text), &json, &err) < 0)
-		fail_msg("%s: %s", text, err.text);
-	return json;
-}
 
 static char *diff_of(const struct wl_json *before, const struct wl_json *after)
 {

@@ -4,6 +4,7 @@
 #include "lib/codec/flow_export.h"
 #include "lib/codec/flow_file.h"
 #include "lib/codec/yaml.h"
+#include "tests/kit/opened.h"
 
 #include <errno.h>
 #include <glob.h>
@@ -15,15 +16,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-static struct wl_json *parsed(const char *text)
-{
-	struct wl_error err = { 0 };
-	struct wl_json *json = NULL;
-	if (wl_json_parse(text, strlen(text), &json, &err) < 0)
-		fail_msg("%s: %s", text, err.text);
-	return json;
-}
 
 static char *exported(const struct wl_json *flow, enum wl_flow_format format)
 {

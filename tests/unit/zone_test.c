@@ -2,6 +2,7 @@
 #include "lib/base/buffer.h"
 #include "lib/base/cleanup.h"
 #include "lib/base/zone.h"
+#include "tests/kit/opened.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -14,17 +15,7 @@
 
 #include <cmocka.h>
 
-#define ZONEINFO "/usr/share/zoneinfo"
 #define YEAR 31556952LL
-
-static struct wl_zone *open_zone(const char *name)
-{
-	struct wl_zone *zone = NULL;
-	struct wl_error err = { 0 };
-	if (wl_zone_open(ZONEINFO, name, &zone, &err) < 0)
-		fail_msg("%s", err.text);
-	return zone;
-}
 
 /* The C library's offset, when TZ is set. */
 static long offset_of_libc(int64_t t)
