@@ -23,7 +23,7 @@
 #define AGAIN_MOST 8  /* other ways of asking that are tried in one turn */
 #define STREAM_MAX (64u << 20)
 #define URL_ROOM 4096
-#define NEAR_MS 1000 /* a rate is waited for so long though another provider could be asked */
+#define NEAR_MS 1000 /* a provider is waited for so long though another one could be asked */
 
 struct learned {
 	uint64_t model; /* hash of its name */
@@ -259,6 +259,13 @@ static bool await_turn(struct wl_llm *llm, const struct wl_llm_provider *provide
 	return outcome->fault == WL_MODEL_FAULT_NONE;
 }
 
+bool wl_llm_stopped(int cancel_fd, struct wl_llm_outcome *outcome)
+{
+	if (pause_for(0, cancel_fd))
+		fail(outcome, WL_MODEL_FAULT_STOPPED, "the execution was stopped");
+	return outcome->fault != WL_MODEL_FAULT_NONE;
+}
+
 static void try_now(struct wl_llm *llm, uint32_t left_ms, wl_llm_try *try, void *context,
 		    struct wl_llm_outcome *outcome)
 {
@@ -285,7 +292,7 @@ void wl_llm_turn(struct wl_llm *llm, const struct wl_llm_provider *provider, uin
 	for (int others = 0;;) {
 		int tries = outcome->tries;
 		*outcome = (struct wl_llm_outcome){ .tries = tries };
-		if (!await_turn(llm, provider, end_ms, cancel_fd, last, outcome))
+		if (wl_llm_stopped(cancel_fd, outcome) || !await_turn(llm, provider, end_ms, cancel_fd, last, outcome))
 			return;
 		uint64_t now_ms = wl_clock_boot_ms();
 		if (now_ms >= end_ms) {
@@ -302,8 +309,9 @@ void wl_llm_turn(struct wl_llm *llm, const struct wl_llm_provider *provider, uin
 		uint32_t random = 0;
 		wl_random_bytes(&random, sizeof(random));
 		uint64_t wait_ms = wl_llm_pause_ms(failures, outcome->retry_after_ms, random);
-		if (wl_clock_boot_ms() + wait_ms >= end_ms)
-			return; /* it would come too late */
+		/* it would come too late, or the server wants to be left alone and another one can be asked */
+		if (wl_clock_boot_ms() + wait_ms >= end_ms || (!last && outcome->retry_after_ms > NEAR_MS))
+			return;
 		if (pause_for(wait_ms, cancel_fd)) {
 			fail(outcome, WL_MODEL_FAULT_STOPPED, "the execution was stopped");
 			return;

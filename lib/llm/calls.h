@@ -28,6 +28,9 @@ typedef void wl_llm_try(void *context, struct wl_http_client *client, uint32_t l
 void wl_llm_turn(struct wl_llm *llm, const struct wl_llm_provider *provider, uint64_t end_ms, int cancel_fd, bool last,
 		 wl_llm_try *try, void *context, struct wl_llm_outcome *outcome);
 
+/* Was the caller's cancel_fd (-1: none) written to? Then the outcome says so. */
+bool wl_llm_stopped(int cancel_fd, struct wl_llm_outcome *outcome);
+
 /* One try, whatever breaker and rate say: when a person asks whether the provider works. */
 void wl_llm_try_once(struct wl_llm *llm, uint32_t timeout_ms, wl_llm_try *try, void *context,
 		     struct wl_llm_outcome *outcome);

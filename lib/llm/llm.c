@@ -132,7 +132,8 @@ static void ask_provider(struct call *call, bool first, bool last, struct wl_llm
 		end_ms = call->end_ms;
 	call->model = model_for(call, first);
 	if (provider->type == WL_LLM_DEMO) {
-		ask_demo(call, outcome);
+		if (!wl_llm_stopped(call->request->cancel_fd, outcome))
+			ask_demo(call, outcome);
 		return;
 	}
 	if (!call->model || !*call->model) {

@@ -279,6 +279,17 @@ static void test_another_provider_stands_in(void **state)
 		assert_string_equal(stage.answer.provider_id, stage.urls[1]);
 		assert_int_equal(stage.answer.attempts, 2);
 	}
+	/* a server that wants to be left alone for long is */
+	{
+		_stage_ struct stage stage;
+		set_stage(&stage, "/rate9");
+		stage.chain[0].max_retries = 5;
+		stage.chain[0].timeout_ms = 600000;
+		aim(&stage, 1, "/ok");
+		assert_int_equal(ask(&stage, 2), 0);
+		assert_int_equal(stage.answer.attempts, 2);
+		assert_true(stage.answer.total_us < 60000000);
+	}
 	_stage_ struct stage stage;
 	set_stage(&stage, "/filter");
 	aim(&stage, 1, "/ok");
@@ -419,6 +430,10 @@ static void test_a_cancel_ends_a_call_at_any_time(void **state)
 		assert_int_equal(ask(&stage, 1), -ECANCELED);
 		assert_int_equal(stage.answer.fault, WL_MODEL_FAULT_STOPPED);
 		(void)pthread_join(thread, NULL);
+		stage.chain[0].type = WL_LLM_DEMO; /* nor does the next one begin */
+		stage.chain[0].default_model = NULL;
+		assert_int_equal(ask(&stage, 1), -ECANCELED);
+		assert_int_equal(stage.answer.attempts, 0);
 	}
 }
 
