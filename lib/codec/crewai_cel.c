@@ -4,6 +4,7 @@
  * needs behind a pipe is bound to a variable before it.
  */
 #include "lib/codec/crewai_cel.h"
+#include "lib/codec/crewai_scan.h"
 
 #include "lib/base/buffer.h"
 #include "lib/base/cleanup.h"
@@ -14,90 +15,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEPTH_MAX 40
 #define LOCALS_MAX 8
-#define RESULT_MAX (64u << 10)
 
 struct cel {
-	const char *text;
-	size_t length, at;
-	int depth, variables;
+	struct crewai_scan scan;
+	int variables;
 	const struct crewai_names *names;
 	char locals[LOCALS_MAX][40]; /* of macros */
 	int local_count;
-	struct wl_error *err;
 };
 
 static char *parse_ternary(struct cel *cel);
-
-/* ---- helpers ---------------------------------------------------------------------------------------------------- */
-
-static char *refuse(struct cel *cel, const char *what)
-{
-	if (cel->err->code == 0)
-		(void)wl_fail(cel->err, EINVAL, "%s at character %zu", what, cel->at + 1);
-	return NULL;
-}
-
-static char *made(struct cel *cel, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static char *made(struct cel *cel, const char *fmt, ...)
-{
-	char *text = NULL;
-	va_list args;
-	va_start(args, fmt);
-	int length = vasprintf(&text, fmt, args);
-	va_end(args);
-	if (length < 0) {
-		(void)wl_fail(cel->err, ENOMEM, "no memory for an expression");
-		return NULL;
-	}
-	if (length > (int)RESULT_MAX) {
-		free(text);
-		return refuse(cel, "the expression becomes too long");
-	}
-	return text;
-}
-
-static char peek(struct cel *cel)
-{
-	while (cel->at < cel->length && isspace((unsigned char)cel->text[cel->at]))
-		cel->at++;
-	return cel->at < cel->length ? cel->text[cel->at] : '\0';
-}
-
-static bool take(struct cel *cel, const char *token)
-{
-	size_t length = strlen(token);
-	(void)peek(cel);
-	if (cel->length - cel->at < length || strncmp(cel->text + cel->at, token, length) != 0)
-		return false;
-	cel->at += length;
-	return true;
-}
-
-/* Take a word that is not the beginning of a longer one. */
-static bool take_word(struct cel *cel, const char *word)
-{
-	size_t before = cel->at;
-	if (take(cel, word) &&
-	    !(cel->at < cel->length && (isalnum((unsigned char)cel->text[cel->at]) || cel->text[cel->at] == '_')))
-		return true;
-	cel->at = before;
-	return false;
-}
-
-static bool take_name(struct cel *cel, char name[64])
-{
-	size_t length = 0;
-	char first = peek(cel);
-	if (!isalpha((unsigned char)first) && first != '_')
-		return false;
-	while (cel->at < cel->length && length < 63 &&
-	       (isalnum((unsigned char)cel->text[cel->at]) || cel->text[cel->at] == '_'))
-		name[length++] = cel->text[cel->at++];
-	name[length] = '\0';
-	return true;
-}
 
 /* ---- literals --------------------------------------------------------------------------------------------------- */
 
@@ -132,16 +60,17 @@ static void append_utf8(struct wl_buffer *out, unsigned code)
 static bool take_escape(struct cel *cel, struct wl_buffer *out)
 {
 	static const char from[] = "abfnrtv\\?\"'`/", to[] = "\a\b\f\n\r\t\v\\?\"'`/";
-	char kind = cel->at < cel->length ? cel->text[cel->at++] : '\0';
+	char kind = cel->scan.at < cel->scan.length ? cel->scan.text[cel->scan.at++] : '\0';
 	const char *simple = kind ? strchr(from, kind) : NULL;
 	int digits = kind == 'x' || kind == 'X' ? 2 : kind == 'u' ? 4 : kind == 'U' ? 8 : 0;
 	unsigned code;
 	if (simple)
 		return wl_buffer_append_char(out, to[simple - from]) == 0;
-	if (!digits || cel->length - cel->at < (size_t)digits || hex_value(cel->text + cel->at, digits, &code) < 0 ||
-	    code == 0 || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
+	if (!digits || cel->scan.length - cel->scan.at < (size_t)digits ||
+	    hex_value(cel->scan.text + cel->scan.at, digits, &code) < 0 || code == 0 || code > 0x10ffff ||
+	    (code >= 0xd800 && code < 0xe000))
 		return false;
-	cel->at += (size_t)digits;
+	cel->scan.at += (size_t)digits;
 	append_utf8(out, code);
 	return true;
 }
@@ -149,35 +78,37 @@ static bool take_escape(struct cel *cel, struct wl_buffer *out)
 static char *parse_string(struct cel *cel, bool raw)
 {
 	_wl_buffer_ struct wl_buffer out = { 0 }, quoted = { 0 };
-	char quote = cel->text[cel->at++];
-	bool triple = cel->length - cel->at >= 2 && cel->text[cel->at] == quote && cel->text[cel->at + 1] == quote;
+	char quote = cel->scan.text[cel->scan.at++];
+	bool triple = cel->scan.length - cel->scan.at >= 2 && cel->scan.text[cel->scan.at] == quote &&
+		      cel->scan.text[cel->scan.at + 1] == quote;
 	if (triple)
-		return refuse(cel, "a text in three quotes is not read");
+		return crewai_refuse(&cel->scan, "a text in three quotes is not read");
 	for (;;) {
-		if (cel->at >= cel->length)
-			return refuse(cel, "a text is not closed");
-		char byte = cel->text[cel->at++];
+		if (cel->scan.at >= cel->scan.length)
+			return crewai_refuse(&cel->scan, "a text is not closed");
+		char byte = cel->scan.text[cel->scan.at++];
 		if (byte == quote)
 			break;
 		if (byte == '\\' && !raw) {
 			if (!take_escape(cel, &out))
-				return refuse(cel, "an escape is not known");
+				return crewai_refuse(&cel->scan, "an escape is not known");
 		} else {
 			wl_buffer_append_char(&out, byte);
 		}
 	}
 	wl_buffer_append_json_string(&quoted, out.data ? out.data : "", out.length);
-	return quoted.failed ? refuse(cel, "a text is too long") : made(cel, "%s", quoted.data);
+	return quoted.failed ? crewai_refuse(&cel->scan, "a text is too long")
+			     : crewai_made(&cel->scan, "%s", quoted.data);
 }
 
 static char *parse_number(struct cel *cel)
 {
 	char *end = NULL, digits[64];
-	const char *start = cel->text + cel->at;
+	const char *start = cel->scan.text + cel->scan.at;
 	if (start[0] == '0' && (start[1] == 'x' || start[1] == 'X')) {
 		unsigned long long value = strtoull(start, &end, 16);
-		cel->at += (size_t)(end - start);
-		return made(cel, "%llu", value);
+		cel->scan.at += (size_t)(end - start);
+		return crewai_made(&cel->scan, "%llu", value);
 	}
 	size_t whole = strspn(start, "0123456789"), used = whole;
 	if (start[used] == '.' && isdigit((unsigned char)start[used + 1]))
@@ -188,49 +119,50 @@ static char *parse_number(struct cel *cel)
 		used += exponent ? 1 + sign + exponent : 0;
 	}
 	if (used >= sizeof(digits))
-		return refuse(cel, "a number is too long");
+		return crewai_refuse(&cel->scan, "a number is too long");
 	memcpy(digits, start, used);
 	digits[used] = '\0';
-	cel->at += used;
-	if (cel->at < cel->length && (cel->text[cel->at] == 'u' || cel->text[cel->at] == 'U'))
-		cel->at++;
-	return made(cel, "%s", digits);
+	cel->scan.at += used;
+	if (cel->scan.at < cel->scan.length &&
+	    (cel->scan.text[cel->scan.at] == 'u' || cel->scan.text[cel->scan.at] == 'U'))
+		cel->scan.at++;
+	return crewai_made(&cel->scan, "%s", digits);
 }
 
 /* Values with commas between them up to `close`; each pair of a map with a colon. */
 static char *parse_items(struct cel *cel, char open, char close)
 {
 	const char end[2] = { close, '\0' };
-	char *all = made(cel, "%c", open);
+	char *all = crewai_made(&cel->scan, "%c", open);
 	bool first = true;
-	while (all && !take(cel, end)) {
+	while (all && !crewai_take(&cel->scan, end)) {
 		_wl_free_ char *before = all;
 		all = NULL;
-		if (!first && !take(cel, ","))
-			return refuse(cel, "a comma is missing");
-		if (!first && take(cel, end))
-			return made(cel, "%s%c", before, close);
+		if (!first && !crewai_take(&cel->scan, ","))
+			return crewai_refuse(&cel->scan, "a comma is missing");
+		if (!first && crewai_take(&cel->scan, end))
+			return crewai_made(&cel->scan, "%s%c", before, close);
 		_wl_free_ char *key = open == '{' ? parse_ternary(cel) : NULL;
-		if (open == '{' && (!key || !take(cel, ":")))
-			return refuse(cel, "a colon is missing");
+		if (open == '{' && (!key || !crewai_take(&cel->scan, ":")))
+			return crewai_refuse(&cel->scan, "a colon is missing");
 		_wl_free_ char *value = parse_ternary(cel);
 		if (!value)
 			return NULL;
-		all = key ? made(cel, "%s%s(%s): %s", before, first ? "" : ", ", key, value)
-			  : made(cel, "%s%s%s", before, first ? "" : ", ", value);
+		all = key ? crewai_made(&cel->scan, "%s%s(%s): %s", before, first ? "" : ", ", key, value)
+			  : crewai_made(&cel->scan, "%s%s%s", before, first ? "" : ", ", value);
 		first = false;
 	}
 	_wl_free_ char *before = all;
-	return before ? made(cel, "%s%c", before, close) : NULL;
+	return before ? crewai_made(&cel->scan, "%s%c", before, close) : NULL;
 }
 
 /* ---- functions -------------------------------------------------------------------------------------------------- */
 
 static bool close_call(struct cel *cel)
 {
-	if (take(cel, ")"))
+	if (crewai_take(&cel->scan, ")"))
 		return true;
-	(void)refuse(cel, "a closing bracket is missing");
+	(void)crewai_refuse(&cel->scan, "a closing bracket is missing");
 	return false;
 }
 
@@ -238,19 +170,20 @@ static bool close_call(struct cel *cel)
 static char *parse_macro(struct cel *cel, const char *name, const char *list)
 {
 	char local[64];
-	if (!take_name(cel, local) || !take(cel, ",") || strlen(local) >= sizeof(cel->locals[0]) ||
-	    cel->local_count == LOCALS_MAX)
-		return refuse(cel, "a macro needs a name and an expression");
+	if (!crewai_take_name(&cel->scan, local) || !crewai_take(&cel->scan, ",") ||
+	    strlen(local) >= sizeof(cel->locals[0]) || cel->local_count == LOCALS_MAX)
+		return crewai_refuse(&cel->scan, "a macro needs a name and an expression");
 	(void)snprintf(cel->locals[cel->local_count++], sizeof(cel->locals[0]), "%s", local);
 	_wl_free_ char *body = parse_ternary(cel);
 	cel->local_count--;
 	if (!body || !close_call(cel))
 		return NULL;
 	if (strcmp(name, "map") == 0)
-		return made(cel, "[%s[] as $%s | %s]", list, local, body);
+		return crewai_made(&cel->scan, "[%s[] as $%s | %s]", list, local, body);
 	if (strcmp(name, "filter") == 0)
-		return made(cel, "[%s[] as $%s | select(%s) | $%s]", list, local, body, local);
-	return made(cel, "([%s[] as $%s | %s] | %s)", list, local, body, strcmp(name, "all") == 0 ? "all" : "any");
+		return crewai_made(&cel->scan, "[%s[] as $%s | select(%s) | $%s]", list, local, body, local);
+	return crewai_made(&cel->scan, "([%s[] as $%s | %s] | %s)", list, local, body,
+			   strcmp(name, "all") == 0 ? "all" : "any");
 }
 
 /* A call with one argument of a value: text.contains("x"). */
@@ -267,17 +200,17 @@ static char *parse_method(struct cel *cel, const char *name, const char *subject
 	};
 	for (size_t i = 0; i < WL_COUNT_OF(plain); i++)
 		if (strcmp(name, plain[i][0]) == 0)
-			return close_call(cel) ? made(cel, "(%s | %s)", subject, plain[i][1]) : NULL;
+			return close_call(cel) ? crewai_made(&cel->scan, "(%s | %s)", subject, plain[i][1]) : NULL;
 	for (size_t i = 0; i < WL_COUNT_OF(pairs); i++) {
 		if (strcmp(name, pairs[i][0]) != 0)
 			continue;
 		_wl_free_ char *value = parse_ternary(cel);
 		int number = ++cel->variables;
-		return value && close_call(cel)
-			       ? made(cel, "(%s as $_%d | %s | %s($_%d))", value, number, subject, pairs[i][1], number)
-			       : NULL;
+		return value && close_call(cel) ? crewai_made(&cel->scan, "(%s as $_%d | %s | %s($_%d))", value, number,
+							      subject, pairs[i][1], number)
+						: NULL;
 	}
-	return refuse(cel, "this function is not known");
+	return crewai_refuse(&cel->scan, "this function is not known");
 }
 
 static char *parse_function(struct cel *cel, const char *name)
@@ -290,13 +223,13 @@ static char *parse_function(struct cel *cel, const char *name)
 	if (!value || !close_call(cel))
 		return NULL;
 	if (strcmp(name, "has") == 0)
-		return made(cel, "(%s != null)", value);
+		return crewai_made(&cel->scan, "(%s != null)", value);
 	if (strcmp(name, "dyn") == 0)
-		return made(cel, "%s", value);
+		return crewai_made(&cel->scan, "%s", value);
 	for (size_t i = 0; i < WL_COUNT_OF(known); i++)
 		if (strcmp(name, known[i][0]) == 0)
-			return made(cel, "(%s | %s)", value, known[i][1]);
-	return refuse(cel, "this function is not known");
+			return crewai_made(&cel->scan, "(%s | %s)", value, known[i][1]);
+	return crewai_refuse(&cel->scan, "this function is not known");
 }
 
 /* ---- names and members ------------------------------------------------------------------------------------------ */
@@ -314,27 +247,27 @@ static char *parse_output(struct cel *cel)
 {
 	char name[64];
 	bool model = false;
-	if (take(cel, "[")) {
-		char quote = peek(cel);
+	if (crewai_take(&cel->scan, "[")) {
+		char quote = crewai_peek(&cel->scan);
 		_wl_free_ char *text = quote == '"' || quote == '\'' ? parse_string(cel, false) : NULL;
-		if (!text || strlen(text) > 60 || !take(cel, "]"))
-			return refuse(cel, "outputs are named one by one");
+		if (!text || strlen(text) > 60 || !crewai_take(&cel->scan, "]"))
+			return crewai_refuse(&cel->scan, "outputs are named one by one");
 		(void)snprintf(name, sizeof(name), "%.*s", (int)strlen(text) - 2, text + 1);
-	} else if (!take(cel, ".") || !take_name(cel, name)) {
-		return refuse(cel, "outputs are named one by one");
+	} else if (!crewai_take(&cel->scan, ".") || !crewai_take_name(&cel->scan, name)) {
+		return crewai_refuse(&cel->scan, "outputs are named one by one");
 	}
 	const char *id = cel->names->find(cel->names->self, name, &model);
 	if (!id)
-		return refuse(cel, "an output is named that is not there");
-	size_t before = cel->at;
-	if (model && take(cel, ".")) {
-		if (take_word(cel, "raw"))
-			return made(cel, ".nodes.%s.text", id);
-		if (take_word(cel, "json_dict") || take_word(cel, "pydantic"))
-			return made(cel, ".nodes.%s.json", id);
-		cel->at = before;
+		return crewai_refuse(&cel->scan, "an output is named that is not there");
+	size_t before = cel->scan.at;
+	if (model && crewai_take(&cel->scan, ".")) {
+		if (crewai_take(&cel->scan, "raw"))
+			return crewai_made(&cel->scan, ".nodes.%s.text", id);
+		if (crewai_take(&cel->scan, "json_dict") || crewai_take(&cel->scan, "pydantic"))
+			return crewai_made(&cel->scan, ".nodes.%s.json", id);
+		cel->scan.at = before;
 	}
-	return made(cel, ".nodes.%s", id);
+	return crewai_made(&cel->scan, ".nodes.%s", id);
 }
 
 static char *parse_root(struct cel *cel, const char *name)
@@ -342,40 +275,40 @@ static char *parse_root(struct cel *cel, const char *name)
 	static const char *const words[] = { "true", "false", "null" };
 	for (size_t i = 0; i < WL_COUNT_OF(words); i++)
 		if (strcmp(name, words[i]) == 0)
-			return made(cel, "%s", words[i]);
+			return crewai_made(&cel->scan, "%s", words[i]);
 	if (is_local(cel, name))
-		return made(cel, "$%s", name);
+		return crewai_made(&cel->scan, "$%s", name);
 	if (strcmp(name, "state") == 0)
-		return made(cel, "%s", cel->names->state);
+		return crewai_made(&cel->scan, "%s", cel->names->state);
 	if (strcmp(name, "item") == 0 && cel->names->item)
-		return made(cel, ".item");
+		return crewai_made(&cel->scan, ".item");
 	if (strcmp(name, "outputs") == 0)
 		return parse_output(cel);
-	return refuse(cel, "a name is not known");
+	return crewai_refuse(&cel->scan, "a name is not known");
 }
 
 static char *parse_primary(struct cel *cel)
 {
-	char first = peek(cel), name[64];
-	bool raw = (first == 'r' || first == 'R') && cel->at + 1 < cel->length &&
-		   (cel->text[cel->at + 1] == '"' || cel->text[cel->at + 1] == '\'');
+	char first = crewai_peek(&cel->scan), name[64];
+	bool raw = (first == 'r' || first == 'R') && cel->scan.at + 1 < cel->scan.length &&
+		   (cel->scan.text[cel->scan.at + 1] == '"' || cel->scan.text[cel->scan.at + 1] == '\'');
 	if (raw)
-		cel->at++;
+		cel->scan.at++;
 	if (raw || first == '"' || first == '\'')
 		return parse_string(cel, raw);
 	if (isdigit((unsigned char)first))
 		return parse_number(cel);
 	if (first == '[' || first == '{') {
-		cel->at++;
+		cel->scan.at++;
 		return parse_items(cel, first, first == '[' ? ']' : '}');
 	}
-	if (take(cel, "(")) {
+	if (crewai_take(&cel->scan, "(")) {
 		_wl_free_ char *inner = parse_ternary(cel);
-		return inner && close_call(cel) ? made(cel, "%s", inner) : NULL;
+		return inner && close_call(cel) ? crewai_made(&cel->scan, "%s", inner) : NULL;
 	}
-	if (!take_name(cel, name))
-		return refuse(cel, "a value is missing");
-	return take(cel, "(") ? parse_function(cel, name) : parse_root(cel, name);
+	if (!crewai_take_name(&cel->scan, name))
+		return crewai_refuse(&cel->scan, "a value is missing");
+	return crewai_take(&cel->scan, "(") ? parse_function(cel, name) : parse_root(cel, name);
 }
 
 /* A path such as .a.b["c"] or $x needs no brackets around it before more is put behind. */
@@ -388,16 +321,17 @@ static const char *around(const char *text, char bracket)
 static char *parse_member_step(struct cel *cel, const char *subject)
 {
 	char name[64];
-	if (take(cel, "[")) {
+	if (crewai_take(&cel->scan, "[")) {
 		_wl_free_ char *index = parse_ternary(cel);
-		return index && take(cel, "]")
-			       ? made(cel, "%s%s%s[%s]", around(subject, '('), subject, around(subject, ')'), index)
-			       : refuse(cel, "an index is not closed");
+		return index && crewai_take(&cel->scan, "]")
+			       ? crewai_made(&cel->scan, "%s%s%s[%s]", around(subject, '('), subject,
+					     around(subject, ')'), index)
+			       : crewai_refuse(&cel->scan, "an index is not closed");
 	}
-	if (!take(cel, ".") || !take_name(cel, name))
-		return refuse(cel, "a member is missing");
-	if (!take(cel, "("))
-		return made(cel, "%s%s%s.%s", around(subject, '('), subject, around(subject, ')'), name);
+	if (!crewai_take(&cel->scan, ".") || !crewai_take_name(&cel->scan, name))
+		return crewai_refuse(&cel->scan, "a member is missing");
+	if (!crewai_take(&cel->scan, "("))
+		return crewai_made(&cel->scan, "%s%s%s.%s", around(subject, '('), subject, around(subject, ')'), name);
 	static const char *const macros[] = { "map", "filter", "all", "exists" };
 	for (size_t i = 0; i < WL_COUNT_OF(macros); i++)
 		if (strcmp(name, macros[i]) == 0)
@@ -409,9 +343,10 @@ static char *parse_member(struct cel *cel)
 {
 	char *value = parse_primary(cel);
 	int steps = 0;
-	while (value && (peek(cel) == '.' || peek(cel) == '[')) {
+	while (value && (crewai_peek(&cel->scan) == '.' || crewai_peek(&cel->scan) == '[')) {
 		_wl_free_ char *subject = value;
-		value = ++steps > 100 ? refuse(cel, "a path is too long") : parse_member_step(cel, subject);
+		value = ++steps > 100 ? crewai_refuse(&cel->scan, "a path is too long")
+				      : parse_member_step(cel, subject);
 	}
 	return value;
 }
@@ -420,20 +355,21 @@ static char *parse_member(struct cel *cel)
 
 static char *parse_unary(struct cel *cel)
 {
-	if (++cel->depth > DEPTH_MAX)
-		return refuse(cel, "the expression is nested too deep");
+	if (++cel->scan.depth > CREWAI_SCAN_DEPTH)
+		return crewai_refuse(&cel->scan, "the expression is nested too deep");
 	char *made_here = NULL;
-	if (peek(cel) == '!' && !(cel->at + 1 < cel->length && cel->text[cel->at + 1] == '=')) {
-		cel->at++;
+	if (crewai_peek(&cel->scan) == '!' &&
+	    !(cel->scan.at + 1 < cel->scan.length && cel->scan.text[cel->scan.at + 1] == '=')) {
+		cel->scan.at++;
 		_wl_free_ char *value = parse_unary(cel);
-		made_here = value ? made(cel, "(%s | not)", value) : NULL;
-	} else if (take(cel, "-")) {
+		made_here = value ? crewai_made(&cel->scan, "(%s | not)", value) : NULL;
+	} else if (crewai_take(&cel->scan, "-")) {
 		_wl_free_ char *value = parse_unary(cel);
-		made_here = value ? made(cel, "(-%s)", value) : NULL;
+		made_here = value ? crewai_made(&cel->scan, "(-%s)", value) : NULL;
 	} else {
 		made_here = parse_member(cel);
 	}
-	cel->depth--;
+	cel->scan.depth--;
 	return made_here;
 }
 
@@ -447,18 +383,19 @@ static char *combine(struct cel *cel, const char *left, const char *operator, co
 {
 	const char *jq = strcmp(operator, "||") == 0 ? "or" : strcmp(operator, "&&") == 0 ? "and" : operator;
 	if (strcmp(operator, "in") != 0)
-		return made(cel, "(%s %s %s)", left, jq, right);
+		return crewai_made(&cel->scan, "(%s %s %s)", left, jq, right);
 	int number = ++cel->variables;
-	return made(cel, "(%s as $_%d | %s | if type == \"object\" then has($_%d) else index([$_%d]) != null end)",
-		    left, number, right, number, number);
+	return crewai_made(&cel->scan,
+			   "(%s as $_%d | %s | if type == \"object\" then has($_%d) else index([$_%d]) != null end)",
+			   left, number, right, number, number);
 }
 
 static const char *take_operator(struct cel *cel, size_t level)
 {
 	for (const char *const *token = levels[level]; *token; token++)
-		if (take(cel, *token))
+		if (crewai_take(&cel->scan, *token))
 			return *token;
-	return level == 2 && take_word(cel, "in") ? "in" : NULL;
+	return level == 2 && crewai_take(&cel->scan, "in") ? "in" : NULL;
 }
 
 static char *parse_level(struct cel *cel, size_t level)
@@ -471,7 +408,8 @@ static char *parse_level(struct cel *cel, size_t level)
 		if (!operator)
 			return left;
 		_wl_free_ char *before = left;
-		_wl_free_ char *right = steps < 100 ? parse_level(cel, level + 1) : refuse(cel, "too many operators");
+		_wl_free_ char *right =
+			steps < 100 ? parse_level(cel, level + 1) : crewai_refuse(&cel->scan, "too many operators");
 		left = right ? combine(cel, before, operator, right) : NULL;
 	}
 	return left;
@@ -479,17 +417,17 @@ static char *parse_level(struct cel *cel, size_t level)
 
 static char *parse_ternary(struct cel *cel)
 {
-	if (++cel->depth > DEPTH_MAX)
-		return refuse(cel, "the expression is nested too deep");
+	if (++cel->scan.depth > CREWAI_SCAN_DEPTH)
+		return crewai_refuse(&cel->scan, "the expression is nested too deep");
 	char *condition = parse_level(cel, 0);
-	if (condition && take(cel, "?")) {
+	if (condition && crewai_take(&cel->scan, "?")) {
 		_wl_free_ char *chosen = condition;
 		_wl_free_ char *yes = parse_ternary(cel);
-		_wl_free_ char *no = yes && take(cel, ":") ? parse_ternary(cel) : NULL;
-		condition = no ? made(cel, "(if %s then %s else %s end)", chosen, yes, no)
-			       : refuse(cel, "the second value is missing");
+		_wl_free_ char *no = yes && crewai_take(&cel->scan, ":") ? parse_ternary(cel) : NULL;
+		condition = no ? crewai_made(&cel->scan, "(if %s then %s else %s end)", chosen, yes, no)
+			       : crewai_refuse(&cel->scan, "the second value is missing");
 	}
-	cel->depth--;
+	cel->scan.depth--;
 	return condition;
 }
 
@@ -524,11 +462,11 @@ int crewai_cel_to_jq(const char *text, size_t length, const struct crewai_names 
 		return wl_fail(err, EINVAL, "an expression has at most %d bytes", CREWAI_CEL_MAX);
 	if (!copy)
 		return wl_fail(err, ENOMEM, "no memory for an expression");
-	struct cel cel = { .text = copy, .length = strlen(copy), .names = names, .err = &local };
+	struct cel cel = { .scan = { .text = copy, .length = strlen(copy), .err = &local }, .names = names };
 	char *jq = parse_ternary(&cel);
-	if (jq && peek(&cel) != '\0') {
+	if (jq && crewai_peek(&cel.scan) != '\0') {
 		free(jq);
-		jq = refuse(&cel, "something stands behind the expression");
+		jq = crewai_refuse(&cel.scan, "something stands behind the expression");
 	}
 	if (!jq)
 		return wl_fail(err, local.code ? local.code : EINVAL, "%s", local.text);

@@ -5,6 +5,7 @@
 #include "lib/base/buffer.h"
 #include "lib/base/cleanup.h"
 #include "lib/codec/crewai_cel.h"
+#include "lib/codec/crewai_scan.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -12,76 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEPTH_MAX 40
-#define RESULT_MAX (64u << 10)
-
 struct jq {
-	const char *text;
-	size_t length, at;
-	int depth;
+	struct crewai_scan scan;
 	const struct crewai_names *names;
-	struct wl_error *err;
 };
 
 static char *parse_pipe(struct jq *jq);
-
-static char *refuse(struct jq *jq, const char *what)
-{
-	if (jq->err->code == 0)
-		(void)wl_fail(jq->err, EINVAL, "%s at character %zu", what, jq->at + 1);
-	return NULL;
-}
-
-static char *made(struct jq *jq, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static char *made(struct jq *jq, const char *fmt, ...)
-{
-	char *text = NULL;
-	va_list args;
-	va_start(args, fmt);
-	int length = vasprintf(&text, fmt, args);
-	va_end(args);
-	if (length < 0) {
-		(void)wl_fail(jq->err, ENOMEM, "no memory for an expression");
-		return NULL;
-	}
-	if (length > (int)RESULT_MAX) {
-		free(text);
-		return refuse(jq, "the expression becomes too long");
-	}
-	return text;
-}
-
-static char peek(struct jq *jq)
-{
-	while (jq->at < jq->length && isspace((unsigned char)jq->text[jq->at]))
-		jq->at++;
-	return jq->at < jq->length ? jq->text[jq->at] : '\0';
-}
-
-static bool take(struct jq *jq, const char *token)
-{
-	size_t length = strlen(token);
-	(void)peek(jq);
-	if (jq->length - jq->at < length || strncmp(jq->text + jq->at, token, length) != 0)
-		return false;
-	if (isalpha((unsigned char)token[0]) && jq->at + length < jq->length &&
-	    (isalnum((unsigned char)jq->text[jq->at + length]) || jq->text[jq->at + length] == '_'))
-		return false;
-	jq->at += length;
-	return true;
-}
-
-static bool take_name(struct jq *jq, char name[64])
-{
-	size_t length = 0;
-	if (jq->at >= jq->length || (!isalpha((unsigned char)jq->text[jq->at]) && jq->text[jq->at] != '_'))
-		return false;
-	while (jq->at < jq->length && length < 63 &&
-	       (isalnum((unsigned char)jq->text[jq->at]) || jq->text[jq->at] == '_'))
-		name[length++] = jq->text[jq->at++];
-	name[length] = '\0';
-	return true;
-}
 
 /* The three parts of a value that something is put behind or before: in brackets when it is composed. */
 #define WHOLE(value) strchr(value, ' ') ? "(" : "", value, strchr(value, ' ') ? ")" : ""
@@ -91,105 +28,107 @@ static bool take_name(struct jq *jq, char name[64])
 /* A text as it stands: CEL reads JSON's escapes but for pairs of surrogates. */
 static char *parse_string(struct jq *jq)
 {
-	size_t start = jq->at++;
-	for (; jq->at < jq->length && jq->text[jq->at] != '"'; jq->at++) {
-		if (jq->text[jq->at] != '\\')
+	size_t start = jq->scan.at++;
+	for (; jq->scan.at < jq->scan.length && jq->scan.text[jq->scan.at] != '"'; jq->scan.at++) {
+		if (jq->scan.text[jq->scan.at] != '\\')
 			continue;
-		if (jq->at + 1 < jq->length &&
-		    (jq->text[jq->at + 1] == '(' ||
-		     (jq->text[jq->at + 1] == 'u' && jq->at + 2 < jq->length && (jq->text[jq->at + 2] | 0x20) == 'd')))
-			return refuse(jq, "a text holds more than characters");
-		jq->at++;
+		if (jq->scan.at + 1 < jq->scan.length &&
+		    (jq->scan.text[jq->scan.at + 1] == '(' ||
+		     (jq->scan.text[jq->scan.at + 1] == 'u' && jq->scan.at + 2 < jq->scan.length &&
+		      (jq->scan.text[jq->scan.at + 2] | 0x20) == 'd')))
+			return crewai_refuse(&jq->scan, "a text holds more than characters");
+		jq->scan.at++;
 	}
-	if (jq->at >= jq->length) {
-		jq->at = jq->length; /* an escape may have led one further */
-		return refuse(jq, "a text is not closed");
+	if (jq->scan.at >= jq->scan.length) {
+		jq->scan.at = jq->scan.length; /* an escape may have led one further */
+		return crewai_refuse(&jq->scan, "a text is not closed");
 	}
-	jq->at++;
-	return made(jq, "%.*s", (int)(jq->at - start), jq->text + start);
+	jq->scan.at++;
+	return crewai_made(&jq->scan, "%.*s", (int)(jq->scan.at - start), jq->scan.text + start);
 }
 
 static char *parse_number(struct jq *jq)
 {
-	size_t start = jq->at;
-	jq->at += strspn(jq->text + jq->at, "0123456789");
-	if (jq->text[jq->at] == '.' && isdigit((unsigned char)jq->text[jq->at + 1]))
-		jq->at += 1 + strspn(jq->text + jq->at + 1, "0123456789");
-	if ((jq->text[jq->at] | 0x20) == 'e') {
-		size_t sign = jq->text[jq->at + 1] == '+' || jq->text[jq->at + 1] == '-';
-		size_t digits = strspn(jq->text + jq->at + 1 + sign, "0123456789");
-		jq->at += digits ? 1 + sign + digits : 0;
+	size_t start = jq->scan.at;
+	jq->scan.at += strspn(jq->scan.text + jq->scan.at, "0123456789");
+	if (jq->scan.text[jq->scan.at] == '.' && isdigit((unsigned char)jq->scan.text[jq->scan.at + 1]))
+		jq->scan.at += 1 + strspn(jq->scan.text + jq->scan.at + 1, "0123456789");
+	if ((jq->scan.text[jq->scan.at] | 0x20) == 'e') {
+		size_t sign = jq->scan.text[jq->scan.at + 1] == '+' || jq->scan.text[jq->scan.at + 1] == '-';
+		size_t digits = strspn(jq->scan.text + jq->scan.at + 1 + sign, "0123456789");
+		jq->scan.at += digits ? 1 + sign + digits : 0;
 	}
-	return made(jq, "%.*s", (int)(jq->at - start), jq->text + start);
+	return crewai_made(&jq->scan, "%.*s", (int)(jq->scan.at - start), jq->scan.text + start);
 }
 
 /* [LIST[] as $v | ...]: map or filter. The bracket and the list are taken. */
 static char *parse_macro(struct jq *jq, const char *list)
 {
 	char local[64], again[64];
-	if (!take(jq, "as") || !take(jq, "$") || !take_name(jq, local) || !take(jq, "|"))
-		return refuse(jq, "a list of many values is not understood");
-	size_t before = jq->at;
-	if (take(jq, "select") && take(jq, "(")) {
+	if (!crewai_take(&jq->scan, "as") || !crewai_take(&jq->scan, "$") || !crewai_take_name(&jq->scan, local) ||
+	    !crewai_take(&jq->scan, "|"))
+		return crewai_refuse(&jq->scan, "a list of many values is not understood");
+	size_t before = jq->scan.at;
+	if (crewai_take(&jq->scan, "select") && crewai_take(&jq->scan, "(")) {
 		_wl_free_ char *body = parse_pipe(jq);
-		if (body && take(jq, ")") && take(jq, "|") && take(jq, "$") && take_name(jq, again) &&
-		    strcmp(local, again) == 0 && take(jq, "]"))
-			return made(jq, "%s%s%s.filter(%s, %s)", WHOLE(list), local, body);
-		return refuse(jq, "a selection is not understood");
+		if (body && crewai_take(&jq->scan, ")") && crewai_take(&jq->scan, "|") && crewai_take(&jq->scan, "$") &&
+		    crewai_take_name(&jq->scan, again) && strcmp(local, again) == 0 && crewai_take(&jq->scan, "]"))
+			return crewai_made(&jq->scan, "%s%s%s.filter(%s, %s)", WHOLE(list), local, body);
+		return crewai_refuse(&jq->scan, "a selection is not understood");
 	}
-	jq->at = before;
+	jq->scan.at = before;
 	_wl_free_ char *body = parse_pipe(jq);
-	if (!body || !take(jq, "]"))
-		return refuse(jq, "a list is not closed");
-	size_t behind = jq->at;
+	if (!body || !crewai_take(&jq->scan, "]"))
+		return crewai_refuse(&jq->scan, "a list is not closed");
+	size_t behind = jq->scan.at;
 	const char *kind = "map";
-	if (take(jq, "|")) {
-		kind = take(jq, "all") ? "all" : take(jq, "any") ? "exists" : "map";
+	if (crewai_take(&jq->scan, "|")) {
+		kind = crewai_take(&jq->scan, "all") ? "all" : crewai_take(&jq->scan, "any") ? "exists" : "map";
 		if (strcmp(kind, "map") == 0)
-			jq->at = behind;
+			jq->scan.at = behind;
 	}
-	return made(jq, "%s%s%s.%s(%s, %s)", WHOLE(list), kind, local, body);
+	return crewai_made(&jq->scan, "%s%s%s.%s(%s, %s)", WHOLE(list), kind, local, body);
 }
 
 static char *parse_list(struct jq *jq)
 {
-	char *all = made(jq, "[");
-	for (bool first = true; all && !take(jq, "]"); first = false) {
+	char *all = crewai_made(&jq->scan, "[");
+	for (bool first = true; all && !crewai_take(&jq->scan, "]"); first = false) {
 		_wl_free_ char *before = all;
 		all = NULL;
-		if (!first && !take(jq, ","))
-			return refuse(jq, "a comma is missing");
+		if (!first && !crewai_take(&jq->scan, ","))
+			return crewai_refuse(&jq->scan, "a comma is missing");
 		_wl_free_ char *value = parse_pipe(jq);
 		if (!value)
 			return NULL;
-		if (first && take(jq, "[]"))
+		if (first && crewai_take(&jq->scan, "[]"))
 			return parse_macro(jq, value);
-		all = made(jq, "%s%s%s", before, first ? "" : ", ", value);
+		all = crewai_made(&jq->scan, "%s%s%s", before, first ? "" : ", ", value);
 	}
 	_wl_free_ char *before = all;
-	return before ? made(jq, "%s]", before) : NULL;
+	return before ? crewai_made(&jq->scan, "%s]", before) : NULL;
 }
 
 static char *parse_object(struct jq *jq)
 {
-	char name[64], *all = made(jq, "{");
-	for (bool first = true; all && !take(jq, "}"); first = false) {
+	char name[64], *all = crewai_made(&jq->scan, "{");
+	for (bool first = true; all && !crewai_take(&jq->scan, "}"); first = false) {
 		_wl_free_ char *before = all;
 		all = NULL;
-		if (!first && !take(jq, ","))
-			return refuse(jq, "a comma is missing");
-		_wl_free_ char *key = peek(jq) == '"'	    ? parse_string(jq)
-				      : take(jq, "(")	    ? parse_pipe(jq)
-				      : take_name(jq, name) ? made(jq, "\"%s\"", name)
-							    : NULL;
-		(void)take(jq, ")");
-		_wl_free_ char *value = key && take(jq, ":") ? parse_pipe(jq) : NULL;
+		if (!first && !crewai_take(&jq->scan, ","))
+			return crewai_refuse(&jq->scan, "a comma is missing");
+		_wl_free_ char *key = crewai_peek(&jq->scan) == '"'	  ? parse_string(jq)
+				      : crewai_take(&jq->scan, "(")	  ? parse_pipe(jq)
+				      : crewai_take_name(&jq->scan, name) ? crewai_made(&jq->scan, "\"%s\"", name)
+									  : NULL;
+		(void)crewai_take(&jq->scan, ")");
+		_wl_free_ char *value = key && crewai_take(&jq->scan, ":") ? parse_pipe(jq) : NULL;
 		if (!value)
-			return refuse(jq, "a pair is not understood");
-		all = made(jq, "%s%s%s: %s", before, first ? "" : ", ", key, value);
+			return crewai_refuse(&jq->scan, "a pair is not understood");
+		all = crewai_made(&jq->scan, "%s%s%s: %s", before, first ? "" : ", ", key, value);
 	}
 	_wl_free_ char *before = all;
-	return before ? made(jq, "%s}", before) : NULL;
+	return before ? crewai_made(&jq->scan, "%s}", before) : NULL;
 }
 
 /* ---- paths ------------------------------------------------------------------------------------------------------ */
@@ -199,92 +138,96 @@ static char *parse_node(struct jq *jq)
 {
 	char id[64];
 	bool model = false;
-	if (take(jq, "[\"")) {
-		size_t length = strcspn(jq->text + jq->at, "\"");
-		if (length > 63 || strncmp(jq->text + jq->at + length, "\"]", 2) != 0)
-			return refuse(jq, "a node is not named");
-		(void)snprintf(id, sizeof(id), "%.*s", (int)length, jq->text + jq->at);
-		jq->at += length + 2;
-	} else if (!take(jq, ".") || !take_name(jq, id)) {
-		return refuse(jq, "a node is not named");
+	if (crewai_take(&jq->scan, "[\"")) {
+		size_t length = strcspn(jq->scan.text + jq->scan.at, "\"");
+		if (length > 63 || strncmp(jq->scan.text + jq->scan.at + length, "\"]", 2) != 0)
+			return crewai_refuse(&jq->scan, "a node is not named");
+		(void)snprintf(id, sizeof(id), "%.*s", (int)length, jq->scan.text + jq->scan.at);
+		jq->scan.at += length + 2;
+	} else if (!crewai_take(&jq->scan, ".") || !crewai_take_name(&jq->scan, id)) {
+		return crewai_refuse(&jq->scan, "a node is not named");
 	}
 	const char *name = jq->names->find(jq->names->self, id, &model);
 	if (!name)
-		return refuse(jq, "a node is named that is no method");
+		return crewai_refuse(&jq->scan, "a node is named that is no method");
 	if (!*name) /* the node that holds the state */
-		return made(jq, "state");
-	if (model && take(jq, ".text"))
-		return made(jq, "outputs.%s.raw", name);
-	if (model && take(jq, ".json"))
-		return made(jq, "outputs.%s.json_dict", name);
-	return made(jq, "outputs.%s", name);
+		return crewai_made(&jq->scan, "state");
+	if (model && crewai_take(&jq->scan, ".text"))
+		return crewai_made(&jq->scan, "outputs.%s.raw", name);
+	if (model && crewai_take(&jq->scan, ".json"))
+		return crewai_made(&jq->scan, "outputs.%s.json_dict", name);
+	return crewai_made(&jq->scan, "outputs.%s", name);
 }
 
 static char *parse_path_root(struct jq *jq)
 {
 	char name[64];
-	if (take(jq, "$"))
-		return take_name(jq, name) ? made(jq, "%s", name) : refuse(jq, "a variable is not named");
-	jq->at++; /* the dot */
-	if (!take_name(jq, name))
-		return refuse(jq, "the context as a whole is no value");
+	if (crewai_take(&jq->scan, "$"))
+		return crewai_take_name(&jq->scan, name) ? crewai_made(&jq->scan, "%s", name)
+							 : crewai_refuse(&jq->scan, "a variable is not named");
+	jq->scan.at++; /* the dot */
+	if (!crewai_take_name(&jq->scan, name))
+		return crewai_refuse(&jq->scan, "the context as a whole is no value");
 	if (strcmp(name, "inputs") == 0)
-		return made(jq, "state");
+		return crewai_made(&jq->scan, "state");
 	if (strcmp(name, "item") == 0 && jq->names->item)
-		return made(jq, "item");
+		return crewai_made(&jq->scan, "item");
 	if (strcmp(name, "nodes") == 0)
 		return parse_node(jq);
-	return refuse(jq, "a part of the context has no like");
+	return crewai_refuse(&jq->scan, "a part of the context has no like");
 }
 
 static char *parse_primary(struct jq *jq)
 {
 	static const char *const words[] = { "true", "false", "null" };
-	char first = peek(jq);
+	char first = crewai_peek(&jq->scan);
 	for (size_t i = 0; i < WL_COUNT_OF(words); i++)
-		if (take(jq, words[i]))
-			return made(jq, "%s", words[i]);
+		if (crewai_take(&jq->scan, words[i]))
+			return crewai_made(&jq->scan, "%s", words[i]);
 	if (first == '.' || first == '$')
 		return parse_path_root(jq);
 	if (first == '"')
 		return parse_string(jq);
 	if (isdigit((unsigned char)first))
 		return parse_number(jq);
-	if (take(jq, "["))
+	if (crewai_take(&jq->scan, "["))
 		return parse_list(jq);
-	if (take(jq, "{"))
+	if (crewai_take(&jq->scan, "{"))
 		return parse_object(jq);
-	if (take(jq, "(")) {
+	if (crewai_take(&jq->scan, "(")) {
 		_wl_free_ char *inner = parse_pipe(jq);
-		return inner && take(jq, ")") ? made(jq, "(%s)", inner) : refuse(jq, "a bracket is not closed");
+		return inner && crewai_take(&jq->scan, ")") ? crewai_made(&jq->scan, "(%s)", inner)
+							    : crewai_refuse(&jq->scan, "a bracket is not closed");
 	}
-	if (!take(jq, "if"))
-		return refuse(jq, "a value is missing");
+	if (!crewai_take(&jq->scan, "if"))
+		return crewai_refuse(&jq->scan, "a value is missing");
 	_wl_free_ char *condition = parse_pipe(jq);
-	_wl_free_ char *yes = condition && take(jq, "then") ? parse_pipe(jq) : NULL;
-	_wl_free_ char *no = yes && take(jq, "else") ? parse_pipe(jq) : NULL;
-	return no && take(jq, "end") ? made(jq, "(%s ? %s : %s)", condition, yes, no)
-				     : refuse(jq, "an if is not understood");
+	_wl_free_ char *yes = condition && crewai_take(&jq->scan, "then") ? parse_pipe(jq) : NULL;
+	_wl_free_ char *no = yes && crewai_take(&jq->scan, "else") ? parse_pipe(jq) : NULL;
+	return no && crewai_take(&jq->scan, "end") ? crewai_made(&jq->scan, "(%s ? %s : %s)", condition, yes, no)
+						   : crewai_refuse(&jq->scan, "an if is not understood");
 }
 
 static char *parse_postfix(struct jq *jq)
 {
 	char *value = parse_primary(jq), name[64];
 	for (int steps = 0; value && steps < 100; steps++) {
-		char next = jq->at < jq->length ? jq->text[jq->at] : '\0';
+		char next = jq->scan.at < jq->scan.length ? jq->scan.text[jq->scan.at] : '\0';
 		_wl_free_ char *subject = NULL;
-		if (next == '.' && jq->at + 1 < jq->length &&
-		    (isalpha((unsigned char)jq->text[jq->at + 1]) || jq->text[jq->at + 1] == '_')) {
-			jq->at++;
-			(void)take_name(jq, name);
+		if (next == '.' && jq->scan.at + 1 < jq->scan.length &&
+		    (isalpha((unsigned char)jq->scan.text[jq->scan.at + 1]) || jq->scan.text[jq->scan.at + 1] == '_')) {
+			jq->scan.at++;
+			(void)crewai_take_name(&jq->scan, name);
 			subject = value;
-			value = made(jq, "%s.%s", subject, name);
-		} else if (next == '[' && !(jq->at + 1 < jq->length && jq->text[jq->at + 1] == ']')) {
-			jq->at++;
+			value = crewai_made(&jq->scan, "%s.%s", subject, name);
+		} else if (next == '[' &&
+			   !(jq->scan.at + 1 < jq->scan.length && jq->scan.text[jq->scan.at + 1] == ']')) {
+			jq->scan.at++;
 			subject = value;
 			_wl_free_ char *index = parse_pipe(jq);
-			value = index && take(jq, "]") ? made(jq, "%s[%s]", subject, index)
-						       : refuse(jq, "an index is not understood");
+			value = index && crewai_take(&jq->scan, "]")
+					? crewai_made(&jq->scan, "%s[%s]", subject, index)
+					: crewai_refuse(&jq->scan, "an index is not understood");
 		} else {
 			break;
 		}
@@ -307,24 +250,26 @@ static const char *cel_operator(const char *token)
 static char *parse_level(struct jq *jq, size_t level)
 {
 	if (level == WL_COUNT_OF(levels)) {
-		if (!take(jq, "-"))
+		if (!crewai_take(&jq->scan, "-"))
 			return parse_postfix(jq);
 		_wl_free_ char *value = parse_postfix(jq);
-		return value ? made(jq, "-%s", value) : NULL;
+		return value ? crewai_made(&jq->scan, "-%s", value) : NULL;
 	}
 	char *left = parse_level(jq, level + 1);
 	for (int steps = 0; left; steps++) {
 		const char *found = NULL;
 		for (const char *const *token = levels[level]; *token && !found; token++)
-			found = take(jq, *token) ? *token : NULL;
-		if (found && peek(jq) == '/' && *found == '/') /* jq's alternative: nothing like it there */
-			return free(left), refuse(jq, "// has no like");
+			found = crewai_take(&jq->scan, *token) ? *token : NULL;
+		if (found && crewai_peek(&jq->scan) == '/' &&
+		    *found == '/') /* jq's alternative: nothing like it there */
+			return free(left), crewai_refuse(&jq->scan, "// has no like");
 		if (!found)
 			return left;
 		_wl_free_ char *before = left;
-		_wl_free_ char *right = steps < 100 ? parse_level(jq, level + 1) : refuse(jq, "too many operators");
-		left = right ? made(jq, "%s%s %s %s%s", steps ? "(" : "", before, cel_operator(found), right,
-				    steps ? ")" : "")
+		_wl_free_ char *right =
+			steps < 100 ? parse_level(jq, level + 1) : crewai_refuse(&jq->scan, "too many operators");
+		left = right ? crewai_made(&jq->scan, "%s%s %s %s%s", steps ? "(" : "", before, cel_operator(found),
+					   right, steps ? ")" : "")
 			     : NULL;
 	}
 	return left;
@@ -339,25 +284,25 @@ static char *parse_bound(struct jq *jq, const char *value)
 	};
 	static const char tail[] = "if type == \"object\" then has($%s) else index([$%s]) != null end";
 	char name[64], call[192];
-	if (!take(jq, "$") || !take_name(jq, name) || !take(jq, "|"))
-		return refuse(jq, "a variable is not understood");
+	if (!crewai_take(&jq->scan, "$") || !crewai_take_name(&jq->scan, name) || !crewai_take(&jq->scan, "|"))
+		return crewai_refuse(&jq->scan, "a variable is not understood");
 	_wl_free_ char *subject = parse_level(jq, 0);
-	if (!subject || !take(jq, "|"))
-		return refuse(jq, "a variable is not understood");
+	if (!subject || !crewai_take(&jq->scan, "|"))
+		return crewai_refuse(&jq->scan, "a variable is not understood");
 	(void)snprintf(call, sizeof(call), tail, name, name);
-	(void)peek(jq);
-	if (strncmp(jq->text + jq->at, call, strlen(call)) == 0) {
-		jq->at += strlen(call);
-		return made(jq, "(%s%s%s in %s%s%s)", WHOLE(value), WHOLE(subject));
+	(void)crewai_peek(&jq->scan);
+	if (strncmp(jq->scan.text + jq->scan.at, call, strlen(call)) == 0) {
+		jq->scan.at += strlen(call);
+		return crewai_made(&jq->scan, "(%s%s%s in %s%s%s)", WHOLE(value), WHOLE(subject));
 	}
 	for (size_t i = 0; i < WL_COUNT_OF(pairs); i++) {
 		(void)snprintf(call, sizeof(call), "%s($%s)", pairs[i][0], name);
-		if (strncmp(jq->text + jq->at, call, strlen(call)) != 0)
+		if (strncmp(jq->scan.text + jq->scan.at, call, strlen(call)) != 0)
 			continue;
-		jq->at += strlen(call);
-		return made(jq, "%s%s%s.%s(%s)", WHOLE(subject), pairs[i][1], value);
+		jq->scan.at += strlen(call);
+		return crewai_made(&jq->scan, "%s%s%s.%s(%s)", WHOLE(subject), pairs[i][1], value);
 	}
-	return refuse(jq, "a variable is not understood");
+	return crewai_refuse(&jq->scan, "a variable is not understood");
 }
 
 static char *parse_filter(struct jq *jq, const char *value)
@@ -367,38 +312,38 @@ static char *parse_filter(struct jq *jq, const char *value)
 		{ "tostring", "string" },
 		{ "type", "type" },
 	};
-	if (take(jq, "not"))
-		return made(jq, "!%s%s%s", WHOLE(value));
-	if (take(jq, "tonumber")) {
-		size_t before = jq->at;
-		bool whole = take(jq, "|") && take(jq, "trunc");
-		jq->at = whole ? jq->at : before;
-		return made(jq, "%s(%s)", whole ? "int" : "double", value);
+	if (crewai_take(&jq->scan, "not"))
+		return crewai_made(&jq->scan, "!%s%s%s", WHOLE(value));
+	if (crewai_take(&jq->scan, "tonumber")) {
+		size_t before = jq->scan.at;
+		bool whole = crewai_take(&jq->scan, "|") && crewai_take(&jq->scan, "trunc");
+		jq->scan.at = whole ? jq->scan.at : before;
+		return crewai_made(&jq->scan, "%s(%s)", whole ? "int" : "double", value);
 	}
-	if (take(jq, "ascii_downcase"))
-		return made(jq, "%s%s%s.lowerAscii()", WHOLE(value));
-	if (take(jq, "ascii_upcase"))
-		return made(jq, "%s%s%s.upperAscii()", WHOLE(value));
+	if (crewai_take(&jq->scan, "ascii_downcase"))
+		return crewai_made(&jq->scan, "%s%s%s.lowerAscii()", WHOLE(value));
+	if (crewai_take(&jq->scan, "ascii_upcase"))
+		return crewai_made(&jq->scan, "%s%s%s.upperAscii()", WHOLE(value));
 	for (size_t i = 0; i < WL_COUNT_OF(known); i++)
-		if (take(jq, known[i][0]))
-			return made(jq, "%s(%s)", known[i][1], value);
-	return refuse(jq, "a pipe is not understood");
+		if (crewai_take(&jq->scan, known[i][0]))
+			return crewai_made(&jq->scan, "%s(%s)", known[i][1], value);
+	return crewai_refuse(&jq->scan, "a pipe is not understood");
 }
 
 static char *parse_pipe(struct jq *jq)
 {
-	if (++jq->depth > DEPTH_MAX)
-		return refuse(jq, "the expression is nested too deep");
+	if (++jq->scan.depth > CREWAI_SCAN_DEPTH)
+		return crewai_refuse(&jq->scan, "the expression is nested too deep");
 	char *value = parse_level(jq, 0);
-	if (value && take(jq, "as")) {
+	if (value && crewai_take(&jq->scan, "as")) {
 		_wl_free_ char *bound = value;
 		value = parse_bound(jq, bound);
 	}
-	while (value && take(jq, "|")) {
+	while (value && crewai_take(&jq->scan, "|")) {
 		_wl_free_ char *left = value;
 		value = parse_filter(jq, left);
 	}
-	jq->depth--;
+	jq->scan.depth--;
 	return value;
 }
 
@@ -411,11 +356,11 @@ int crewai_jq_to_cel(const char *text, size_t length, const struct crewai_names 
 		return wl_fail(err, EINVAL, "an expression has at most %d bytes", CREWAI_CEL_MAX);
 	if (!copy)
 		return wl_fail(err, ENOMEM, "no memory for an expression");
-	struct jq jq = { .text = copy, .length = strlen(copy), .names = names, .err = &local };
+	struct jq jq = { .scan = { .text = copy, .length = strlen(copy), .err = &local }, .names = names };
 	char *cel = parse_pipe(&jq);
-	if (cel && peek(&jq) != '\0') {
+	if (cel && crewai_peek(&jq.scan) != '\0') {
 		free(cel);
-		cel = refuse(&jq, "something stands behind the expression");
+		cel = crewai_refuse(&jq.scan, "something stands behind the expression");
 	}
 	if (!cel)
 		return wl_fail(err, local.code ? local.code : EINVAL, "%s", local.text);
