@@ -129,7 +129,7 @@ static int take_decision(struct job *job, const char *place, const char *hash, c
 	return result < 0 ? result : give_verdict(answer, ret_verdict, ret_feedback, err);
 }
 
-static void ask_person(struct job *job, const char *place, const char *task, const char *output)
+static void ask_person(struct job *job, const char *name, const char *task, const char *output)
 {
 	_wl_buffer_ struct wl_buffer message;
 	size_t length = strlen(output), shown = length < HUMAN_SHOWN ? length : HUMAN_SHOWN;
@@ -141,7 +141,7 @@ static void ask_person(struct job *job, const char *place, const char *task, con
 	(void)wl_buffer_append_text(&message, shown < length ? "\n[…]" : "");
 	(void)pthread_mutex_lock(&job->lock);
 	if (!job->wait_name && !message.failed) { /* of tasks at once the first one is asked first */
-		job->wait_name = strdup(place);
+		job->wait_name = strdup(name);
 		job->wait_message = wl_buffer_steal(&message);
 	}
 	(void)pthread_mutex_unlock(&job->lock);
@@ -153,7 +153,7 @@ static int human(void *self, const char *place, const char *task, const char *ou
 	struct job *job = self;
 	_wl_json_ struct wl_json *asked = wl_json_object(), *recorded = NULL;
 	const struct node_decision *decision = job->call->decision;
-	char hash[65];
+	char hash[65], name[RECORD_PLACE_MAX];
 	int failed = wl_json_set_string(asked, "task", task);
 	failed |= wl_json_set_string(asked, "output", output);
 	_wl_free_ char *text = failed ? NULL : wl_json_print(asked);
@@ -164,9 +164,10 @@ static int human(void *self, const char *place, const char *task, const char *ou
 		return give_verdict(recorded, ret_verdict, ret_feedback, err);
 	if (found != -ENOENT)
 		return found;
-	if (decision && strcmp(decision->name, place) == 0)
+	(void)snprintf(name, sizeof(name), "%.200s~%.8s", place, hash); /* a word on one output is none on another */
+	if (decision && strcmp(decision->name, name) == 0)
 		return take_decision(job, place, hash, text, ret_verdict, ret_feedback, err);
-	ask_person(job, place, task, output);
+	ask_person(job, name, task, output);
 	*ret_verdict = WL_CREW_HUMAN_WAITS;
 	*ret_feedback = NULL;
 	return 0;

@@ -188,6 +188,31 @@ static void count_again(const struct node_models *models, const struct wl_json *
 	answer->cost = wl_json_get_number(json, "cost", 0);
 }
 
+/* A failure that was recorded; 0 for an answer. */
+static int recorded_fault(const struct wl_json *json, struct wl_model_answer *answer, struct wl_error *err)
+{
+	const struct wl_json *number = wl_json_get(json, "fault");
+	if (!number)
+		return 0;
+	answer->fault = (enum wl_model_fault)wl_json_number(number, 0);
+	answer->replayed = true;
+	return wl_fail(err, EPROTO, "%.500s", wl_json_get_string(json, "message", ""));
+}
+
+/* Failures that a crew goes on after, in another way: they are answers like any other. */
+static bool steers(enum wl_model_fault fault)
+{
+	return fault == WL_MODEL_FAULT_TOOLS || fault == WL_MODEL_FAULT_CONTEXT;
+}
+
+static char *fault_text(enum wl_model_fault fault, const struct wl_error *err)
+{
+	_wl_json_ struct wl_json *json = wl_json_object();
+	int failed = wl_json_set_number(json, "fault", fault);
+	failed |= wl_json_set_string(json, "message", err->text);
+	return failed ? NULL : wl_json_print(json);
+}
+
 static void give_recorded(const struct node_models *models, const struct wl_json *json,
 			  const struct wl_model_request *request, struct wl_model_answer *answer)
 {
@@ -265,6 +290,9 @@ static int call_model(void *self, const struct wl_model_request *request, struct
 		return fault(answer, WL_MODEL_FAULT_AWAY, wl_fail(err, ENOMEM, "no memory for a question"));
 	int found = node_record_find(models->record, WL_EXCHANGE_MODEL, request->place, hash, &recorded, err);
 	if (found == 0) {
+		found = recorded_fault(recorded, answer, err);
+		if (found < 0)
+			return found;
 		if (read_answer(recorded, answer) < 0)
 			return fault(answer, WL_MODEL_FAULT_AWAY, wl_fail(err, ENOMEM, "no memory for an answer"));
 		give_recorded(models, recorded, request, answer);
@@ -274,15 +302,18 @@ static int call_model(void *self, const struct wl_model_request *request, struct
 		return fault(answer, record_fault(found), found);
 	int64_t start_ms = wl_clock_wall_ms();
 	int result = ask(models, request, answer, err);
-	if (result < 0)
+	if (result < 0 && !steers(answer->fault))
 		return result;
-	_wl_free_ char *text = answer_text(answer);
+	_wl_free_ char *text = result < 0 ? fault_text(answer->fault, err) : answer_text(answer);
 	_wl_free_ char *kept = kept_text(asked);
 	if (!text || !kept)
 		return fault(answer, WL_MODEL_FAULT_AWAY, wl_fail(err, ENOMEM, "no memory for an answer"));
-	result = node_record_put(models->record, WL_EXCHANGE_MODEL, request->place, hash, kept, text, start_ms, err);
-	return result < 0 ? fault(answer, result == -ESTALE ? WL_MODEL_FAULT_STOPPED : record_fault(result), result)
-			  : 0;
+	struct wl_error why = { 0 };
+	int put = node_record_put(models->record, WL_EXCHANGE_MODEL, request->place, hash, kept, text, start_ms, &why);
+	if (put == 0)
+		return result;
+	*err = why;
+	return fault(answer, put == -ESTALE ? WL_MODEL_FAULT_STOPPED : record_fault(put), put);
 }
 
 /* ---- vectors
@@ -353,6 +384,9 @@ static int embed(void *self, const char *provider_id, const char *model, const c
 	if (node_record_hash(asked, hash) < 0)
 		return wl_fail(err, ENOMEM, "no memory for vectors");
 	int found = node_record_find(models->record, WL_EXCHANGE_EMBED, place, hash, &recorded, err);
+	struct wl_model_answer failed = { 0 };
+	if (found == 0 && recorded_fault(recorded, &failed, err) < 0)
+		return -err->code;
 	if (found == 0)
 		return read_vectors(recorded, count, ret_vectors, ret_dimensions);
 	if (found != -ENOENT)
@@ -360,17 +394,21 @@ static int embed(void *self, const char *provider_id, const char *model, const c
 	int64_t start_ms = wl_clock_wall_ms();
 	float *vectors = NULL;
 	int result = ask_vectors(models, provider_id, model, texts, count, place, &vectors, ret_dimensions, err);
-	if (result < 0)
+	if (result == -ECANCELED)
 		return result;
-	_wl_free_ char *text = vectors_text(vectors, count, *ret_dimensions);
+	struct wl_error why = { 0 };
+	_wl_free_ char *text =
+		result < 0 ? fault_text(WL_MODEL_FAULT_REQUEST, err) : vectors_text(vectors, count, *ret_dimensions);
 	(void)snprintf(note, sizeof(note), "{\"texts\":%zu}", count);
-	result = text ? node_record_put(models->record, WL_EXCHANGE_EMBED, place, hash, note, text, start_ms, err)
-		      : wl_fail(err, ENOMEM, "no memory for vectors");
-	if (result < 0)
-		free(vectors);
-	else
+	int put = text ? node_record_put(models->record, WL_EXCHANGE_EMBED, place, hash, note, text, start_ms, &why)
+		       : wl_fail(&why, ENOMEM, "no memory for vectors");
+	if (put == 0) {
 		*ret_vectors = vectors;
-	return result;
+		return result;
+	}
+	free(vectors);
+	*err = why;
+	return put;
 }
 
 void node_models_open(struct node_world *world, const struct node_call *call, struct node_record *record,

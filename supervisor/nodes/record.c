@@ -93,12 +93,30 @@ static const struct wl_exchange *at_place(const struct wl_exchange *list, int co
 	return NULL;
 }
 
-static void full_place(const struct node_record *record, const char *place, char ret_place[RECORD_PLACE_MAX])
+/* The place in the round that is under way, which it returns. */
+static int full_place(struct node_record *record, const char *place, char ret_place[RECORD_PLACE_MAX])
 {
-	if (record->round > 1)
-		(void)snprintf(ret_place, RECORD_PLACE_MAX, "%d:%.200s", record->round, place);
+	(void)pthread_mutex_lock(&record->lock);
+	int round = record->round;
+	(void)pthread_mutex_unlock(&record->lock);
+	if (round > 1)
+		(void)snprintf(ret_place, RECORD_PLACE_MAX, "%d:%.200s", round, place);
 	else
 		(void)snprintf(ret_place, RECORD_PLACE_MAX, "%.200s", place);
+	return round;
+}
+
+static void close_round(struct node_record *record, int round, const char *code);
+
+/* What is asked at a place is not what an earlier attempt asked there: from here on the record is another one. */
+static void leave_round(struct node_record *record, int round)
+{
+	(void)pthread_mutex_lock(&record->lock);
+	bool first = record->round == round; /* of tasks at once */
+	record->round += first;
+	(void)pthread_mutex_unlock(&record->lock);
+	if (first)
+		close_round(record, round, "diverged");
 }
 
 static int parse_answer(const struct wl_exchange *exchange, struct wl_json **ret_answer, struct wl_error *err)
@@ -130,11 +148,12 @@ int node_record_find(struct node_record *record, enum wl_exchange_kind kind, con
 		     struct wl_json **ret_answer, struct wl_error *err)
 {
 	char full[RECORD_PLACE_MAX];
-	full_place(record, place, full);
+	int round = full_place(record, place, full);
 	const struct wl_exchange *found = at_place(record->known, record->known_count, kind, full);
-	/* of the same run: it was asked in this very place, and the definition is on record too */
 	if (found && strcmp(found->request_hash, hash) == 0)
 		return parse_answer(found, ret_answer, err);
+	if (found)
+		leave_round(record, round);
 	if (record->replay != NODE_REPLAY_NONE)
 		return find_in_source(record, kind, place, hash, ret_answer, err);
 	return -ENOENT;
@@ -163,7 +182,7 @@ int node_record_put(struct node_record *record, enum wl_exchange_kind kind, cons
 	char full[RECORD_PLACE_MAX];
 	if (!record->log)
 		return 0;
-	full_place(record, place, full);
+	(void)full_place(record, place, full);
 	struct wl_exchange exchange = { .kind = kind,
 					.place = full,
 					.request_hash = (char *)hash,
@@ -177,7 +196,7 @@ int node_record_put(struct node_record *record, enum wl_exchange_kind kind, cons
 	return result == 0 || result == -ECANCELED ? result : wl_fail(err, EIO, "the answer cannot be kept");
 }
 
-void node_record_close_round(struct node_record *record, const char *code)
+static void close_round(struct node_record *record, int round, const char *code)
 {
 	char place[64];
 	struct wl_error ignored;
@@ -185,7 +204,7 @@ void node_record_close_round(struct node_record *record, const char *code)
 	if (!record->log || wl_json_set_string(answer, "code", code) < 0)
 		return;
 	_wl_free_ char *text = wl_json_print(answer);
-	(void)snprintf(place, sizeof(place), ROUND_PREFIX "%d", record->round);
+	(void)snprintf(place, sizeof(place), ROUND_PREFIX "%d", round);
 	struct wl_exchange exchange = { .kind = WL_EXCHANGE_MODEL,
 					.place = place,
 					.request_hash = "",
@@ -195,4 +214,9 @@ void node_record_close_round(struct node_record *record, const char *code)
 					.end_ms = wl_clock_wall_ms() };
 	if (text)
 		(void)append(record, &exchange, &ignored);
+}
+
+void node_record_close_round(struct node_record *record, const char *code)
+{
+	close_round(record, record->round, code);
 }

@@ -3,8 +3,12 @@
  * on where another one stopped finds the answers here and pays for none of them twice. Answers to models' and tools'
  * calls are looked up by place and by a hash of what was asked. Thread-safe once opened.
  *
+ * Failures after which a crew goes on in another way (a server that takes no tools, vectors that nobody gives) are
+ * answers.
+ *
  * Rounds: an attempt that failed for what models said (and not because a server was away) would fail in the same way
- * over the same record. So it closes its round, and the next attempt asks everything anew under places of its own.
+ * over the same record. So it closes its round, and the next attempt asks everything anew under places of its own. The
+ * same when something else is asked than is on record.
  */
 #ifndef WL_SUPERVISOR_NODES_RECORD_H
 #define WL_SUPERVISOR_NODES_RECORD_H

@@ -361,3 +361,38 @@ def test_what_one_crew_remembers_no_other_knows(team, models):
         assert team.run(flow, {"topic": "dogs"})["execution"]["status"] == "succeeded"
         first = next(asked for asked in models.asked[before:] if asked.path.endswith("/chat/completions"))
         assert "Fact number" not in json.dumps(first.json["messages"])
+
+
+def test_a_server_that_takes_no_tools_is_asked_in_text_and_only_once(team, models):
+    """Its refusal is on record like an answer: after a person's review the crew goes the same way again."""
+    tool = make_tool(team, {"kind": "code", "language": "python", "source": ADD}, input_schema=NUMBERS, name="Add in text")
+    models.fail("no_tools")
+    models.say('Thought: I add.\nAction: add_in_text\nAction Input: {"a": 20, "b": 22}')
+    models.say("Thought: I know.\nFinal Answer: It is 42.")
+    one = agent(team, provider(team, models), tools=[tool])
+    tasks = [{"name": "add", "description": "Add 20 and 22", "expected_output": "A number", "agent_id": one, "human_input": True}]
+    eid = team.start(Flow().add("work", "crew", crew_id=crew(team, [one], tasks)).output(1))
+    decide(team, eid, "approve")
+    answer = team.wait(eid)
+    assert answer["execution"]["status"] == "succeeded", answer["execution"]
+    work = next(node for node in answer["nodes"] if node["node_id"] == "work")
+    assert work["outputs"]["text"] == "It is 42." and len(models.asked) == 3
+    assert "42" in models.asked[2].last
+
+
+def test_an_answer_for_something_else_is_left_and_asked_anew(stack, team, models):
+    """The record holds another question than is asked now: the run goes on with a fresh one, and the person is asked again."""
+    models.answers(lambda asked: Turn(f"Answer {len(models.asked)}"))
+    one = agent(team, provider(team, models))
+    tasks = [{"name": "say", "description": "Say it", "expected_output": "Words", "agent_id": one, "human_input": True}]
+    eid = team.start(Flow().add("work", "crew", crew_id=crew(team, [one], tasks)).output(1))
+    wait_until(lambda: team.get(f"approvals?status=pending&execution_id={eid}").json()["approvals"], "the question", 20)
+    with stack.documents("exchanges") as exchanges:
+        changed = exchanges.update_one({"_id": {"$regex": f"^{eid}/work/task/0/agent"}}, {"$set": {"h": "0" * 64}})
+    assert changed.modified_count == 1
+    assert "Answer 1" in decide(team, eid, "approve")["message"]
+    assert "Answer 2" in decide(team, eid, "approve")["message"]
+    answer = team.wait(eid)
+    assert answer["execution"]["status"] == "succeeded", answer["execution"]
+    assert next(node for node in answer["nodes"] if node["node_id"] == "work")["outputs"]["text"] == "Answer 2"
+    assert len(models.asked) == 2
