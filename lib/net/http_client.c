@@ -138,7 +138,7 @@ static bool is_redirect(long status)
 /* Pass a piece on; the bytes that were taken. */
 static size_t pass_on(struct wl_http_client *client, const char *bytes, size_t length)
 {
-	size_t most = client->response->body.limit;
+	size_t most = client->request->body_max ? client->request->body_max : WL_HTTP_BODY_MAX;
 	if (length > most - client->passed) {
 		client->too_large = true;
 		return 0;
@@ -305,7 +305,9 @@ static int failure_of(const struct wl_http_client *client, CURLcode code, struct
 	if (client->too_large && client->header_bytes > WL_HTTP_HEADERS_MAX)
 		return wl_fail(err, EMSGSIZE, "the answer's headers have more than %u bytes", WL_HTTP_HEADERS_MAX);
 	if (client->too_large)
-		return wl_fail(err, EMSGSIZE, "the answer has more than %zu bytes", client->response->body.limit);
+		return wl_fail(err, EMSGSIZE, "the answer has more than %zu bytes",
+			       client->passed && client->request->body_max ? client->request->body_max
+									   : client->response->body.limit);
 	switch (code) {
 	case CURLE_OPERATION_TIMEDOUT:
 		return wl_fail(err, ETIMEDOUT, "%s", message);
@@ -506,7 +508,8 @@ int wl_http_send(struct wl_http_client *client, const struct wl_http_request *re
 	uint64_t end_ms = wl_clock_boot_ms() + (request->timeout_ms ? request->timeout_ms : WL_HTTP_TIMEOUT_MS);
 	err = err ? err : &ignored;
 	*response = (struct wl_http_response){ 0 };
-	wl_buffer_init(&response->body, request->body_max ? request->body_max : WL_HTTP_BODY_MAX);
+	/* with pieces it holds what was refused, which nobody needs much of */
+	wl_buffer_init(&response->body, request->body_max && !request->piece ? request->body_max : WL_HTTP_BODY_MAX);
 	response->headers = calloc(WL_HTTP_HEADER_LINES_MAX, sizeof(*response->headers));
 	if (!response->headers)
 		return wl_fail(err, ENOMEM, "no memory for a request");

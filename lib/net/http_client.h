@@ -65,7 +65,7 @@ struct wl_http_request {
 	size_t host_count;
 	/*
 	 * The body of the last step goes here when its status is 2xx, and not into the response; body_max bounds all
-	 * pieces together. NULL: the response keeps it.
+	 * pieces together, and WL_HTTP_BODY_MAX any other body. NULL: the response keeps it.
 	 */
 	wl_http_take_piece *piece;
 	void *piece_context;

@@ -220,7 +220,7 @@ static void test_a_call_answers(void **state)
 	assert_true(stage.answer.first_us > 0);
 	assert_non_null(strstr(stage.server.seen, "authorization: Bearer " KEY));
 	assert_non_null(strstr(stage.server.seen, "\"model\":\"m\""));
-	assert_int_equal(wl_llm_call(stage.llm, stage.chain, 0, &stage.request, &stage.answer, &stage.err), -ENOENT);
+	assert_int_equal(ask(&stage, 0), -ENOENT);
 	assert_int_equal(stage.answer.fault, WL_MODEL_FAULT_PROVIDER);
 }
 
