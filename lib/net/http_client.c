@@ -306,8 +306,9 @@ static int failure_of(const struct wl_http_client *client, CURLcode code, struct
 		return wl_fail(err, EMSGSIZE, "the answer's headers have more than %u bytes", WL_HTTP_HEADERS_MAX);
 	if (client->too_large)
 		return wl_fail(err, EMSGSIZE, "the answer has more than %zu bytes",
-			       client->passed && client->request->body_max ? client->request->body_max
-									   : client->response->body.limit);
+			       client->response->body.failed || !client->request->body_max
+				       ? client->response->body.limit
+				       : client->request->body_max);
 	switch (code) {
 	case CURLE_OPERATION_TIMEDOUT:
 		return wl_fail(err, ETIMEDOUT, "%s", message);
