@@ -27,9 +27,9 @@ test: setup-test ## set up, build, run every kind of test
 	@$(MAKE) --no-print-directory -j$(JOBS) WERROR=-Werror compile docserver s3server unit sandbox-tools
 	@$(PYTHON) tools/run_tests.py --unit $(BIN)/tests --servers --pytest $(TEST_FOLDERS)
 
-check: setup-test ## format, layers, purity, function lengths, unit tests: under a minute
+check: setup-test ## format, layers, purity, function lengths, unit tests: under a minute once their servers are built
 	@failed=0; for check in format layers lengths; do $(PYTHON) tools/check_$$check.py || failed=1; done; exit $$failed
-	@$(MAKE) --no-print-directory -j$(JOBS) WERROR=-Werror unit
+	@$(MAKE) --no-print-directory -j$(JOBS) WERROR=-Werror docserver s3server unit
 	@$(PYTHON) tools/check_purity.py $(OBJ)
 	@$(PYTHON) tools/run_tests.py --unit $(BIN)/tests
 
