@@ -29,6 +29,7 @@ TAKE_TEXT(backstory, 10000)
 TAKE_INTEGER(max_iter, 1000)
 TAKE_INTEGER(max_rpm, 100000)
 TAKE_INTEGER(max_execution_time, 604800)
+TAKE_INTEGER(max_tokens, CREWAI_TOKENS_MAX)
 
 static void take_allow_delegation(struct crewai_reader *reader, const struct crewai_place *place,
 				  const struct wl_json *value, void *into)
@@ -60,6 +61,8 @@ static void take_llm(struct crewai_reader *reader, const struct crewai_place *pl
 		crewai_set(&reader->notes, agent->config, "model", wl_json_new_string(llm.model));
 	if (llm.has_temperature)
 		crewai_set(&reader->notes, agent->config, "temperature", wl_json_new_number(llm.temperature));
+	if (llm.max_tokens && !wl_json_get(agent->config, "max_tokens"))
+		crewai_set(&reader->notes, agent->config, "max_tokens", wl_json_new_number(llm.max_tokens));
 }
 
 static bool has_text(const struct wl_json *list, const char *text)
@@ -132,6 +135,7 @@ static const struct crewai_key agent_keys[] = {
 	{ "max_iter", take_max_iter, 0, NULL },
 	{ "max_rpm", take_max_rpm, 0, NULL },
 	{ "max_execution_time", take_max_execution_time, 0, NULL },
+	{ "max_tokens", take_max_tokens, 0, NULL },
 	{ "allow_delegation", take_allow_delegation, 0, NULL },
 	{ "memory", take_memory, 0, NULL },
 	{ "settings", take_settings, 0, NULL },
@@ -139,7 +143,6 @@ static const struct crewai_key agent_keys[] = {
 	{ "verbose", NULL, CREWAI_IGNORED, "each run keeps its whole trace" },
 	{ "cache", NULL, CREWAI_IGNORED, "results of tools are not cached" },
 	{ "cache_handler", NULL, CREWAI_IGNORED, "results of tools are not cached" },
-	{ "max_tokens", NULL, CREWAI_CHANGED, "agents have no bound on tokens; budgets have" },
 	{ "callbacks", NULL, CREWAI_ATTENTION, runs_code },
 	{ "step_callback", NULL, CREWAI_ATTENTION, runs_code },
 	{ "function_calling_llm", NULL, CREWAI_CHANGED, "tools are called by the agent's own model" },

@@ -95,6 +95,9 @@ static void take_manager_llm(struct crewai_reader *reader, const struct crewai_p
 	if (wl_json_get(crew->extra, "manager"))
 		return; /* windlass.yaml says it more exactly */
 	crewai_find_llm(reader, place, value, NULL, &crew->manager_llm);
+	if (crew->manager_llm.has_temperature || crew->manager_llm.max_tokens)
+		crewai_note(&reader->notes, place, CREWAI_CHANGED,
+			    "a manager has the provider's own settings; name an agent as manager to set them");
 	crew->has_manager_llm = crew->manager_llm.provider_id[0] != '\0';
 }
 

@@ -167,8 +167,8 @@ static void put_tools(struct crewai_writer *writer, const struct wl_json *config
 struct wl_json *crewai_make_agent(struct crewai_writer *writer, const struct crewai_named *agent,
 				  const struct crewai_place *place)
 {
-	static const char *const plain[] = { "max_iter", "max_rpm", "max_execution_time", "allow_delegation",
-					     "memory" };
+	static const char *const plain[] = { "max_iter",	 "max_rpm",    "max_execution_time",
+					     "allow_delegation", "max_tokens", "memory" };
 	const struct wl_json *config = wl_json_get(agent->value, "config");
 	const char *name = wl_json_get_string(agent->value, "name", "");
 	struct wl_json *made = wl_json_object();

@@ -75,11 +75,14 @@ bool crewai_walk(struct crewai_reader *reader, const struct crewai_place *place,
 
 /* ---- models and tools of the tenant ---- */
 
+#define CREWAI_TOKENS_MAX 1000000 /* of an answer, as specs/openapi.yaml bounds it */
+
 struct crewai_llm {
 	char provider_id[WL_UUID_TEXT]; /* "" when none fits */
 	char model[201];		/* "" when none was named */
 	bool has_temperature;
 	double temperature;
+	int max_tokens; /* of an answer; 0: not said */
 };
 
 /* A model as CrewAI names it, text or object. `provider_name` (may be NULL) is the provider that windlass.yaml names.

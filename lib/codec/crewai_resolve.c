@@ -2,6 +2,7 @@
 #include "lib/codec/crewai_internal.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -172,6 +173,17 @@ static void take_temperature(struct crewai_reader *reader, const struct crewai_p
 	parts->llm->temperature = number;
 }
 
+static void take_answer_tokens(struct crewai_reader *reader, const struct crewai_place *place,
+			       const struct wl_json *value, void *into)
+{
+	struct llm_parts *parts = into;
+	double number = wl_json_number(value, 0);
+	if (!wl_json_is(value, WL_JSON_NUMBER) || number != floor(number) || number < 1 || number > CREWAI_TOKENS_MAX)
+		crewai_fault(reader, place, "is not a whole number of 1 to %d", CREWAI_TOKENS_MAX);
+	else
+		parts->llm->max_tokens = (int)number;
+}
+
 static const struct crewai_key llm_keys[] = {
 	{ "model", take_model, 0, NULL },
 	{ "model_name", take_model, 0, NULL },
@@ -183,8 +195,8 @@ static const struct crewai_key llm_keys[] = {
 	{ "api_key", NULL, CREWAI_ATTENTION, "keys are not imported: they belong to the LLM provider" },
 	{ "timeout", NULL, CREWAI_CHANGED, "the time-out is the LLM provider's own" },
 	{ "max_retries", NULL, CREWAI_CHANGED, "retries are the LLM provider's own" },
-	{ "max_tokens", NULL, CREWAI_CHANGED, "agents have no bound on tokens; budgets have" },
-	{ "max_completion_tokens", NULL, CREWAI_CHANGED, "agents have no bound on tokens; budgets have" },
+	{ "max_tokens", take_answer_tokens, 0, NULL },
+	{ "max_completion_tokens", take_answer_tokens, 0, NULL },
 	{ "stream", NULL, CREWAI_IGNORED, "answers are always streamed" },
 	{ NULL, NULL, 0, NULL },
 };

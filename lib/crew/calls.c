@@ -297,6 +297,7 @@ static void prepare(struct crew_question *question)
 	request->provider_id = question->who->agent.provider_id;
 	request->model = question->who->agent.model;
 	request->temperature = question->who->agent.temperature;
+	request->max_tokens = question->who->agent.max_tokens;
 	request->place = question->place;
 	request->agent = question->who->agent.name;
 	request->cancel_fd = world->cancel_fd;

@@ -39,6 +39,7 @@ struct wl_crew_agent {
 	size_t knowledge_count;
 	double temperature;			/* NAN: unset */
 	int max_iter, max_rpm, max_execution_s; /* 0: the default, no bound, no bound */
+	int max_tokens;				/* of each answer; 0: the provider's */
 	bool allow_delegation, memory;
 };
 

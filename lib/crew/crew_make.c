@@ -129,6 +129,8 @@ static int make_agent_config(const struct wl_json *config, const char *path, str
 	if (result == 0)
 		result = take_int(config, path, "max_execution_time", 604800, &agent->max_execution_s, err);
 	if (result == 0)
+		result = take_int(config, path, "max_tokens", 1000000, &agent->max_tokens, err);
+	if (result == 0)
 		result = take_bool(config, path, "allow_delegation", &agent->allow_delegation, err);
 	return result < 0 ? result : take_bool(config, path, "memory", &agent->memory, err);
 }

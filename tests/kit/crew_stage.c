@@ -105,6 +105,7 @@ static void note_request(struct stage_entry *entry, const struct wl_model_reques
 	entry->tools = request->tool_count;
 	entry->choice = request->tool_choice;
 	entry->timeout_ms = request->timeout_ms;
+	entry->max_tokens = request->max_tokens;
 }
 
 static void fill_answer(const struct crew_stage *stage, const struct stage_line *line, struct wl_model_answer *answer)

@@ -31,6 +31,7 @@ struct stage_entry {
 	size_t tools;
 	enum wl_model_tool_choice choice;
 	uint32_t timeout_ms;
+	int max_tokens;
 };
 
 struct stage_step {

@@ -224,7 +224,7 @@ def rich_crew(api):
         "name": name, "description": f"is {name}", "system_prompt": "Be kind.", "llm_provider_id": llm,
         "config": {"role": f"The {name}: {{topic}}", "goal": "x\ny", "backstory": "'b' \"c\" #d", "model": "claude-x",
                    **config}}), 201).json()["agent"]["id"]
-    first = agent("Fact finder", tools=[known], max_iter=3, max_rpm=9, max_execution_time=60, temperature=0.5, memory=True)
+    first = agent("Fact finder", tools=[known], max_iter=3, max_rpm=9, max_execution_time=60, temperature=0.5, max_tokens=500, memory=True)
     second, boss = agent("class", allow_delegation=True), agent("the boss")
     tasks = [{"name": "Find it!", "description": "Find {topic}\n- a\n- b", "expected_output": "yes", "agent_id": first,
               "async_execution": True},

@@ -37,7 +37,8 @@ static void a_definition_is_taken_whole(void **state)
 		"\"role\":\"r\","
 		"\"goal\":\"g\",\"backstory\":\"b\",\"model\":\"m1\",\"tools\":[\"x\",\"y#z\"],\"max_iter\":3,\"max_"
 		"rpm\":4,"
-		"\"max_execution_time\":5,\"allow_delegation\":true,\"temperature\":0.5,\"memory\":true,\"knowledge\":["
+		"\"max_execution_time\":5,\"allow_delegation\":true,\"temperature\":0.5,\"max_tokens\":6,\"memory\":"
+		"true,\"knowledge\":["
 		"\"k\"]}},"
 		"{\"id\":\"m\",\"name\":\"Boss\"}]}";
 	if (make(text, &crew) < 0)
@@ -50,7 +51,7 @@ static void a_definition_is_taken_whole(void **state)
 	assert_int_equal(one->tool_count, 2);
 	assert_string_equal(one->tool_ids[1], "y#z");
 	assert_true(one->max_iter == 3 && one->max_rpm == 4 && one->max_execution_s == 5);
-	assert_true(one->allow_delegation && one->memory && one->temperature == 0.5);
+	assert_true(one->allow_delegation && one->memory && one->temperature == 0.5 && one->max_tokens == 6);
 	assert_null(crew->agents[1].model);
 	assert_true(isnan(crew->agents[1].temperature));
 	assert_string_equal(crew->agents[1].role, "");
@@ -126,6 +127,8 @@ static const struct {
 	  "agents[1].config.max_iter has to be" },
 	{ CREW("", TASK("t", "a", ""), A "," AGENT("b", "B", ",\"max_execution_time\":\"5\"")),
 	  "agents[1].config.max_execution_time has to be a whole number from 1 to 604800" },
+	{ CREW("", TASK("t", "a", ""), A "," AGENT("b", "B", ",\"max_tokens\":0")),
+	  "agents[1].config.max_tokens has to be a whole number from 1 to 1000000" },
 	{ CREW("", TASK("t", "a", ""), A "," AGENT("b", "B", ",\"temperature\":2.5")), "agents[1].config.temperature" },
 	{ CREW("", TASK("t", "a", ""), A "," AGENT("b", "B", ",\"tools\":[\"x\",\"\"]")),
 	  "agents[1].config.tools[1] has to be text" },

@@ -175,9 +175,11 @@ static void max_iter_forces_an_answer(void **state)
 	};
 	assert_runs(lines,
 		    CREW("", TASK("t1", "a", ""),
-			 AGENT("a", "A", ",\"max_iter\":2,\"tools\":[\"search\"]") "," AGENT("b", "B", "")),
+			 AGENT("a", "A", ",\"max_iter\":2,\"max_tokens\":70,\"tools\":[\"search\"]") "," AGENT("b", "B",
+													       "")),
 		    NULL);
 	assert_string_equal(result.text, "what I have");
+	assert_int_equal(stage_asked(&stage, "task/0/agent/turn/1")->max_tokens, 70);
 	assert_int_equal(stage_asked(&stage, "task/0/agent/turn/3")->choice, WL_MODEL_TOOL_NONE);
 	assert_has(said("task/0/agent/turn/3"), "used up your steps");
 	assert_int_equal(result.tool_calls, 2);

@@ -215,7 +215,6 @@ static void expressions_that_are_not_understood_are_refused(void **state)
 static const char *const agent_keys[] = {
 	"cache",
 	"verbose",
-	"max_tokens",
 	"callbacks",
 	"function_calling_llm",
 	"use_system_prompt",
@@ -340,6 +339,7 @@ static void models_are_matched_by_type_and_name(void **state)
 		{ "\"demo/echo\"", "b3", "echo", NULL },
 		{ "\"anthropic/claude\"", NULL, "claude", "llm" },
 		{ "\"gemini/flash\"", NULL, "gemini/flash", "llm" },
+		{ "{\"model\":\"gpt-4o\",\"max_completion_tokens\":900}", "b1", "gpt-4o", NULL },
 		{ "{\"model\":\"openai/gpt-4o\",\"api_key\":\"sk-secret\"}", "b1", "gpt-4o", "llm.api_key" },
 	};
 	for (size_t i = 0; i < WL_COUNT_OF(cases); i++) {
@@ -356,6 +356,8 @@ static void models_are_matched_by_type_and_name(void **state)
 		assert_true(!id || strcmp(id + strlen(id) - 2, cases[i].provider) == 0);
 		assert_string_equal(wl_json_get_string(wl_json_get(made, "config"), "model", ""), cases[i].model);
 		assert_true(!cases[i].finding || has_finding(project, cases[i].finding, "needs_attention"));
+		assert_int_equal(wl_json_get_number(wl_json_get(made, "config"), "max_tokens", 0),
+				 strstr(cases[i].llm, "900") ? 900 : 0);
 		_wl_free_ char *all = wl_json_print(project);
 		assert_null(strstr(all, "sk-secret"));
 	}
@@ -440,6 +442,7 @@ static void make_agent(struct wl_json *agents, int number)
 	maybe_number(config, "max_iter");
 	maybe_number(config, "max_rpm");
 	maybe_number(config, "max_execution_time");
+	maybe_number(config, "max_tokens");
 	maybe_bool(config, "allow_delegation");
 	maybe_bool(config, "memory");
 }
