@@ -22,6 +22,8 @@
 #define CREW_USES_MAX 64		       /* tool uses of one answer that are looked at */
 #define CREW_TOOL_KEPT (128u << 10)	       /* bytes of a tool's output that go to the model */
 #define CREW_RECALLED 5			       /* memories and passages in one task's text */
+#define CREW_TALK_MAX (8u << 20)	       /* bytes of a conversation: longer than any model takes */
+#define CREW_REPEATS_MAX 1000		       /* calls of a task that are told apart: the oldest are forgotten */
 
 enum crew_fault {
 	CREW_FAULT_NONE,
@@ -45,6 +47,8 @@ int wl_crew_talk_add_uses(struct crew_talk *talk, struct wl_model_answer *answer
 int wl_crew_talk_add_result(struct crew_talk *talk, const char *use_id, const char *text, bool failed);
 /* Another text for message `index`. */
 int wl_crew_talk_replace(struct crew_talk *talk, size_t index, const char *text);
+/* Bytes of all texts. */
+size_t wl_crew_talk_bytes(const struct crew_talk *talk);
 /* Take out messages from `from` to before `to`. */
 void wl_crew_talk_cut(struct crew_talk *talk, size_t from, size_t to);
 /* Tool uses and their results as the text form has them (Action, Observation). */
@@ -108,7 +112,7 @@ struct crew_output {
 /* What an agent called in a task, and how often. */
 struct crew_repeat {
 	size_t member;
-	char *key;  /* tool and canonical arguments */
+	char *key;  /* tool and canonical arguments, or what tells long ones apart */
 	char *last; /* what came of it */
 	int count;
 	unsigned hinted; /* lane->asked when the model was told to stop; 0: it was not */

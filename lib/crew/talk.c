@@ -72,6 +72,23 @@ int wl_crew_talk_replace(struct crew_talk *talk, size_t index, const char *text)
 	return 0;
 }
 
+static size_t bytes_of(const char *text)
+{
+	return text ? strlen(text) : 0;
+}
+
+size_t wl_crew_talk_bytes(const struct crew_talk *talk)
+{
+	size_t bytes = 0;
+	for (size_t i = 0; i < talk->count; i++) {
+		const struct wl_model_message *message = &talk->items[i];
+		bytes += bytes_of(message->text);
+		for (size_t u = 0; u < message->tool_use_count; u++)
+			bytes += bytes_of(message->tool_uses[u].name) + bytes_of(message->tool_uses[u].arguments);
+	}
+	return bytes;
+}
+
 void wl_crew_talk_cut(struct crew_talk *talk, size_t from, size_t to)
 {
 	for (size_t i = from; i < to; i++)

@@ -7,10 +7,12 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #define LAST_KEPT 2000 /* bytes of a result that is told again */
+#define KEY_KEPT 500   /* bytes of arguments that are compared as they are */
 
 /* What one use goes through: all texts are owned but those of its step. */
 struct use {
@@ -44,18 +46,46 @@ static int tell(struct use *use, bool failed, const char *fmt, ...)
 
 /* ---- the same again -------------------------------------------------------------------------------------- */
 
+/* FNV-1a: two calls that only it takes for the same make an agent end early, and nothing worse. */
+static uint64_t hash_of(const char *text)
+{
+	uint64_t hash = 0xcbf29ce484222325u;
+	for (; *text; text++)
+		hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
+	return hash;
+}
+
+/* Tool and arguments; of long ones their beginning, length and hash. Allocated. */
+static char *repeat_key(const struct use *use)
+{
+	const char *name = use->tool ? use->tool->told.name : use->name;
+	size_t length = strlen(use->canonical);
+	char *key = NULL;
+	int made = length <= KEY_KEPT ? asprintf(&key, "%s %s", name, use->canonical)
+				      : asprintf(&key, "%s %.*s %zu %016" PRIx64, name, KEY_KEPT, use->canonical,
+						 length, hash_of(use->canonical));
+	return made < 0 ? NULL : key;
+}
+
+static void forget_oldest(struct crew_lane *lane)
+{
+	free(lane->repeats[0].key);
+	free(lane->repeats[0].last);
+	memmove(lane->repeats, lane->repeats + 1, --lane->repeat_count * sizeof(*lane->repeats));
+}
+
 static struct crew_repeat *repeat_of(struct use *use)
 {
 	struct crew_lane *lane = use->worker->lane;
-	_wl_free_ char *key = NULL;
-	if (asprintf(&key, "%s %s", use->tool ? use->tool->told.name : use->name, use->canonical) < 0) {
-		key = NULL;
+	_wl_free_ char *key = repeat_key(use);
+	if (!key)
 		return NULL;
-	}
 	for (size_t i = 0; i < lane->repeat_count; i++) {
 		if (lane->repeats[i].member == use->worker->member && strcmp(lane->repeats[i].key, key) == 0)
 			return &lane->repeats[i];
 	}
+	if (lane->repeat_count == CREW_REPEATS_MAX)
+		forget_oldest(lane);
 	struct crew_repeat *grown = realloc(lane->repeats, (lane->repeat_count + 1) * sizeof(*grown));
 	if (!grown)
 		return NULL;

@@ -467,6 +467,22 @@ static void set_deadline(struct crew_worker *worker)
 		worker->deadline_ms = worker->job.until_ms;
 }
 
+/*
+ * What a model and its tools say is kept until the task is done, so it needs a bound of ours: a server that takes any
+ * length would fill the memory of all.
+ */
+static int keep_short(struct crew_worker *worker, struct wl_error *err)
+{
+	int result = 0;
+	while (result == 0 && wl_crew_talk_bytes(&worker->talk) > CREW_TALK_MAX)
+		result = wl_crew_summarise(worker, err);
+	if (result != -EMSGSIZE)
+		return result;
+	worker->lane->fault = wl_model_fault_word(WL_MODEL_FAULT_CONTEXT);
+	return wl_fail(err, EMSGSIZE, "the conversation of %.100s is longer than %u bytes", worker->who->agent.name,
+		       CREW_TALK_MAX);
+}
+
 /* Before each turn: is there time, and are there turns? */
 static int admit(struct crew_worker *worker, const struct effort *effort, struct wl_error *err)
 {
@@ -488,6 +504,8 @@ int wl_crew_worker_answer(struct crew_worker *worker, char **ret_text, struct wl
 	while (result == 0) {
 		struct turn turn = { .effort = &effort };
 		result = admit(worker, &effort, err);
+		if (result == 0)
+			result = keep_short(worker, err);
 		if (result < 0)
 			break;
 		result = ask_turn(worker, &turn, err);

@@ -574,6 +574,73 @@ static void who_waits_for_a_person_lets_others_work(void **state)
 	}
 }
 
+/* ---- memory ---------------------------------------------------------------------------------------------- */
+
+#define PAD (1u << 20)
+#define HELD_MOST (12u << 20) /* the bound and what one turn may add to it */
+
+struct flood {
+	struct wl_model_port port;
+	size_t most;
+	int summaries;
+};
+
+static size_t bytes_of(const struct wl_model_request *request)
+{
+	size_t bytes = 0;
+	for (size_t i = 0; i < request->message_count; i++) {
+		const struct wl_model_message *message = &request->messages[i];
+		bytes += message->text ? strlen(message->text) : 0;
+		for (size_t u = 0; u < message->tool_use_count; u++)
+			bytes += strlen(message->tool_uses[u].arguments);
+	}
+	return bytes;
+}
+
+/* A server that takes any length and calls a tool with a megabyte of new arguments each time. */
+static int flood_call(void *self, const struct wl_model_request *request, struct wl_model_answer *answer,
+		      struct wl_error *why)
+{
+	struct flood *flood = self;
+	static int number;
+	(void)why;
+	size_t bytes = bytes_of(request);
+	flood->most = bytes > flood->most ? bytes : flood->most;
+	if (bytes > HELD_MOST)
+		fail_msg("a model is asked with %zu bytes", bytes);
+	*answer = (struct wl_model_answer){ 0 };
+	if (strstr(request->place, "/summary/")) {
+		flood->summaries++;
+		answer->text = strdup("in short");
+		return 0;
+	}
+	answer->tool_uses = calloc(1, sizeof(*answer->tool_uses));
+	answer->tool_use_count = 1;
+	char *arguments = malloc(PAD + 64);
+	int head = snprintf(arguments, 64, "{\"n\":%d,\"pad\":\"", ++number);
+	memset(arguments + head, 'x', PAD);
+	(void)snprintf(arguments + head + PAD, 3, "\"}");
+	answer->tool_uses[0] =
+		(struct wl_model_tool_use){ .id = strdup("u"), .name = strdup("none"), .arguments = arguments };
+	return 0;
+}
+
+static void a_conversation_without_end_is_bounded(void **state)
+{
+	(void)state;
+	static const struct stage_line none[] = { { 0 } };
+	struct flood flood = { .port = { .self = &flood, .call = flood_call } };
+	stage.world.models = &flood.port;
+	int code = run(none,
+		       CREW("", TASK("t1", "a", ""),
+			    AGENT("a", "Researcher", ",\"max_iter\":1000") "," AGENT("b", "Writer", "")),
+		       NULL);
+	assert_int_equal(code, -EMSGSIZE);
+	assert_string_equal(result.code, "context_too_long");
+	assert_int_equal(flood.summaries, 3);
+	assert_true(flood.most > 6 * PAD);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -598,6 +665,7 @@ int main(void)
 		crew_test(an_asynchronous_task_waits_for_those_it_names),
 		crew_test(a_failure_beside_stops_the_others),
 		crew_test(who_waits_for_a_person_lets_others_work),
+		crew_test(a_conversation_without_end_is_bounded),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
