@@ -118,7 +118,7 @@ CREATE FUNCTION control.question_of(p_eid uuid, p_task text) RETURNS uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
 	SELECT a.id FROM control.approval a
 	WHERE a.tenant = control.tenant_of_role() AND a.eid = p_eid AND a.status = 'pending' AND (p_task IS NULL
-	      OR strpos(a.node, '!' || p_task) > 0 OR strpos(a.node, '!task/' || p_task || '/') > 0)
+	      OR p_task ~ '^(task/)?[0-9]{1,9}$' AND strpos(a.node, '!task/' || replace(p_task, 'task/', '') || '/') > 0)
 	ORDER BY a.created_at, a.id LIMIT 1
 $$;
 GRANT EXECUTE ON FUNCTION control.question_of(uuid, text) TO windlass_tenant;

@@ -86,6 +86,23 @@ def test_a_task_that_waits_is_resumed(team, models):
     assert ended["result"]["text"] == "Answer 3" and "Shorter" in str(models.asked[2].json["messages"])
 
 
+def test_a_word_on_one_task_is_none_on_another(team, models):
+    one = agent(team, provider(team, models), "Writer")
+    tasks = [{"name": f"t{n}", "description": "Write", "expected_output": "A text", "agent_id": one,
+              "human_input": n == 10} for n in range(11)]
+    path = f"crews/{crew(team, [one], tasks)}"
+    kickoff = checked(team.post(f"{path}/kickoff", json={"inputs": {}}), 202).json()["kickoff_id"]
+    wait_until(lambda: checked(team.get(f"approvals?status=pending&execution_id={kickoff}"), 200).json()["approvals"],
+               "a task that waits", 30)
+
+    def resume(task):
+        return team.post(f"{path}/resume", json={"execution_id": kickoff, "task_id": task, "is_approve": True}).status_code
+    assert [resume(task) for task in ("1", "task/1", "task", "!", "0")] == [409] * 5
+    assert resume("task/10") == 200
+    ended = wait_until(lambda: (found := status(team, path, kickoff))["status"] != "running" and found, "the end of the crew", 30)
+    assert ended["status"] == "completed"
+
+
 def test_a_draft_crew_and_a_strange_run_are_not_served(team, models):
     one = pair(team, models)
     other = pair(team, models)
