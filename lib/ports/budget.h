@@ -45,7 +45,7 @@ enum wl_budget_verdict {
 #undef X
 };
 
-#define WL_BUDGET_WAIT 513 /* a wait's name, with its end */
+#define WL_BUDGET_WAIT 1025 /* a wait's name, with its end */
 
 struct wl_budget_answer {
 	enum wl_budget_verdict verdict;

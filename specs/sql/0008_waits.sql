@@ -8,7 +8,7 @@ SET LOCAL ROLE windlass_owner;
 
 CREATE TABLE control.wait (
 	eid        uuid NOT NULL,
-	node       text NOT NULL CHECK (length(node) BETWEEN 1 AND 512),
+	node       text NOT NULL CHECK (length(node) BETWEEN 1 AND 1024), -- its path, and behind a ! what it asks
 	tenant     int  NOT NULL,
 	due        timestamptz NOT NULL, -- of an approval: when it expires
 	approval   uuid,                 -- NULL: waits for the time alone

@@ -288,7 +288,7 @@ BEGIN
 		v_rank := v_this;
 		v_answer := ROW((ARRAY['cheaper', 'ask', 'refused'])[v_this], NULL, (v.budget).scope, (v.budget).unit, v.quota,
 			v.used, (v.budget).provider_id, (v.budget).model, (v.budget).id, CASE v_this WHEN 2 THEN
-			left(p_call.node, 480) || '!budget-' || right((v.budget).id::text, 8) || '-' || v.portions + 1 END);
+			p_call.node || '!budget-' || right((v.budget).id::text, 8) || '-' || v.portions + 1 END);
 	END LOOP;
 	IF v_rank = 0 OR v_rank = 1 AND v_arrived THEN
 		RETURN ROW('granted', p_call.id, '', '', 0, 0, NULL, NULL, NULL, NULL)::control.budget_answer;

@@ -181,6 +181,17 @@ def test_a_run_is_held_to_its_budget_until_a_person_lets_it_go_on(stack, admin, 
     assert reserve(stack, admin.tenant, place="3", **call)["wait"] != asked["wait"]
 
 
+def test_a_person_is_asked_for_a_node_deep_inside_of_others(stack, admin, flow):
+    eid = checked(admin.execute(flow), 202).json()["execution_id"]
+    admin.wait(eid)
+    made = make(admin, scope="run", target_id=flow, limit=50, action="ask")
+    node = "n" * 512  # as long as a path may be
+    asked = reserve(stack, admin.tenant, eid=eid, node=node, attempt=1, place="1")
+    # the supervisor knows its answer by the whole path, and waits under that name
+    assert asked["wait"] == f"{node}!budget-{made['id'][-8:]}-1"
+    stack.sql("INSERT INTO control.wait (eid, node, tenant, due) VALUES (%s, %s, %s, now())", eid, asked["wait"], admin.tenant)
+
+
 def test_a_budget_is_exact_under_parallel_calls(stack, admin):
     make(admin, unit="money", limit=0.0015)                # a call costs 0.000015
     api = [(number, admin.tenant) for number in range(150)]
