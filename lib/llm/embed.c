@@ -80,12 +80,14 @@ static int read_vectors(struct embedding *embedding, const struct wl_json *json)
 	bool ollama = embedding->provider->type == WL_LLM_OLLAMA;
 	const struct wl_json *list = wl_json_get(json, ollama ? "embeddings" : "data");
 	size_t at = 0;
+	bool given[BATCH] = { false }; /* a text without its vector would be given what lay in memory */
 	if (!wl_json_is(list, WL_JSON_ARRAY) || wl_json_count(list) != embedding->count)
 		return -EPROTO;
 	for (const struct wl_json *one = wl_json_first(list); one; one = wl_json_next(one), at++) {
 		double index = ollama ? (double)at : wl_json_get_number(one, "index", (double)at);
-		if (!(index >= 0 && index < (double)embedding->count))
+		if (!(index >= 0 && index < (double)embedding->count) || given[(size_t)index])
 			return -EPROTO;
+		given[(size_t)index] = true;
 		int result = take_vector(embedding, (size_t)index, ollama ? one : wl_json_get(one, "embedding"));
 		if (result < 0)
 			return result;

@@ -88,6 +88,9 @@ static const struct scenario {
 	{ "/zero/embeddings",
 	  { OK("application/json",
 	       "{\"data\":[{\"index\":0,\"embedding\":[0,0]},{\"index\":1,\"embedding\":[3,1]}]}") } },
+	{ "/twice/embeddings",
+	  { OK("application/json",
+	       "{\"data\":[{\"index\":0,\"embedding\":[3,4]},{\"index\":0,\"embedding\":[3,1]}]}") } },
 	{ "/api/embed", { OK("application/json", "{\"embeddings\":[[1,0],[0,2]],\"prompt_eval_count\":3}") } },
 };
 static int asked[WL_COUNT_OF(scenarios)]; /* how often each path was */
@@ -525,7 +528,7 @@ static int embed(struct stage *stage, float **ret_vectors, size_t *ret_dimension
 static void test_texts_become_vectors(void **state)
 {
 	(void)state;
-	static const char *const bad[] = { "/few", "/ragged", "/zero" };
+	static const char *const bad[] = { "/few", "/ragged", "/zero", "/twice" };
 	_stage_ struct stage stage;
 	float *vectors = NULL;
 	size_t dimensions = 0;
