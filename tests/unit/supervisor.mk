@@ -4,4 +4,5 @@ UNIT_LINK_supervisor_simulation_test := $(filter-out $(OBJ)/supervisor/core/%,$(
 UNIT_LINK_supervisor_nodes_test := $(filter-out $(OBJ)/supervisor/core/%,$(SUPERVISOR_PARTS))
 UNIT_LINK_supervisor_spool_test := $(filter-out $(OBJ)/supervisor/core/%,$(SUPERVISOR_PARTS))
 UNIT_LINK_supervisor_parts_test := $(filter-out $(OBJ)/supervisor/core/%,$(SUPERVISOR_PARTS))
+UNIT_LINK_node_record_test := $(filter-out $(OBJ)/supervisor/core/%,$(SUPERVISOR_PARTS))
 UNIT_LINK_tool_request_test := $(filter-out $(OBJ)/supervisor/core/%,$(SUPERVISOR_PARTS))
