@@ -79,7 +79,7 @@ int header_list_add_idempotency(struct header_list *list, const struct node_call
 	/* the execution's id is unique; FNV-1a tells its nodes apart, and the rounds of its loops */
 	uint64_t hash = 14695981039346656037ULL;
 	char key[64];
-	for (const char *at = node_call_path(call); *at; at++)
+	for (const char *at = call->told_apart ? call->told_apart : node_call_path(call); *at; at++)
 		hash = (hash ^ (unsigned char)*at) * 1099511628211ULL;
 	(void)snprintf(key, sizeof(key), "%s-%016llx", call->eid, (unsigned long long)hash);
 	return header_list_add(list, "Idempotency-Key", key);

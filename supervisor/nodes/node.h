@@ -116,7 +116,8 @@ struct node_call {
 	const char *replay_eid;		      /* of which run the record is replayed; NULL: none */
 	const struct node_decision *decision; /* NULL: none has come */
 	const struct wl_flow_node *node; /* NULL: the check of the outputs of a flow, `upstream`, against `schema` */
-	const char *path; /* the node's id with those of the loops and subflows around it; NULL: its id */
+	const char *path;	/* the node's id with those of the loops and subflows around it; NULL: its id */
+	const char *told_apart; /* what tells servers this call from the others of its run; NULL: its path */
 	const struct node_plan *plan;
 	const char *schema;	   /* with a node: `upstream` is to be checked as a subflow's inputs, nothing else */
 	const char *output_schema; /* of a tool: what its output has to fit; NULL: anything */

@@ -115,8 +115,11 @@ static bool take_outcome(struct node_outcome *outcome, struct wl_tool_answer *an
 	return answer->code && answer->message;
 }
 
-/* As a tool node would: its path is the node's with the place behind it, which names its files and idempotency key. */
-static bool run_tool(const struct node_tools *tools, const struct wl_tool_request *request,
+/*
+ * As a tool node would: its path is the node's with the place behind it, which names its files. For servers what it
+ * asks belongs to it as well: a later round may ask something else at the same place, and that is another call.
+ */
+static bool run_tool(const struct node_tools *tools, const struct wl_tool_request *request, const char *hash,
 		     struct wl_tool_answer *answer)
 {
 	struct node_world own = *tools->world;
@@ -125,12 +128,15 @@ static bool run_tool(const struct node_tools *tools, const struct wl_tool_reques
 				  .template_length = strlen(request->arguments) };
 	struct node_call inner = *tools->call;
 	struct node_outcome outcome = { 0 };
-	char path[WL_NODE_PATH_MAX + 1];
+	char path[WL_NODE_PATH_MAX + 1], apart[WL_NODE_PATH_MAX + RECORD_PLACE_MAX + 80];
 	own.http = mine ? own.http : NULL; /* a client belongs to one thread */
 	(void)snprintf(path, sizeof(path), "%s/%s", node_call_path(tools->call), request->place);
 	(void)snprintf(plan.tool_id, sizeof(plan.tool_id), "%s", request->tool_id);
+	(void)snprintf(apart, sizeof(apart), "%s/%.*s/%s", node_call_path(tools->call), RECORD_PLACE_MAX,
+		       request->place, hash);
 	inner.plan = &plan;
 	inner.path = path;
+	inner.told_apart = apart;
 	node_run_tool(mine ? tools->world : &own, &inner, &outcome);
 	bool told = take_outcome(&outcome, answer);
 	node_outcome_release(&outcome);
@@ -168,7 +174,7 @@ static int call_tool(void *self, const struct wl_tool_request *request, struct w
 	if (found != -ENOENT)
 		return found;
 	int64_t start_ms = wl_clock_wall_ms();
-	if (!run_tool(tools, request, answer))
+	if (!run_tool(tools, request, hash, answer))
 		return node_pause(tools->call, 0) ? wl_fail(err, ECANCELED, "stopped while a tool ran")
 						  : wl_fail(err, EIO, "the tool could not be called");
 	_wl_free_ char *text = answer_text(answer), *kept = wl_json_print(asked);

@@ -4,6 +4,7 @@
 #include "supervisor/node_pool.h"
 #include "supervisor/nodes/node.h"
 #include "supervisor/nodes/text.h"
+#include "supervisor/nodes/tool_calls.h"
 #include "supervisor/run_context.h"
 #include "tests/kit/http_script.h"
 
@@ -507,6 +508,62 @@ static void test_http_answers(void **state)
 	}
 }
 
+static int give_tool(void *self, int tenant, const char *tool_id, char **ret_json, struct wl_error *err)
+{
+	const struct http_server *server = self;
+	(void)tenant;
+	(void)tool_id;
+	(void)err;
+	int length =
+		asprintf(ret_json,
+			 "{\"name\":\"t\",\"state\":\"active\",\"version\":1,\"execution_config\":{\"kind\":\"http\","
+			 "\"method\":\"POST\",\"url\":\"http://127.0.0.1:%d/json\"}}",
+			 server->port);
+	return length < 0 ? -ENOMEM : 0;
+}
+
+/* The Idempotency-Key of a tool's call with these arguments, in a round of an agent that begins anew. */
+static void key_of(const char *arguments, char key[128])
+{
+	struct http_server server;
+	const struct wl_tool_request request = {
+		.tool_id = EID, .arguments = arguments, .place = "task/0/agent/turn/1/tool/0", .cancel_fd = -1
+	};
+	http_server_start(&server, answers, send_more);
+	{
+		_stage_ struct stage stage;
+		struct wl_tool_source source = { .self = &server, .tool = give_tool };
+		struct node_record record;
+		struct node_tools tools;
+		struct wl_tool_answer answer = { 0 };
+		struct wl_error err = { 0 };
+		set_stage(&stage, WL_KIND_HTTP, "{\"url\":\"http://x/\"}", "127.0.0.0/8");
+		stage.world.tools = &source;
+		assert_int_equal(node_record_open(&stage.world, &stage.call, &record, &err), 0);
+		node_tools_open(&stage.world, &stage.call, &record, &tools);
+		assert_int_equal(tools.port.call(tools.port.self, &request, &answer, &err), 0);
+		assert_null(answer.code);
+		wl_tool_answer_release(&answer);
+		node_record_close(&record);
+	}
+	http_server_stop(&server);
+	const char *found = strstr(server.seen, "Idempotency-Key: ");
+	assert_non_null(found);
+	(void)snprintf(key, 128, "%.*s", (int)strcspn(found, "\r"), found);
+}
+
+/* A round that begins anew asks the same thing under the same key, and another thing under another one. */
+static void test_a_tools_call_is_told_apart_by_what_it_asks(void **state)
+{
+	(void)state;
+	char first[128], same[128], other[128];
+	key_of("{\"amount\":1}", first);
+	key_of("{\"amount\":1}", same);
+	key_of("{\"amount\":2}", other);
+	assert_string_equal(first, same);
+	assert_string_not_equal(first, other);
+}
+
 /* What an unsafe request sends, and what does not go along to another origin. */
 static void test_http_headers(void **state)
 {
@@ -664,6 +721,7 @@ int main(void)
 		cmocka_unit_test(test_http_bad_requests),
 		cmocka_unit_test(test_http_answers),
 		cmocka_unit_test(test_http_headers),
+		cmocka_unit_test(test_a_tools_call_is_told_apart_by_what_it_asks),
 		cmocka_unit_test(test_http_cancel),
 		cmocka_unit_test(test_http_timeout),
 		cmocka_unit_test(test_texts),
