@@ -63,11 +63,25 @@ static void text(void *context, const char *text, size_t length)
 	pass_on(context, text, length, false);
 }
 
+static bool has_key(const struct wl_key_mask *mask, const char *text, size_t length)
+{
+	for (size_t at = 0; at < length; at++)
+		if (key_at(mask, text + at, length - at))
+			return true;
+	return false;
+}
+
+/* Ids and names that hold a key are passed on as the mask alone. */
+static const char *plain_word(const struct wl_key_mask *mask, const char *word)
+{
+	return word && has_key(mask, word, strlen(word)) ? WL_KEY_MASK : word;
+}
+
 static void tool_begin(void *context, size_t index, const char *id, const char *name)
 {
 	const struct wl_key_mask *mask = context;
 	if (mask->inner->tool_begin)
-		mask->inner->tool_begin(mask->inner->context, index, id, name);
+		mask->inner->tool_begin(mask->inner->context, index, plain_word(mask, id), plain_word(mask, name));
 }
 
 void wl_key_mask_open(const struct wl_llm_provider *chain, size_t count, const struct wl_model_stream *inner,
@@ -82,11 +96,8 @@ void wl_key_mask_open(const struct wl_llm_provider *chain, size_t count, const s
 static int mask_in_place(const struct wl_key_mask *mask, char **slot)
 {
 	_wl_buffer_ struct wl_buffer clean;
-	bool found = false;
 	size_t length = *slot ? strlen(*slot) : 0;
-	for (size_t at = 0; at < length && !found; at++)
-		found = key_at(mask, *slot + at, length - at) > 0;
-	if (!found)
+	if (!has_key(mask, *slot, length))
 		return 0;
 	wl_buffer_init(&clean, 0);
 	(void)mask_text(mask, *slot, length, true, &clean);
@@ -98,12 +109,13 @@ static int mask_in_place(const struct wl_key_mask *mask, char **slot)
 
 int wl_key_mask_close(struct wl_key_mask *mask, struct wl_model_answer *answer)
 {
-	int failed = mask_in_place(mask, &answer->text);
+	int failed = mask_in_place(mask, &answer->text) | mask_in_place(mask, &answer->model);
 	if (mask->inner)
 		pass_on(mask, "", 0, true);
 	for (size_t i = 0; i < answer->tool_use_count; i++) {
 		struct wl_model_tool_use *use = &answer->tool_uses[i];
-		if (mask_in_place(mask, &use->name) < 0 || mask_in_place(mask, &use->arguments) < 0)
+		if (mask_in_place(mask, &use->id) < 0 || mask_in_place(mask, &use->name) < 0 ||
+		    mask_in_place(mask, &use->arguments) < 0)
 			failed = -ENOMEM;
 		if (mask->inner && mask->inner->tool_arguments && use->arguments)
 			mask->inner->tool_arguments(mask->inner->context, i, use->arguments, strlen(use->arguments));
