@@ -50,6 +50,8 @@ int node_record_open(struct node_world *world, const struct node_call *call, str
 		if (count < 0)
 			return count;
 		record->known_count = count;
+		for (int i = 0; i < count; i++)
+			record->bytes += record->known[i].answer_json ? strlen(record->known[i].answer_json) : 0;
 		record->round = count_rounds(record);
 	}
 	if (record->replay != NODE_REPLAY_NONE) {
@@ -194,12 +196,26 @@ static int append(struct node_record *record, const struct wl_exchange *exchange
 	}
 }
 
+/* Count an answer in; false when there is no room for it. */
+static bool has_room(struct node_record *record, const char *answer_json)
+{
+	size_t length = strlen(answer_json);
+	(void)pthread_mutex_lock(&record->lock);
+	bool room = record->bytes + length <= RECORD_BYTES_MAX;
+	record->bytes += room ? length : 0;
+	(void)pthread_mutex_unlock(&record->lock);
+	return room;
+}
+
 int node_record_put(struct node_record *record, enum wl_exchange_kind kind, const char *place, const char *hash,
 		    const char *asked_json, const char *answer_json, int64_t start_ms, struct wl_error *err)
 {
 	char full[RECORD_PLACE_MAX];
 	if (!record->log)
 		return 0;
+	if (!has_room(record, answer_json))
+		return wl_fail(err, EFBIG, "the node was given answers of more than %u MiB in all",
+			       RECORD_BYTES_MAX >> 20);
 	(void)full_place(record, place, full);
 	struct wl_exchange exchange = { .kind = kind,
 					.place = full,

@@ -20,6 +20,8 @@
 #include <pthread.h>
 
 #define RECORD_PLACE_MAX 240 /* bytes of a place with its round */
+/* Of all answers of one node: another attempt has them all in memory, and the document server on its disk. */
+#define RECORD_BYTES_MAX (256u << 20)
 
 struct node_record {
 	const struct node_call *call;
@@ -31,6 +33,7 @@ struct node_record {
 	enum node_replay replay;
 	int round; /* 1 is the first */
 	pthread_mutex_t lock;
+	size_t bytes;			 /* of all answers of this run */
 	char diverged[RECORD_PLACE_MAX]; /* where a replay asked for something else; "" nowhere */
 };
 
@@ -51,7 +54,7 @@ int node_record_find(struct node_record *record, enum wl_exchange_kind kind, con
 
 /*
  * Keep an answer before it is used. Waits for the document server for a while. 0; -ESTALE: a later attempt has been
- * here, this one is to end; -ECANCELED, -EIO.
+ * here, this one is to end; -EFBIG: more than RECORD_BYTES_MAX; -ECANCELED, -EIO.
  */
 int node_record_put(struct node_record *record, enum wl_exchange_kind kind, const char *place, const char *hash,
 		    const char *asked_json, const char *answer_json, int64_t start_ms, struct wl_error *err);

@@ -102,11 +102,24 @@ static void test_what_another_attempt_has_stored_is_its_end(void **state)
 	assert_int_equal(put(&stage, "{\"text\":\"a\"}", 2), -ESTALE);
 }
 
+static void test_a_record_has_a_bound(void **state)
+{
+	(void)state;
+	_stage_ struct stage stage;
+	set_stage(&stage, 0);
+	stage.record.bytes = RECORD_BYTES_MAX - 12;
+	assert_int_equal(put(&stage, "{\"text\":\"abc\"}", 1), -EFBIG);
+	assert_null(stage.shelf.stored.place);
+	assert_int_equal(put(&stage, "{\"text\":\"a\"}", 1), 0);
+	assert_int_equal(put(&stage, "1", 1), -EFBIG);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_what_was_stored_untold_is_its_own),
 		cmocka_unit_test(test_what_another_attempt_has_stored_is_its_end),
+		cmocka_unit_test(test_a_record_has_a_bound),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
