@@ -262,6 +262,14 @@ static struct wl_metered_caller caller_of(const struct node_models *models)
 					   .approved = asked && call->decision->approved };
 }
 
+/* What a budget said, which may be that a person is to be asked. */
+static void keep_said(struct node_models *models, const struct wl_budget_answer *said)
+{
+	(void)pthread_mutex_lock(&models->lock);
+	models->said = *said;
+	(void)pthread_mutex_unlock(&models->lock);
+}
+
 static int ask(struct node_models *models, const struct wl_model_request *request, struct wl_model_answer *answer,
 	       struct wl_error *err)
 {
@@ -271,11 +279,8 @@ static int ask(struct node_models *models, const struct wl_model_request *reques
 	asked.cancel_fd = models->call->cancel_fd;
 	asked.timeout_ms = time_left(models, request->timeout_ms);
 	int result = wl_metered_call(models->world->models, &caller, &asked, answer, &said, err);
-	if (result < 0 && answer->fault == WL_MODEL_FAULT_BUDGET) {
-		(void)pthread_mutex_lock(&models->lock);
-		models->said = said;
-		(void)pthread_mutex_unlock(&models->lock);
-	}
+	if (result < 0 && answer->fault == WL_MODEL_FAULT_BUDGET)
+		keep_said(models, &said);
 	return result;
 }
 
@@ -370,9 +375,12 @@ static int ask_vectors(struct node_models *models, const char *provider_id, cons
 	struct wl_budget_answer said;
 	enum wl_model_fault fault = WL_MODEL_FAULT_NONE;
 	double cost;
-	return wl_metered_embed(models->world->models, &caller, provider_id, model, texts, count, place,
-				models->call->cancel_fd, ret_vectors, ret_dimensions, &usage, &cost, &fault, &said,
-				err);
+	int result = wl_metered_embed(models->world->models, &caller, provider_id, model, texts, count, place,
+				      models->call->cancel_fd, ret_vectors, ret_dimensions, &usage, &cost, &fault,
+				      &said, err);
+	if (result < 0 && fault == WL_MODEL_FAULT_BUDGET)
+		keep_said(models, &said);
+	return result;
 }
 
 static int embed(void *self, const char *provider_id, const char *model, const char *const *texts, size_t count,
@@ -394,7 +402,7 @@ static int embed(void *self, const char *provider_id, const char *model, const c
 	int64_t start_ms = wl_clock_wall_ms();
 	float *vectors = NULL;
 	int result = ask_vectors(models, provider_id, model, texts, count, place, &vectors, ret_dimensions, err);
-	if (result == -ECANCELED)
+	if (result == -ECANCELED || result == -EDQUOT) /* nothing was asked: another attempt may have more to spend */
 		return result;
 	struct wl_error why = { 0 };
 	_wl_free_ char *text =

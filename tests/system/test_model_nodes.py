@@ -252,6 +252,24 @@ def test_a_person_may_let_a_run_go_beyond_its_budget(stack, models):
     assert answer["execution"]["outputs"]["text"] == "second" and len(models.asked) == 2
 
 
+def test_a_person_is_asked_for_a_crews_vectors_too(stack, models):
+    api = stack.tenant()
+    budget(api, action="ask")
+    asks = provider(api, models)
+    one = agent(api, asks, "Finder", max_tokens=50)
+    task = {"name": "find", "description": "Find facts about bees and ants", "expected_output": "Facts", "agent_id": one}
+    models.say("first", usage={"prompt": 10, "completion": 1988})
+    models.say("Bees.", usage={"prompt": 10, "completion": 3})
+    eid = api.start(Flow().add("one", "llm", provider_id=asks, prompt="First", max_tokens=1500)
+                    .add("work", "crew", crew_id=crew(api, [one], [task], memory=True)).output(ex(of("work"))))
+    assert "budget of the run" in decide(api, eid, "approve")["message"]
+    assert not [asked for asked in models.asked if asked.path == "/v1/embeddings"]
+    answer = api.wait(eid)
+    assert answer["execution"]["status"] == "succeeded", answer["execution"]
+    assert answer["execution"]["outputs"]["text"] == "Bees."
+    assert [asked for asked in models.asked if asked.path == "/v1/embeddings"]
+
+
 def test_a_person_may_refuse_to_go_beyond_a_budget(stack, models):
     api = stack.tenant()
     budget(api, action="ask")
