@@ -26,6 +26,10 @@ enum wl_program {
 	X(web_workers, 2, 1, 64, "processes", WL_PROGRAM_WEB, "worker processes of the web server")                    \
 	X(web_pg_connections, 8, 1, 64, "connections", WL_PROGRAM_WEB, "PostgreSQL connections of one worker")         \
 	X(web_threads, 2, 1, 32, "threads", WL_PROGRAM_WEB, "threads for slow work in one worker")                     \
+	X(gateway_calls, 512, 1, 4096, "calls", WL_PROGRAM_WEB,                                                        \
+	  "model calls of the gateway under way at once in one worker, a thread for each, started when needed")        \
+	X(tenant_gateway_calls, 256, 1, 4096, "calls", WL_PROGRAM_WEB,                                                 \
+	  "model calls of the gateway that one tenant may have under way in each worker")                              \
 	X(access_token_s, 900, 60, 86400, "s", WL_PROGRAM_WEB, "life of an access token")                              \
 	X(refresh_token_s, 2592000, 600, 31536000, "s", WL_PROGRAM_WEB, "life of a refresh token")                     \
 	X(logins_per_minute, 30, 0, 60000, "logins", WL_PROGRAM_WEB,                                                   \

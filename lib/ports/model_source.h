@@ -19,6 +19,12 @@ struct wl_model_source {
 	 * anything else.
 	 */
 	int (*providers)(void *self, int tenant, const char *provider_id, char **ret_json, struct wl_error *err);
+	/*
+	 * The tenant's active providers in the order in which they stand in for one that nobody named: a JSON array of
+	 * {"id","name","provider_type","default_model" (or null)}; the demo that nobody made, with the id null, when
+	 * there is none. As above.
+	 */
+	int (*list)(void *self, int tenant, char **ret_json, struct wl_error *err);
 	/* {"crew", "agents"} as wl_crew_make() takes it, of a crew or (`kind` "agent") of one agent. As above. */
 	int (*crew)(void *self, int tenant, const char *kind, const char *id, char **ret_json, struct wl_error *err);
 	void (*close)(void *self);

@@ -34,16 +34,18 @@ struct store {
 	int count;
 };
 
-static const struct wl_postgres_statement statements[] = {
-	[RESERVE] = { "RESERVE",
-		      "SELECT a.verdict, a.id, a.scope, a.unit, a.quota, a.used, a.provider_id, a.model, a.budget, "
-		      "a.wait "
-		      "FROM control.budget_reserve($1) a",
-		      1 },
-	[SETTLE] = { "SETTLE", "SELECT control.budget_settle($1)", 1 },
-	[MOVED] = { "MOVED", "SELECT control.budget_moved($1)::text::boolean", 1 },
-	[ALLOW] = { "ALLOW", "SELECT control.budget_allow($1)", 1 },
-};
+#define STATEMENTS(prefix)                                                                                             \
+	{                                                                                                              \
+		[RESERVE] = { "RESERVE",                                                                               \
+			      "SELECT a.verdict, a.id, a.scope, a.unit, a.quota, a.used, a.provider_id, a.model, "     \
+			      "a.budget, a.wait FROM control." prefix "_reserve($1) a",                                \
+			      1 },                                                                                     \
+		[SETTLE] = { "SETTLE", "SELECT control." prefix "_settle($1)", 1 },                                    \
+		[MOVED] = { "MOVED", "SELECT control." prefix "_moved($1)::text::boolean", 1 },                        \
+		[ALLOW] = { "ALLOW", "SELECT control.budget_allow($1)", 1 },                                           \
+	}
+
+static const struct wl_postgres_statement of_runs[] = STATEMENTS("budget"), of_gateway[] = STATEMENTS("gateway");
 
 static void free_open(struct open_call *call)
 {
@@ -314,7 +316,8 @@ static void close_budget(void *self)
 	free(store);
 }
 
-int wl_postgres_budget_open(const char *url, struct wl_budget *ret_budget, struct wl_error *err)
+static int open_budget(const char *url, const struct wl_postgres_statement *statements, struct wl_budget *ret_budget,
+		       struct wl_error *err)
 {
 	_wl_free_ struct store *store = calloc(1, sizeof(*store));
 	if (!store)
@@ -330,4 +333,14 @@ int wl_postgres_budget_open(const char *url, struct wl_budget *ret_budget, struc
 					  .allow = allow,
 					  .close = close_budget };
 	return 0;
+}
+
+int wl_postgres_budget_open(const char *url, struct wl_budget *ret_budget, struct wl_error *err)
+{
+	return open_budget(url, of_runs, ret_budget, err);
+}
+
+int wl_postgres_gateway_budget_open(const char *url, struct wl_budget *ret_budget, struct wl_error *err)
+{
+	return open_budget(url, of_gateway, ret_budget, err);
 }

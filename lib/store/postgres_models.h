@@ -9,5 +9,7 @@
 
 /* Nothing is connected yet. Threads share four connections. 0, -EINVAL, -ENOMEM. */
 int wl_postgres_models_open(const char *url, struct wl_model_source *ret_source, struct wl_error *err);
+/* The same with the rights of the web server, which may read providers alone. */
+int wl_postgres_gateway_models_open(const char *url, struct wl_model_source *ret_source, struct wl_error *err);
 
 #endif

@@ -660,6 +660,22 @@ BEGIN
 	RETURN v_rows;
 END $$;
 
+-- The active providers of a tenant, in the order in which one that nobody named is chosen; without any, the demo that
+-- nobody made.
+CREATE FUNCTION control.providers_listed(p_tenant int) RETURNS json
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
+DECLARE
+	v_rows json;
+BEGIN
+	EXECUTE format('SELECT coalesce(json_agg(json_build_object(''id'', id, ''name'', name, ''provider_type'',
+		body->''provider_type'', ''default_model'', body #> ''{config,default_model}'')
+		ORDER BY body->>''provider_type'' = ''demo'', created_at, id), ''[]'')
+		FROM t_%s.resources WHERE kind = ''llm_provider'' AND deleted_at IS NULL AND state <> ''archived''
+		AND (body->>''is_active'')::boolean', p_tenant) INTO v_rows;
+	RETURN CASE WHEN v_rows::text = '[]' THEN json_build_array(json_build_object('id', NULL, 'name', 'Demo',
+		'provider_type', 'demo', 'default_model', NULL)) ELSE v_rows END;
+END $$;
+
 -- Agents or a crew of a tenant as the API shows them, without what only people want to know: in the order of p_ids.
 CREATE FUNCTION control.resources_for_run(p_tenant int, p_kind text, p_ids uuid[]) RETURNS json
 LANGUAGE plpgsql STABLE AS $$
@@ -1040,3 +1056,53 @@ GRANT EXECUTE ON FUNCTION control.currency(), control.budget_put(json, uuid, jso
 GRANT EXECUTE ON FUNCTION control.budget_reserve(json), control.budget_settle(json), control.budget_moved(json),
 	control.budget_allow(json), control.model_calls_drop(json), control.providers_for_run(int, uuid),
 	control.crew_for_run(int, text, uuid) TO windlass_engine;
+
+-- ---- the gateway -------------------------------------------------------------------------------------------------------------
+
+-- The web server asks models as well, for clients from outside and never for a run: it gets functions of its own, by
+-- which no call of a run can be reserved, settled or moved.
+
+-- Whether a reserved or unknown call is one of those.
+CREATE FUNCTION control.gateway_may(p_tenant int, p_id uuid) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+	SELECT NOT EXISTS (SELECT FROM control.model_call c WHERE c.id = p_id
+		AND (c.tenant <> p_tenant OR c.eid IS NOT NULL OR c.caller NOT IN ('gateway', 'chat')))
+$$;
+
+-- As the functions budget_* that they call.
+CREATE FUNCTION control.gateway_reserve(p_call json) RETURNS control.budget_answer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+BEGIN
+	IF p_call->>'eid' IS NOT NULL OR coalesce(p_call->>'caller', '') NOT IN ('gateway', 'chat')
+	   OR NOT control.gateway_may((p_call->>'tenant')::int, (p_call->>'id')::uuid) THEN
+		RAISE EXCEPTION 'the gateway reserves calls of its own alone';
+	END IF;
+	RETURN control.budget_reserve(p_call);
+END $$;
+
+CREATE FUNCTION control.gateway_settle(p_request json) RETURNS numeric
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+BEGIN
+	IF p_request #>> '{call,eid}' IS NOT NULL OR coalesce(p_request #>> '{call,caller}', 'gateway') NOT IN ('gateway', 'chat')
+	   OR NOT control.gateway_may((p_request->>'tenant')::int, (p_request->>'id')::uuid) THEN
+		RAISE EXCEPTION 'the gateway settles calls of its own alone';
+	END IF;
+	RETURN control.budget_settle(p_request);
+END $$;
+
+CREATE FUNCTION control.gateway_moved(p_request json) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+BEGIN
+	IF NOT control.gateway_may((p_request->>'tenant')::int, (p_request->>'id')::uuid) THEN
+		RAISE EXCEPTION 'the gateway moves calls of its own alone';
+	END IF;
+	RETURN control.budget_moved(p_request);
+END $$;
+
+CREATE FUNCTION control.gateway_providers(p_tenant int, p_provider uuid) RETURNS json
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
+	SELECT control.providers_for_run(p_tenant, p_provider)
+$$;
+
+GRANT EXECUTE ON FUNCTION control.gateway_reserve(json), control.gateway_settle(json), control.gateway_moved(json),
+	control.gateway_providers(int, uuid), control.providers_listed(int) TO windlass_web;

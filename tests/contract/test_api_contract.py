@@ -150,7 +150,8 @@ parameters = {{ "path.id" = "{ended_run(other)}" }}
 
 @pytest.mark.parametrize("tag", TAGS)
 def test_answers_are_as_the_document_says(stack, editor, other, settings, tag):
-    token = operator(stack).access if tag == "operator" else editor.access
+    # models are asked in a tenant that has none but the demo: the others' servers answer no models' questions
+    token = operator(stack).access if tag == "operator" else stack.tenant().access if tag == "gateway" else editor.access
     report = run(stack, settings, token, other.access, "--phases", "examples,coverage,fuzzing", "--include-tag", tag)
     assert "Selected: " in report and "Selected: 0/" not in report, report
 

@@ -84,6 +84,11 @@
 #undef LLVMFuzzerTestOneInput
 #undef TESTS_FUZZ_FUZZ_H
 #undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_llm_front
+#include "tests/fuzz/llm_front_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
 #define LLVMFuzzerTestOneInput fuzz_cron
 #include "tests/fuzz/cron_fuzz.c"
 #undef LLVMFuzzerTestOneInput
@@ -166,6 +171,7 @@ static void the_corpus_holds(void **state)
 	assert_true(run_folder("llm_stream", fuzz_llm_stream) > 0);
 	assert_true(run_folder("llm_fault", fuzz_llm_fault) > 0);
 	assert_true(run_folder("llm_demo", fuzz_llm_demo) > 0);
+	assert_true(run_folder("llm_front", fuzz_llm_front) > 0);
 	assert_true(run_folder("cron", fuzz_cron) > 0);
 	assert_true(run_folder("openapi_document", fuzz_openapi_document) > 0);
 	assert_true(run_folder("hook_signature", fuzz_hook_signature) > 0);

@@ -1,9 +1,11 @@
 /*
- * Who asks: the access token or the API key of the Authorization header (RFC 6750), and whether the login or the key
+ * Who asks: the access token or the API key of the Authorization header (RFC 6750), which clients of the gateway may
+ * send as x-api-key, and whether the login or the key
  * still stands. What was checked is believed for WEB_SESSION_RECHECK_MS.
  */
 #include "lib/base/clock.h"
 #include "lib/secrets/digest.h"
+#include "webapp/server/gateway_error.h"
 #include "webapp/server/server.h"
 #include "webapp/server/session_tokens.h"
 
@@ -112,15 +114,16 @@ static bool verify(struct web_request *request, const char *token, int64_t now_s
 void web_authenticate(struct web_request *request, void (*then)(struct web_request *request))
 {
 	const char *header = web_exchange_header(request->exchange, "authorization");
-	if (!header) {
+	const char *key = web_gateway_is(request->path) ? web_exchange_header(request->exchange, "x-api-key") : NULL;
+	if (!header && !key) {
 		web_answer_unauthorized(request, NULL, "this needs an access token");
 		return;
 	}
-	if (strncasecmp(header, "Bearer ", 7) != 0) {
+	if (header && strncasecmp(header, "Bearer ", 7) != 0) {
 		refuse(request, "the Authorization header must be 'Bearer <token>'");
 		return;
 	}
-	const char *token = header + 7 + strspn(header + 7, " ");
+	const char *token = header ? header + 7 + strspn(header + 7, " ") : key;
 	unsigned char digest[WL_SHA256_BYTES];
 	bool fresh = false, is_key = wl_api_key_looks_like(token);
 	int64_t now_s = wl_clock_wall_ms() / 1000, now_ms = (int64_t)wl_clock_boot_ms();

@@ -222,6 +222,8 @@ static void exchange_over(struct http_request *req)
 	if (!request)
 		return;
 	request->exchange = NULL;
+	if (!request->answered && request->client_gone)
+		request->client_gone(request);
 	web_request_release(request);
 }
 

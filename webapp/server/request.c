@@ -2,6 +2,7 @@
 
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
+#include "webapp/server/gateway_error.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,9 @@ static const struct {
 	{ 416, "Range Not Satisfiable" },
 	{ 429, "Too Many Requests" },
 	{ 500, "Internal Server Error" },
+	{ 502, "Bad Gateway" },
 	{ 503, "Service Unavailable" },
+	{ 504, "Gateway Timeout" },
 };
 
 struct web_request *web_request_new(void)
@@ -137,11 +140,12 @@ static void begin_problem(struct web_request *request, int status, const char *d
 {
 	struct wl_buffer *body = &request->answer;
 	wl_buffer_clear(body);
-	wl_buffer_append_text(body, "{\"type\":\"about:blank\"");
+	wl_buffer_appendf(body, "{\"type\":\"%s\"", web_gateway_problem_type(request));
 	web_member_text(body, "title", title_of(status));
 	wl_buffer_appendf(body, ",\"status\":%d", status);
 	put_sentence(body, "detail", detail);
 	web_member_text(body, "request_id", request->id);
+	web_gateway_put_error(request, status, detail);
 }
 
 static void end_problem(struct web_request *request, int status)

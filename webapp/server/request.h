@@ -52,7 +52,9 @@ struct web_request {
 	void (*stream_opened)(struct web_request *request, struct web_stream *stream);
 	void (*stream_gone)(void *context); /* called once, also when it never opened */
 	void *stream_context;
-	bool stream_taken; /* a connection has it */
+	bool stream_taken;				  /* a connection has it */
+	void (*client_gone)(struct web_request *request); /* called when the client goes before it is answered */
+	const char *fault; /* of a problem on a path of the gateway: the word its clients know; a literal or NULL */
 
 	/* what the handler keeps between its steps */
 	void *state;

@@ -68,6 +68,10 @@ struct web_request;
 	X(schedules_create)                                                                                            \
 	X(schedules_update)                                                                                            \
 	X(schedules_preview)                                                                                           \
+	X(gateway_chat)                                                                                                \
+	X(gateway_messages)                                                                                            \
+	X(gateway_embeddings)                                                                                          \
+	X(gateway_models)                                                                                              \
 	X(openapi_get)                                                                                                 \
 	X(healthz)                                                                                                     \
 	X(readyz)                                                                                                      \

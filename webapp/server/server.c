@@ -14,6 +14,7 @@
 #include "webapp/server/body_check.h"
 #include "webapp/server/event_channel.h"
 #include "webapp/server/event_watch.h"
+#include "webapp/server/gateway_call.h"
 #include "webapp/server/login_limit.h"
 #include "webapp/server/metrics.h"
 #include "webapp/server/scheduler_figures.h"
@@ -431,11 +432,12 @@ void web_server_drain(void)
 void web_server_end_streams(void)
 {
 	web_event_watch_end();
+	web_gateway_drain();
 }
 
 bool web_server_sending(void)
 {
-	return web_artifacts_sending();
+	return web_artifacts_sending() || web_gateway_busy();
 }
 
 long web_server_drain_ms(void)

@@ -19,7 +19,10 @@ struct web_thread_pool {
 	pthread_cond_t more;
 	struct queue waiting, ended;
 	int room;
-	int wake_fd; /* an eventfd: tasks have ended */
+	int idle, started;
+	int most;     /* that may be started on demand; 0: all were at the beginning */
+	size_t stack; /* bytes, of those */
+	int wake_fd;  /* an eventfd: tasks have ended */
 };
 
 static void push(struct queue *queue, struct web_task *task)
@@ -51,8 +54,10 @@ static void *work(void *context)
 	const uint64_t one = 1;
 	for (;;) {
 		pthread_mutex_lock(&pool->lock);
+		pool->idle++;
 		while (!pool->waiting.head)
 			pthread_cond_wait(&pool->more, &pool->lock);
+		pool->idle--;
 		struct web_task *task = pop(&pool->waiting);
 		pthread_mutex_unlock(&pool->lock);
 		task->run(task);
@@ -86,20 +91,24 @@ static void tasks_ended(void *context, bool readable, bool writable, bool broken
 static int start_threads(struct web_thread_pool *pool, int threads)
 {
 	sigset_t all, before;
-	int rc = 0;
+	pthread_attr_t attributes;
+	int rc = pthread_attr_init(&attributes);
+	if (rc == 0 && pool->stack)
+		rc = pthread_attr_setstacksize(&attributes, pool->stack);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	for (int i = 0; i < threads && rc == 0; i++) {
 		pthread_t thread;
-		rc = pthread_create(&thread, NULL, work, pool);
+		rc = pthread_create(&thread, &attributes, work, pool);
 		if (rc == 0)
 			pthread_detach(thread);
 	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	(void)pthread_attr_destroy(&attributes);
 	return rc;
 }
 
-int web_thread_pool_open(int threads, int waiting, struct web_thread_pool **ret_pool, struct wl_error *err)
+static int open_pool(int threads, int waiting, struct web_thread_pool **ret_pool, struct wl_error *err)
 {
 	struct web_thread_pool *pool = calloc(1, sizeof(*pool));
 	if (!pool)
@@ -117,10 +126,36 @@ int web_thread_pool_open(int threads, int waiting, struct web_thread_pool **ret_
 	return 0;
 }
 
+int web_thread_pool_open(int threads, int waiting, struct web_thread_pool **ret_pool, struct wl_error *err)
+{
+	return open_pool(threads, waiting, ret_pool, err);
+}
+
+int web_thread_pool_open_growing(int most, size_t stack, struct web_thread_pool **ret_pool, struct wl_error *err)
+{
+	int rc = open_pool(0, most, ret_pool, err);
+	if (rc == 0) {
+		(*ret_pool)->most = most;
+		(*ret_pool)->stack = stack;
+	}
+	return rc;
+}
+
+/* Whether a thread takes the next task at once; starts one when none is idle. */
+static bool has_thread(struct web_thread_pool *pool)
+{
+	if (pool->most == 0 || pool->idle > pool->waiting.count)
+		return true;
+	if (pool->started >= pool->most || start_threads(pool, 1) != 0)
+		return false;
+	pool->started++;
+	return true;
+}
+
 int web_thread_pool_run(struct web_thread_pool *pool, struct web_task *task)
 {
 	pthread_mutex_lock(&pool->lock);
-	bool full = pool->waiting.count >= pool->room;
+	bool full = pool->waiting.count >= pool->room || !has_thread(pool);
 	if (!full) {
 		push(&pool->waiting, task);
 		pthread_cond_signal(&pool->more);

@@ -7,6 +7,8 @@
 
 #include "lib/base/error.h"
 
+#include <stddef.h>
+
 struct web_thread_pool;
 
 struct web_task {
@@ -18,6 +20,12 @@ struct web_task {
 
 /* `threads` threads, at most `waiting` tasks in line. */
 int web_thread_pool_open(int threads, int waiting, struct web_thread_pool **ret_pool, struct wl_error *err);
+
+/*
+ * The same for tasks that mostly wait: threads are started when a task finds none idle, at most `most`, each with a
+ * stack of `stack` bytes. Nothing waits in line: a task that finds no thread is refused.
+ */
+int web_thread_pool_open_growing(int most, size_t stack, struct web_thread_pool **ret_pool, struct wl_error *err);
 
 /* Hand over a task; -EAGAIN when the line is full: then the task stays the caller's. */
 int web_thread_pool_run(struct web_thread_pool *pool, struct web_task *task);
