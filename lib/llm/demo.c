@@ -57,7 +57,19 @@ static const char *text_of(const struct wl_model_message *message)
 	return message->text ? message->text : "";
 }
 
-/* The user's words: what stands behind "Current Task:" when a crew asks, else the last message. */
+/* What stands behind the words with which crews begin a task, ours and CrewAI's; NULL: there are none. */
+static const char *behind_task(const char *words)
+{
+	static const char *const beginnings[] = { "Your task:", "Current Task:" };
+	for (size_t i = 0; i < WL_COUNT_OF(beginnings); i++) {
+		const char *found = strstr(words, beginnings[i]);
+		if (found)
+			return found + strlen(beginnings[i]);
+	}
+	return NULL;
+}
+
+/* The user's words: the task when a crew asks, else the last message. */
 static void find_task(struct demo *demo)
 {
 	const struct wl_model_request *request = demo->request;
@@ -68,9 +80,9 @@ static void find_task(struct demo *demo)
 			words = request->messages[i - 1].text;
 			break;
 		}
-	const char *task = strstr(words, "Current Task:");
+	const char *task = behind_task(words);
 	if (task)
-		words = task + strlen("Current Task:");
+		words = task + strspn(task, " \n");
 	const char *end = task ? strstr(words, "\n\n") : NULL;
 	if (task && !end)
 		end = strstr(words, "\nThis is the expected criteria");

@@ -270,7 +270,9 @@ static int read_definition(struct job *job, const char *kind, struct wl_json **r
 {
 	static const char place[] = "definition";
 	_wl_free_ char *text = NULL;
-	int found = node_record_find(&job->record, WL_EXCHANGE_TOOL, place, "", ret_document, err);
+	bool forks = job->record.replay == NODE_REPLAY_FORK; /* it is there to see what another definition does */
+	int found = forks ? node_record_find_own(&job->record, WL_EXCHANGE_TOOL, place, "", ret_document, err)
+			  : node_record_find(&job->record, WL_EXCHANGE_TOOL, place, "", ret_document, err);
 	if (found != -ENOENT)
 		return found;
 	int result = read_source(job, kind, &text, err);

@@ -146,8 +146,8 @@ static int find_in_source(struct node_record *record, enum wl_exchange_kind kind
 		       place);
 }
 
-int node_record_find(struct node_record *record, enum wl_exchange_kind kind, const char *place, const char *hash,
-		     struct wl_json **ret_answer, struct wl_error *err)
+int node_record_find_own(struct node_record *record, enum wl_exchange_kind kind, const char *place, const char *hash,
+			 struct wl_json **ret_answer, struct wl_error *err)
 {
 	char full[RECORD_PLACE_MAX];
 	int round = full_place(record, place, full);
@@ -156,9 +156,16 @@ int node_record_find(struct node_record *record, enum wl_exchange_kind kind, con
 		return parse_answer(found, ret_answer, err);
 	if (found)
 		leave_round(record, round);
-	if (record->replay != NODE_REPLAY_NONE)
-		return find_in_source(record, kind, place, hash, ret_answer, err);
 	return -ENOENT;
+}
+
+int node_record_find(struct node_record *record, enum wl_exchange_kind kind, const char *place, const char *hash,
+		     struct wl_json **ret_answer, struct wl_error *err)
+{
+	int found = node_record_find_own(record, kind, place, hash, ret_answer, err);
+	return found == -ENOENT && record->replay != NODE_REPLAY_NONE
+		       ? find_in_source(record, kind, place, hash, ret_answer, err)
+		       : found;
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------------------

@@ -52,6 +52,10 @@ int node_record_hash(const struct wl_json *asked, char ret_hash[65]);
 int node_record_find(struct node_record *record, enum wl_exchange_kind kind, const char *place, const char *hash,
 		     struct wl_json **ret_answer, struct wl_error *err);
 
+/* As node_record_find(), in the record of this run alone: what a fork does not take from the other run. */
+int node_record_find_own(struct node_record *record, enum wl_exchange_kind kind, const char *place, const char *hash,
+			 struct wl_json **ret_answer, struct wl_error *err);
+
 /*
  * Keep an answer before it is used. Waits for the document server for a while. 0; -ESTALE: a later attempt has been
  * here, this one is to end; -EFBIG: more than RECORD_BYTES_MAX; -ECANCELED, -EIO.

@@ -23,13 +23,14 @@ void node_trace_open(const struct node_call *call, struct node_trace *trace)
 {
 	*trace = (struct node_trace){ .call = call };
 	(void)pthread_mutex_init(&trace->lock, NULL);
-	wl_buffer_init(&trace->steps, WL_NODE_TRACE_MAX - STEP_ROOM);
 	wl_buffer_init(&trace->pending, 0);
 }
 
 void node_trace_close(struct node_trace *trace)
 {
-	wl_buffer_release(&trace->steps);
+	for (int i = 0; i < trace->count; i++)
+		free(trace->steps[i].json);
+	free(trace->steps);
 	wl_buffer_release(&trace->pending);
 	free(trace->agent);
 	(void)pthread_mutex_destroy(&trace->lock);
@@ -134,6 +135,25 @@ void node_trace_token(void *self, const char *agent, const char *text, size_t le
 	(void)pthread_mutex_unlock(&trace->lock);
 }
 
+/* Takes the text over; one that does not fit any more is counted. */
+static void keep_step(struct node_trace *trace, int id, struct wl_buffer *json)
+{
+	bool fits = trace->left_out == 0 && trace->bytes + json->length + 2 <= WL_NODE_TRACE_MAX - STEP_ROOM;
+	if (fits && trace->count == trace->room) {
+		int room = trace->room ? 2 * trace->room : 16;
+		struct trace_step *grown = realloc(trace->steps, (size_t)room * sizeof(*grown));
+		fits = grown != NULL;
+		trace->steps = grown ? grown : trace->steps;
+		trace->room = grown ? room : trace->room;
+	}
+	if (!fits) {
+		trace->left_out++;
+		return;
+	}
+	trace->bytes += json->length + 1;
+	trace->steps[trace->count++] = (struct trace_step){ id, wl_buffer_steal(json) };
+}
+
 void node_trace_step(void *self, const struct wl_crew_step *step)
 {
 	struct node_trace *trace = self;
@@ -148,14 +168,29 @@ void node_trace_step(void *self, const struct wl_crew_step *step)
 		publish(trace->call, step->kind == WL_CREW_STEP_TOOL ? "tool" : "step", "step", json.data);
 	}
 	if (step->ended) {
-		if (trace->left_out > 0 || trace->steps.length + json.length + 2 > trace->steps.limit) {
-			trace->left_out++;
-		} else {
-			(void)wl_buffer_append_char(&trace->steps, trace->count++ ? ',' : '[');
-			(void)wl_buffer_append(&trace->steps, json.data, json.length);
-		}
+		keep_step(trace, step->id, &json);
 	}
 	(void)pthread_mutex_unlock(&trace->lock);
+}
+
+static int by_beginning(const void *left, const void *right)
+{
+	return ((const struct trace_step *)left)->id - ((const struct trace_step *)right)->id;
+}
+
+static char *steps_text(struct node_trace *trace)
+{
+	_wl_buffer_ struct wl_buffer text;
+	wl_buffer_init(&text, 0);
+	qsort(trace->steps, (size_t)trace->count, sizeof(*trace->steps), by_beginning);
+	for (int i = 0; i < trace->count; i++) {
+		(void)wl_buffer_append_char(&text, i > 0 ? ',' : '[');
+		(void)wl_buffer_append_text(&text, trace->steps[i].json);
+	}
+	if (trace->left_out > 0)
+		(void)wl_buffer_appendf(&text, ",{\"kind\":\"cut\",\"steps\":%d}", trace->left_out);
+	(void)wl_buffer_append_char(&text, ']');
+	return text.failed ? NULL : wl_buffer_steal(&text);
 }
 
 char *node_trace_text(struct node_trace *trace)
@@ -164,13 +199,8 @@ char *node_trace_text(struct node_trace *trace)
 	(void)pthread_mutex_lock(&trace->lock);
 	if (trace->call->on_event)
 		flush_tokens(trace);
-	if (trace->count > 0) {
-		trace->steps.limit = 0;
-		if (trace->left_out > 0)
-			(void)wl_buffer_appendf(&trace->steps, ",{\"kind\":\"cut\",\"steps\":%d}", trace->left_out);
-		(void)wl_buffer_append_char(&trace->steps, ']');
-		text = trace->steps.failed ? NULL : wl_buffer_steal(&trace->steps);
-	}
+	if (trace->count > 0)
+		text = steps_text(trace);
 	(void)pthread_mutex_unlock(&trace->lock);
 	return text;
 }

@@ -176,6 +176,8 @@ def test_a_crew_works_through_its_tasks(team, models):
     assert "Cats sleep." in json.dumps(models.asked[1].json["messages"])
     steps = answer["node"]["work"]["trace"]
     assert [step["name"] for step in steps if step["kind"] == "task"] == ["find", "write"]
+    assert [step["id"] for step in steps] == list(range(1, len(steps) + 1)), "in order of beginning"
+    assert all(step["parent"] < step["id"] for step in steps)
     assert answer["execution"]["usage"]["prompt_tokens"] == 30
 
 
@@ -338,6 +340,23 @@ def test_a_fork_asks_only_what_is_new(team, models):
     assert same["outputs"] == first["outputs"] and len(models.asked) == asked
     other = team.wait(team.start(flow_id, {"topic": "dogs"}, version="draft", fork={"execution_id": first["id"]}))["execution"]
     assert other["status"] == "succeeded" and len(models.asked) == asked + 2
+
+
+def test_a_fork_takes_the_crew_as_it_is_now(team, models):
+    models.answers(lambda asked: Turn(f"About {len(models.asked)}."))
+    asks = provider(team, models)
+    one, two = agent(team, asks, "Finder"), agent(team, asks, "Writer")
+    crew_id = crew(team, [one, two], two_tasks(one, two))
+    flow_id = team.create(Flow().add("work", "crew", crew_id=crew_id).output(ex(of("work", ".text"))))
+    first = team.wait(team.start(flow_id, {"topic": "cats"}))["execution"]
+    tasks = two_tasks(one, two)
+    tasks[1]["description"] = "Write briefly about {topic}"
+    checked(team.put(f"crews/{crew_id}", json={"config": {"tasks": tasks}}), 200)
+    forked = team.wait(team.start(flow_id, {"topic": "cats"}, version="draft", fork={"execution_id": first["id"]}))["execution"]
+    assert forked["outputs"] == "About 3." and len(models.asked) == 3
+    assert "Write briefly about cats" in json.dumps(models.asked[2].json["messages"])
+    eid = checked(team.post(f"executions/{first['id']}/replay"), 202).json()["execution_id"]
+    assert team.wait(eid)["execution"]["outputs"] == first["outputs"], "a replay runs the crew as it was"
 
 
 def test_a_run_of_another_flow_is_no_fork(team, models):
