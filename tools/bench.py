@@ -147,6 +147,17 @@ def memory(stack):
     say("idle PSS of our programs together", total[1], "MB")
     for name in SERVERS:
         say(f"idle PSS of {name}", memory_mb(stack, name)[1], "MB")
+    say("commits of an idle stack per second", idle_commits(stack), "commits/s")
+
+
+def idle_commits(stack, seconds=6):
+    """What programs that nobody wants anything of ask of PostgreSQL."""
+    def commits():
+        return stack.sql("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")[0][0]
+
+    before, begun = commits(), time.monotonic()
+    time.sleep(seconds)
+    return (commits() - before) / (time.monotonic() - begun)
 
 
 def spent(before, after, executions, label):
