@@ -51,6 +51,9 @@ struct run {
 	int socket;
 	struct outgoing control; /* stays open until ENDED: its end of file would kill the sandbox */
 	struct outgoing input;
+	struct wl_buffer dialogue; /* what was taken of the request's dialogue and is being written */
+	bool dialogue_over;	   /* all of it was taken, or there is none */
+	bool begun;
 	int out;
 	int err;
 	int files; /* -1 when none are wanted, too */
@@ -76,6 +79,8 @@ static int check_request(const struct sandbox_request *request, struct wl_error 
 		return wl_fail(err, EINVAL, "a sandbox needs a program with an absolute path");
 	if (request->input_length > SANDBOX_INPUT_MAX)
 		return wl_fail(err, EINVAL, "the input is larger than %u MiB", SANDBOX_INPUT_MAX >> 20);
+	if (request->dialogue && wl_byte_queue_most(request->dialogue) > SANDBOX_INPUT_MAX)
+		return wl_fail(err, EINVAL, "a dialogue may have %u MiB", SANDBOX_INPUT_MAX >> 20);
 	for (size_t i = 0; i < request->file_count; i++) {
 		const struct sandbox_file *file = &request->files[i];
 		if (file->length > SANDBOX_FILE_MAX)
@@ -281,24 +286,49 @@ static void close_slot(int *fd)
 	*fd = -1;
 }
 
-/* Write what the pipe takes. A reader that is gone or an end reached closes the input, never the control pipe. */
-static void push(struct outgoing *to, bool keep_open)
+/* Write what the pipe takes. False: its reader is gone. */
+static bool push(struct outgoing *to)
 {
 	while (to->left > 0) {
 		ssize_t put = write(to->fd, to->at, to->left);
 		if (put < 0 && errno == EINTR)
 			continue;
 		if (put < 0 && errno == EAGAIN)
-			return;
+			return true;
 		if (put < 0) {
 			to->left = 0;
-			break;
+			return false;
 		}
 		to->at += put;
 		to->left -= (size_t)put;
 	}
-	if (!keep_open)
-		close_slot(&to->fd);
+	return true;
+}
+
+static void close_input(struct run *run)
+{
+	run->input.left = 0;
+	close_slot(&run->input.fd);
+	if (run->begun && run->request->dialogue)
+		wl_byte_queue_refuse(run->request->dialogue);
+}
+
+static void push_input(struct run *run)
+{
+	if (!push(&run->input) || (run->input.left == 0 && run->dialogue_over))
+		close_input(run);
+}
+
+static int take_dialogue(struct run *run, struct wl_error *err)
+{
+	wl_buffer_clear(&run->dialogue);
+	run->dialogue_over = wl_byte_queue_take(run->request->dialogue, &run->dialogue);
+	if (run->dialogue.failed)
+		return wl_fail(err, ENOMEM, "no memory for a sandbox's input");
+	run->input.at = run->dialogue.data;
+	run->input.left = run->dialogue.length;
+	push_input(run);
+	return 0;
 }
 
 static void keep_tail(struct wl_buffer *tail, const char *bytes, size_t length)
@@ -392,7 +422,7 @@ static int take_news(struct run *run, struct wl_error *err)
 		return wl_fail(err, EPROTO, "the sandbox warden speaks another version of the protocol");
 	run->ended = true;
 	close_slot(&run->control.fd);
-	close_slot(&run->input.fd);
+	close_input(run);
 	return 0;
 }
 
@@ -404,15 +434,19 @@ static int wait_ms(const struct run *run)
 
 static int step(struct run *run, struct wl_error *err)
 {
+	const struct sandbox_request *request = run->request;
+	bool listens = run->input.fd >= 0 && run->input.left == 0; /* else what was put before is to be written first */
 	/* poll passes over negative descriptors: each is -1 when there is nothing to wait for */
 	struct pollfd waits[] = {
 		{ .fd = run->ended ? -1 : run->socket, .events = POLLIN },
-		{ .fd = run->cancelled || run->ended ? -1 : run->request->cancel_fd, .events = POLLIN },
+		{ .fd = run->cancelled || run->ended ? -1 : request->cancel_fd, .events = POLLIN },
 		{ .fd = run->control.left > 0 ? run->control.fd : -1, .events = POLLOUT },
-		{ .fd = run->input.fd, .events = POLLOUT },
+		/* with nothing to write only the reader's end is told (POLLERR) */
+		{ .fd = run->input.fd, .events = listens ? 0 : POLLOUT },
 		{ .fd = run->out, .events = POLLIN },
 		{ .fd = run->err, .events = POLLIN },
 		{ .fd = run->files, .events = POLLIN },
+		{ .fd = listens ? wl_byte_queue_fd(request->dialogue) : -1, .events = POLLIN },
 	};
 	int count = poll(waits, WL_COUNT_OF(waits), wait_ms(run));
 	if (count < 0)
@@ -420,9 +454,13 @@ static int step(struct run *run, struct wl_error *err)
 	if (count == 0 && wait_ms(run) == 0)
 		return wl_fail(err, EIO, GONE ": a run is long past its time limit and not reported");
 	if (waits[2].revents)
-		push(&run->control, true);
-	if (waits[3].revents)
-		push(&run->input, false);
+		(void)push(&run->control); /* it stays open: its reader's end is the run's, and the warden tells */
+	if (waits[3].revents & POLLERR)
+		close_input(run);
+	else if (waits[3].revents)
+		push_input(run);
+	if (waits[7].revents && run->input.fd >= 0 && take_dialogue(run, err) < 0)
+		return -err->code;
 	if (waits[4].revents)
 		pull(run, &run->out);
 	if (waits[5].revents)
@@ -449,8 +487,10 @@ static int carry_out(struct run *run, struct wl_error *err)
 	run->control.left = run->frames.length;
 	run->input.at = run->request->input;
 	run->input.left = run->request->input_length;
-	push(&run->control, true);
-	push(&run->input, false);
+	run->begun = true;
+	run->dialogue_over = !run->request->dialogue;
+	(void)push(&run->control);
+	push_input(run);
 	while (!run->ended || run->out >= 0 || run->err >= 0 || run->files >= 0)
 		if (step(run, err) < 0)
 			return -err->code;
@@ -519,11 +559,13 @@ static int fill_result(struct run *run, struct sandbox_result *ret_result, struc
 
 static void release_run(struct run *run)
 {
-	int *fds[] = { &run->socket, &run->control.fd, &run->input.fd, &run->out, &run->err, &run->files };
+	close_input(run);
+	int *fds[] = { &run->socket, &run->control.fd, &run->out, &run->err, &run->files };
 	for (size_t i = 0; i < WL_COUNT_OF(fds); i++)
 		close_slot(fds[i]);
 	out_files_release(&run->out_files);
 	wl_buffer_release(&run->frames);
+	wl_buffer_release(&run->dialogue);
 	wl_buffer_release(&run->output);
 	wl_buffer_release(&run->tail);
 }
@@ -582,7 +624,8 @@ static int run_sandbox(void *self, const struct sandbox_request *request, struct
 	if (!err)
 		err = &own;
 	wl_buffer_init(&run.frames, CONTROL_MAX);
-	wl_buffer_init(&run.output, 0); /* bounded by output_max */
+	wl_buffer_init(&run.output, 0);	  /* bounded by output_max */
+	wl_buffer_init(&run.dialogue, 0); /* bounded by what the queue takes */
 	wl_buffer_init(&run.tail, 0);
 	out_files_open(&run.out_files, request);
 	block_sigpipe(&before);

@@ -10,6 +10,7 @@
 #ifndef WL_PORTS_SANDBOX_H
 #define WL_PORTS_SANDBOX_H
 
+#include "lib/base/byte_queue.h"
 #include "lib/base/error.h"
 
 #include <stdbool.h>
@@ -104,6 +105,17 @@ struct sandbox_request {
 	size_t file_count;
 	const void *input; /* bytes for standard input, at most SANDBOX_INPUT_MAX */
 	size_t input_length;
+	/*
+	 * NULL: standard input ends behind `input`. Else it stays open, and what any thread puts into this queue,
+	 * before the start or while the program runs, is written behind it; its end (wl_byte_queue_end) is the end of
+	 * standard input. A put never waits: a program that does not read leaves the bytes in the queue, whose bound
+	 * (at most SANDBOX_INPUT_MAX) the caller has chosen, until the time limit or a cancel ends the run. When the
+	 * program has closed its standard input, or the run is over, a put fails with EPIPE. The queue is the caller's,
+	 * who frees it after run() has returned; one that a run has begun with serves no second run, while a run that
+	 * failed with EBUSY, ECONNREFUSED, ECANCELED or EINVAL has left it as it was. Answers come by on_output, on the
+	 * thread that called run(), which may put, too.
+	 */
+	struct wl_byte_queue *dialogue;
 	struct sandbox_limits limits;
 	int cancel_fd;		/* an eventfd (or any fd) that becomes readable to cancel; never read. -1: none */
 	uint32_t kill_grace_ms; /* between SIGTERM and SIGKILL on a cancel */

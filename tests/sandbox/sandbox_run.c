@@ -4,8 +4,12 @@
  *
  *   sandbox-run SOCKET [--tenant=N] [--profile=NAME] [--memory-mb=N] [--cpu-milli=N] [--pids=N] [--wall-ms=N]
  *               [--output-kb=N] [--file=INSIDE=OUTSIDE]... [--env=NAME=VALUE]... [--stdin=FILE]
- *               [--cancel-on-log] [--grace-ms=N] [--out-files=N] [--out-file-kb=N] [--out-total-kb=N]
+ *               [--cancel-on-log] [--echo=N] [--open] [--grace-ms=N] [--out-files=N] [--out-file-kb=N]
+ * [--out-total-kb=N]
  *               -- PROGRAM [ARGUMENT]...
+ *
+ * --open: standard input stays open behind --stdin. --echo=N: so it does until N lines of output have come; each is
+ * sent back to the program.
  */
 #include "lib/base/buffer.h"
 #include "lib/base/cleanup.h"
@@ -25,6 +29,8 @@ struct options {
 	const char *env[LIST_MAX + 1];
 	size_t env_count;
 	bool cancel_on_log;
+	bool stays_open;
+	uint32_t echo;
 	int out_fd;
 };
 
@@ -81,8 +87,11 @@ static bool text_option(struct options *options, char *argument)
 	}
 	if (strncmp(argument, "--stdin=", 8) == 0)
 		return (request->input = read_all(argument + 8, &request->input_length)) != NULL;
-	options->cancel_on_log = strcmp(argument, "--cancel-on-log") == 0;
-	return options->cancel_on_log;
+	bool stays_open = strcmp(argument, "--open") == 0;
+	options->stays_open |= stays_open;
+	bool cancel_on_log = strcmp(argument, "--cancel-on-log") == 0;
+	options->cancel_on_log |= cancel_on_log;
+	return stays_open || cancel_on_log;
 }
 
 static bool read_option(struct options *options, char *argument)
@@ -102,7 +111,8 @@ static bool read_option(struct options *options, char *argument)
 		options->request.out.total_bytes = (uint64_t)kilobytes << 10;
 		return true;
 	}
-	return number_option(argument, "--out-files", &options->request.out.files) ||
+	return number_option(argument, "--echo", &options->echo) ||
+	       number_option(argument, "--out-files", &options->request.out.files) ||
 	       number_option(argument, "--memory-mb", &limits->memory_mb) ||
 	       number_option(argument, "--cpu-milli", &limits->cpu_milli) ||
 	       number_option(argument, "--pids", &limits->pids) ||
@@ -118,6 +128,18 @@ static void cancel_now(void *context, const char *bytes, size_t length)
 	(void)length;
 	if (options->cancel_on_log)
 		(void)eventfd_write(options->request.cancel_fd, 1);
+}
+
+static void send_back(void *context, const char *bytes, size_t length)
+{
+	struct options *options = context;
+	struct wl_byte_queue *dialogue = options->request.dialogue;
+	if (options->echo == 0)
+		return;
+	(void)wl_byte_queue_put(dialogue, bytes, length, NULL);
+	for (size_t i = 0; i < length && options->echo > 0; i++)
+		if (bytes[i] == '\n' && --options->echo == 0)
+			wl_byte_queue_end(dialogue);
 }
 
 static int open_out(void *context)
@@ -207,6 +229,7 @@ int main(int argc, char **argv)
 	options.request.out = (struct sandbox_out_limits){ .file_bytes = 16 << 20, .total_bytes = 64 << 20 };
 	options.request.open_out = open_out;
 	options.request.on_log = cancel_now;
+	options.request.on_output = send_back;
 	options.request.context = &options;
 	while (at < argc && strcmp(argv[at], "--") != 0)
 		if (!read_option(&options, argv[at++])) {
@@ -218,5 +241,10 @@ int main(int argc, char **argv)
 		return 64;
 	}
 	options.request.argv = (const char *const *)&argv[at + 1];
-	return run(argv[1], &options);
+	if ((options.echo || options.stays_open) &&
+	    wl_byte_queue_new(SANDBOX_INPUT_MAX, &options.request.dialogue, NULL) < 0)
+		return 70;
+	int status = run(argv[1], &options);
+	wl_byte_queue_free(options.request.dialogue);
+	return status;
 }

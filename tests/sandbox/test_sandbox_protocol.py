@@ -54,6 +54,48 @@ def test_a_program_that_does_not_read_its_input_is_no_failure(warden):
     assert result["reason"] == "exited" and result["exit_code"] == 0
 
 
+DIALOGUE = """import sys
+print(1, flush=True)
+for line in sys.stdin:
+    print(int(line) * 2, flush=True)
+print("end")"""
+
+
+def test_a_dialogue_over_an_input_that_stays_open(warden):
+    result = warden.python(DIALOGUE, echo=5)
+    assert result["exit_code"] == 0
+    assert result["output"] == "1\n2\n4\n8\n16\n32\nend\n"
+
+
+def test_a_dialogue_comes_behind_the_input_of_the_request(warden):
+    result = warden.run(["/bin/cat"], stdin="first\n", echo=3)
+    assert result["exit_code"] == 0 and result["output"] == "first\n" * 4
+
+
+def test_an_input_that_stays_open_ends_with_the_time_limit_or_a_cancel(warden):
+    result = warden.run(["/bin/cat"], flags=["open"], stdin="some", wall_ms=500)
+    assert result["reason"] == "timeout" and result["output"] == "some"
+    source = "import sys\nprint('ready', file=sys.stderr)\nsys.stdin.read()"
+    assert warden.python(source, flags=["open", "cancel-on-log"])["reason"] == "cancelled"
+
+
+def test_a_program_that_does_not_read_its_dialogue_holds_nobody_up(warden):
+    source = "while True:\n  print('x' * 65535, flush=True)"
+    result = warden.python(source, echo=1000, output_kb=16384)
+    assert result["reason"] == "output_cap" and result["output_length"] == 16384 << 10
+    # closed by the program: what is put is refused, and the run is none the worse
+    source = "import os\nos.close(0)\nfor n in range(99): print(n, flush=True)"
+    assert warden.python(source, echo=1000)["exit_code"] == 0
+
+
+def test_an_open_input_costs_no_processor_while_nothing_is_said(warden):
+    before = os.times()
+    result = warden.run(["/bin/sleep", "1"], flags=["open"])
+    after = os.times()
+    assert result["reason"] == "exited"
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 0.5
+
+
 def test_files_arguments_and_variables_arrive_as_they_are(warden):
     text = "".join(chr(c) for c in range(1, 0x250))
     result = warden.run(

@@ -1,5 +1,6 @@
 /* The base library: errors, buffers, identifiers, time stamps, settings. */
 #include "lib/base/buffer.h"
+#include "lib/base/byte_queue.h"
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
@@ -9,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -283,6 +285,85 @@ static void wrong_arguments_are_named(void **state)
 	assert_non_null(strstr(err.text, "unheard_of"));
 }
 
+static bool has_something(const struct wl_byte_queue *queue)
+{
+	struct pollfd look = { .fd = wl_byte_queue_fd(queue), .events = POLLIN };
+	return poll(&look, 1, 0) == 1;
+}
+
+static void byte_queue_gives_in_order_and_ends(void **state)
+{
+	(void)state;
+	struct wl_byte_queue *queue;
+	struct wl_error err = { 0 };
+	_wl_buffer_ struct wl_buffer got = { 0 };
+	assert_int_equal(wl_byte_queue_new(8, &queue, &err), 0);
+	assert_false(has_something(queue));
+	assert_int_equal(wl_byte_queue_put(queue, "one", 3, &err), 0);
+	assert_int_equal(wl_byte_queue_put(queue, "two", 3, &err), 0);
+	assert_true(has_something(queue));
+	assert_false(wl_byte_queue_take(queue, &got));
+	assert_string_equal(got.data, "onetwo");
+	assert_false(has_something(queue));
+	/* the bound counts what was taken, too, and half of something is never given */
+	assert_int_equal(wl_byte_queue_put(queue, "six", 3, &err), -EFBIG);
+	assert_int_equal(wl_byte_queue_put(queue, "!!", 2, &err), 0);
+	wl_byte_queue_end(queue);
+	assert_int_equal(wl_byte_queue_put(queue, "", 0, &err), -EPIPE);
+	assert_true(has_something(queue));
+	assert_true(wl_byte_queue_take(queue, &got));
+	assert_string_equal(got.data, "onetwo!!");
+	wl_byte_queue_free(queue);
+	wl_byte_queue_free(NULL);
+}
+
+static void byte_queue_refuses_when_nobody_takes(void **state)
+{
+	(void)state;
+	struct wl_byte_queue *queue;
+	struct wl_error err = { 0 };
+	_wl_buffer_ struct wl_buffer got = { 0 };
+	assert_int_equal(wl_byte_queue_new(8, &queue, &err), 0);
+	assert_int_equal(wl_byte_queue_put(queue, "lost", 4, &err), 0);
+	wl_byte_queue_refuse(queue);
+	assert_int_equal(wl_byte_queue_put(queue, "more", 4, &err), -EPIPE);
+	assert_false(wl_byte_queue_take(queue, &got));
+	assert_int_equal(got.length, 0);
+	wl_byte_queue_free(queue);
+}
+
+#define GIVERS 4
+#define PUTS 2000
+
+static void *give(void *argument)
+{
+	for (int i = 0; i < PUTS; i++)
+		assert_int_equal(wl_byte_queue_put(argument, "abc\n", 4, NULL), 0);
+	return NULL;
+}
+
+static void byte_queue_takes_from_many_threads(void **state)
+{
+	(void)state;
+	struct wl_byte_queue *queue;
+	struct wl_error err = { 0 };
+	pthread_t givers[GIVERS];
+	_wl_buffer_ struct wl_buffer got = { 0 };
+	assert_int_equal(wl_byte_queue_new((size_t)4 * GIVERS * PUTS, &queue, &err), 0);
+	for (int i = 0; i < GIVERS; i++)
+		assert_int_equal(pthread_create(&givers[i], NULL, give, queue), 0);
+	while (got.length < (size_t)4 * GIVERS * PUTS) {
+		struct pollfd look = { .fd = wl_byte_queue_fd(queue), .events = POLLIN };
+		assert_int_equal(poll(&look, 1, 20000), 1);
+		assert_false(wl_byte_queue_take(queue, &got));
+	}
+	for (int i = 0; i < GIVERS; i++)
+		assert_int_equal(pthread_join(givers[i], NULL), 0);
+	for (size_t at = 0; at < got.length; at += 4)
+		assert_memory_equal(got.data + at, "abc\n", 4);
+	wl_byte_queue_free(queue);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -301,6 +382,9 @@ int main(void)
 		cmocka_unit_test(settings_take_arguments_over_environment),
 		cmocka_unit_test(every_number_setting_keeps_its_range),
 		cmocka_unit_test(wrong_arguments_are_named),
+		cmocka_unit_test(byte_queue_gives_in_order_and_ends),
+		cmocka_unit_test(byte_queue_refuses_when_nobody_takes),
+		cmocka_unit_test(byte_queue_takes_from_many_threads),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
