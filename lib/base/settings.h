@@ -126,6 +126,8 @@ enum wl_program {
 	X(zoneinfo_dir, "/usr/share/zoneinfo", WL_PROGRAM_WEB | WL_PROGRAM_SCHEDULER,                                  \
 	  "folder of the time zones' files (TZif), as the package tzdata installs them")                               \
 	X(runtime_dir, "", WL_PROGRAM_WARDEN, "folder shown read-only as /opt/runtime in each sandbox")                \
+	X(environments_dir, "", WL_PROGRAM_WARDEN,                                                                     \
+	  "folder of the environments that sandbox profiles name, such as crewai; empty: none is installed")           \
 	X(log_level, "notice",                                                                                         \
 	  WL_PROGRAM_WEB | WL_PROGRAM_SCHEDULER | WL_PROGRAM_SUPERVISOR | WL_PROGRAM_WARDEN | WL_PROGRAM_EVAL,         \
 	  "what is logged: error, warning, notice, info or debug")

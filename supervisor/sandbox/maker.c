@@ -67,15 +67,18 @@ static int make(struct maker *maker, struct maker_product *product)
 {
 	char rootfs[PROFILE_PATH_MAX];
 	char runtime[PROFILE_PATH_MAX];
+	char environment[PROFILE_PATH_MAX];
 	char cgroups_path[CGROUP_PATH_MAX];
 	_wl_buffer_ struct wl_buffer config;
 	wl_buffer_init(&config, CONFIG_MAX);
 	const struct sandbox_profile *profile = product->order.profile;
 	(void)snprintf(rootfs, sizeof(rootfs), "%s/rootfs/%s", maker->scratch->root, profile->name);
 	(void)snprintf(runtime, sizeof(runtime), "%s/runtime", maker->scratch->root);
+	(void)snprintf(environment, sizeof(environment), "%s/environments/%s", maker->scratch->root, profile->name);
 	(void)snprintf(cgroups_path, sizeof(cgroups_path), "/windlass/%s/%s", maker->cgroups->instance, product->name);
 	struct oci_place place = { .rootfs = rootfs,
 				   .runtime_dir = maker->scratch->has_runtime ? runtime : NULL,
+				   .environment_dir = *profile->environment.folder ? environment : NULL,
 				   .cgroups_path = cgroups_path,
 				   .args0 = INIT_INSIDE,
 				   .tenant = product->order.tenant };

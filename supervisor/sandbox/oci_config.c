@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define SANDBOX_UID 1000
-#define INIT_ENVIRONMENT "[\"PATH=/usr/bin:/bin\",\"HOME=/work\"]"
+#define INIT_ENVIRONMENT "\"PATH=/usr/bin:/bin\",\"HOME=/work\""
 
 static void text_field(struct wl_buffer *out, const char *name, const char *value)
 {
@@ -23,8 +23,9 @@ static void process(struct wl_buffer *out, const struct sandbox_profile *profile
 				"\"cwd\":\"/work\",\"args\":[",
 				SANDBOX_UID, SANDBOX_UID);
 	(void)wl_buffer_append_json_string(out, place->args0, strlen(place->args0));
+	(void)wl_buffer_appendf(out, "],\"env\":[" INIT_ENVIRONMENT "%s],", profile->environment.variables);
 	(void)wl_buffer_append_text(
-		out, "],\"env\":" INIT_ENVIRONMENT ",\"noNewPrivileges\":true,\"oomScoreAdj\":500,\"capabilities\":"
+		out, "\"noNewPrivileges\":true,\"oomScoreAdj\":500,\"capabilities\":"
 		     "{\"bounding\":[],\"effective\":[],\"inheritable\":[],\"permitted\":[],\"ambient\":[]},");
 	(void)wl_buffer_appendf(out,
 				"\"rlimits\":[{\"type\":\"RLIMIT_CORE\",\"hard\":0,\"soft\":0},"
@@ -73,6 +74,8 @@ static void mounts(struct wl_buffer *out, const struct sandbox_profile *profile,
 		bind_mount(out, place->runtime_dir, "", "/opt/runtime");
 	for (size_t i = 0; i < profile->tmpfs_count; i++)
 		tmpfs_mount(out, &profile->tmpfs[i]);
+	if (place->environment_dir)
+		bind_mount(out, place->environment_dir, "", profile->environment.path);
 	(void)wl_buffer_append_text(out, "],");
 }
 

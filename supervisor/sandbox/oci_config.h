@@ -6,11 +6,12 @@
 #include "supervisor/sandbox/profile.h"
 
 struct oci_place {
-	const char *rootfs;	  /* folder that becomes / */
-	const char *runtime_dir;  /* shown as /opt/runtime; NULL: none */
-	const char *cgroups_path; /* below each hierarchy, with a leading slash */
-	const char *args0;	  /* path of init inside the sandbox */
-	uint32_t tenant;	  /* 1 to WARDEN_TENANT_MAX */
+	const char *rootfs;	     /* folder that becomes / */
+	const char *runtime_dir;     /* shown as /opt/runtime; NULL: none */
+	const char *environment_dir; /* shown at the profile's environment.path; NULL: none */
+	const char *cgroups_path;    /* below each hierarchy, with a leading slash */
+	const char *args0;	     /* path of init inside the sandbox */
+	uint32_t tenant;	     /* 1 to WARDEN_TENANT_MAX */
 };
 
 /* Append the configuration; 0, or -ENOMEM with `out` marked as failed. */

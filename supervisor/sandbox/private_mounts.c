@@ -56,7 +56,7 @@ int private_mounts_enter(const char *const *keep, struct scratch *ret_scratch, s
 		return wl_fail_errno(err, errno, "cannot mount the scratch file system on %s", folder);
 	struct scratch scratch = { 0 };
 	(void)snprintf(scratch.root, sizeof(scratch.root), "%s", folder);
-	static const char *const folders[] = { "crun", "bundle", "rootfs", "runtime" };
+	static const char *const folders[] = { "crun", "bundle", "rootfs", "runtime", "environments" };
 	for (size_t i = 0; i < WL_COUNT_OF(folders); i++) {
 		char path[PATH_MAX];
 		(void)snprintf(path, sizeof(path), "%s/%s", folder, folders[i]);
@@ -82,6 +82,20 @@ int private_mounts_runtime(struct scratch *scratch, const char *runtime_dir, str
 	/* read by others, too: a shared library beside it needs it, and the mapped user is always "others" */
 	scratch->has_runtime = stat(node, &status) == 0 && S_ISREG(status.st_mode) && (status.st_mode & 05) == 05 &&
 			       stat(target, &status) == 0 && (status.st_mode & 01);
+	return 0;
+}
+
+int private_mounts_environment(const struct scratch *scratch, const struct sandbox_profile *profile,
+			       struct wl_error *err)
+{
+	char target[SCRATCH_PATH_MAX + WARDEN_PROFILE_SIZE + 16];
+	const char *folder = profile->environment.folder;
+	if (!*folder)
+		return 0;
+	(void)snprintf(target, sizeof(target), "%s/environments/%s", scratch->root, profile->name);
+	if (mkdir(target, 0755) < 0 || mount(folder, target, NULL, MS_BIND, NULL) < 0 ||
+	    mount(NULL, target, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) < 0)
+		return wl_fail_errno(err, errno, "cannot show the environment %s of profile %s", folder, profile->name);
 	return 0;
 }
 
@@ -160,6 +174,9 @@ static int make_points(const char *root, const struct sandbox_profile *profile, 
 		if (make_point(root, profile->binds.paths[i], S_ISDIR(status.st_mode), err) < 0)
 			return -err->code;
 	}
+	const char *shown = profile->environment.path;
+	if (*shown && strncmp(shown, "/usr/", 5) != 0 && make_point(root, shown, true, err) < 0)
+		return -err->code;
 	/* a tmpfs over a part of a host folder, such as /usr/local, lands on what that folder has itself */
 	for (size_t i = 0; i < profile->tmpfs_count; i++)
 		if (strncmp(profile->tmpfs[i].path, "/usr/", 5) != 0 &&

@@ -25,6 +25,10 @@ int private_mounts_enter(const char *const *keep, struct scratch *ret_scratch, s
 /* Show `runtime_dir` read-only at scratch/runtime; sets has_runtime when bin/node in it may be run by anyone. */
 int private_mounts_runtime(struct scratch *scratch, const char *runtime_dir, struct wl_error *err);
 
+/* Show the environment of an installed profile read-only at scratch/environments/<profile>; without one, nothing. */
+int private_mounts_environment(const struct scratch *scratch, const struct sandbox_profile *profile,
+			       struct wl_error *err);
+
 /* Make scratch/rootfs/<profile>: the mount points, links and the few files of a host view, and a copy of init. */
 int private_mounts_rootfs(const struct scratch *scratch, const struct sandbox_profile *profile, int init_fd,
 			  struct wl_error *err);

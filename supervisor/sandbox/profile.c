@@ -2,6 +2,7 @@
 
 #include "lib/base/cleanup.h"
 #include "lib/codec/json.h"
+#include "supervisor/sandbox/environment.h"
 #include "supervisor/sandbox/seccomp_filter.h"
 
 #include <dirent.h>
@@ -150,9 +151,9 @@ static int read_limits(const struct wl_json *object, struct sandbox_profile *pro
 
 static int read_fields(const struct wl_json *object, struct sandbox_profile *profile, struct wl_error *err)
 {
-	static const char *const known[] = { "about",	   "rootfs",   "binds",	 "tmpfs",      "proc",
-					     "masked",	   "readonly", "limits", "open_files", "file_mb",
-					     "cpu_shares", "seccomp",  NULL };
+	static const char *const known[] = { "about",	   "rootfs",   "binds",	      "tmpfs",	    "proc",
+					     "masked",	   "readonly", "limits",      "open_files", "file_mb",
+					     "cpu_shares", "seccomp",  "environment", "variables",  NULL };
 	if (check_fields(object, known, "the profile", err) < 0)
 		return -err->code;
 	const char *rootfs = wl_json_get_string(object, "rootfs", "");
@@ -166,7 +167,7 @@ static int read_fields(const struct wl_json *object, struct sandbox_profile *pro
 	if (read_paths(object, "binds", &profile->binds, err) < 0 ||
 	    read_paths(object, "masked", &profile->masked, err) < 0 ||
 	    read_paths(object, "readonly", &profile->readonly, err) < 0 || read_tmpfs(object, profile, err) < 0 ||
-	    read_limits(object, profile, err) < 0 ||
+	    environment_read(object, profile, err) < 0 || read_limits(object, profile, err) < 0 ||
 	    read_whole(object, "open_files", 256, 16, 65536, &profile->open_files, err) < 0 ||
 	    read_whole(object, "file_mb", 64, 1, 65536, &profile->file_mb, err) < 0 ||
 	    read_whole(object, "cpu_shares", 256, 2, 262144, &profile->cpu_shares, err) < 0)

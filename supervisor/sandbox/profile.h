@@ -25,6 +25,15 @@ struct profile_tmpfs {
 	bool writable;
 };
 
+/* What a profile adds to the host's view, environment.h. */
+struct profile_environment {
+	char name[WARDEN_PROFILE_SIZE]; /* of a folder below the setting environments_dir; empty: none */
+	char path[PROFILE_PATH_MAX];	/* where it is shown, read-only */
+	char made_by[64];		/* the command that makes it, for people */
+	char folder[512];		/* its real path on this host; empty: it is not installed */
+	char variables[4096];		/* `,"NAME=value"` for each */
+};
+
 struct sandbox_profile {
 	char name[WARDEN_PROFILE_SIZE];
 	char rootfs[512];	       /* folder in which `binds` lie; empty: the host itself */
@@ -39,8 +48,9 @@ struct sandbox_profile {
 	uint32_t open_files;
 	uint32_t file_mb; /* largest file that can be written, MiB */
 	uint32_t cpu_shares;
-	uint8_t hash[32]; /* sha256 of the profile's file and of its seccomp list */
+	uint8_t hash[32]; /* sha256 of the profile's file, its seccomp list and what its environment was made from */
 	char *seccomp;	  /* the filter program in base64 */
+	struct profile_environment environment;
 };
 
 struct profile_set {

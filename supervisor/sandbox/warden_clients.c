@@ -1,6 +1,7 @@
 #include "supervisor/sandbox/warden.h"
 
 #include "lib/base/log.h"
+#include "supervisor/sandbox/environment.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -122,6 +123,8 @@ static int begin_run(struct warden *warden, struct client *client, const struct 
 	client->profile = profile_find(&warden->profiles, request->profile);
 	if (!client->profile)
 		return wl_fail(err, ENOENT, "there is no sandbox profile '%s'", request->profile);
+	if (environment_check(client->profile, err) < 0)
+		return -err->code;
 	if (request->tenant < 1 || request->tenant > WARDEN_TENANT_MAX)
 		return wl_fail(err, ERANGE, "tenant %u has no range of user ids on this host (1 to %u)",
 			       request->tenant, WARDEN_TENANT_MAX);

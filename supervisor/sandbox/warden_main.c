@@ -24,6 +24,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/log.h"
 #include "lib/base/settings.h"
+#include "supervisor/sandbox/environment.h"
 #include "supervisor/sandbox/host_check.h"
 #include "supervisor/sandbox/privileges.h"
 
@@ -55,6 +56,17 @@ static int open_init(struct wl_error *err)
 	return fd < 0 ? wl_fail_errno(err, errno, "cannot open %s, which belongs beside this program", path) : fd;
 }
 
+static int load_profiles(struct warden *warden, const struct wl_settings *settings, struct wl_error *err)
+{
+	struct profile_set *set = &warden->profiles;
+	if (profile_set_load(settings->policies_dir, set, err) < 0)
+		return -err->code;
+	for (size_t i = 0; i < set->count; i++)
+		if (environment_find(settings->environments_dir, &set->profiles[i], err) < 0)
+			return wl_fail_within(err, "sandbox profile '%s'", set->profiles[i].name);
+	return 0;
+}
+
 static int open_signals(struct warden *warden, struct wl_error *err)
 {
 	sigset_t ending;
@@ -80,16 +92,19 @@ static int guard_stdio(struct wl_error *err)
 
 static int enter_scratch(struct warden *warden, const struct wl_settings *settings, int init_fd, struct wl_error *err)
 {
-	const char *keep[PROFILE_COUNT_MAX + 2] = { settings->runtime_dir };
+	const char *keep[2 * PROFILE_COUNT_MAX + 2] = { settings->runtime_dir };
 	size_t count = 1;
-	for (size_t i = 0; i < warden->profiles.count; i++)
+	for (size_t i = 0; i < warden->profiles.count; i++) {
 		keep[count++] = warden->profiles.profiles[i].rootfs;
+		keep[count++] = warden->profiles.profiles[i].environment.folder;
+	}
 	if (private_mounts_enter(keep, &warden->scratch, err) < 0)
 		return -err->code;
 	if (*settings->runtime_dir && private_mounts_runtime(&warden->scratch, settings->runtime_dir, err) < 0)
 		return -err->code;
 	for (size_t i = 0; i < warden->profiles.count; i++)
-		if (private_mounts_rootfs(&warden->scratch, &warden->profiles.profiles[i], init_fd, err) < 0)
+		if (private_mounts_environment(&warden->scratch, &warden->profiles.profiles[i], err) < 0 ||
+		    private_mounts_rootfs(&warden->scratch, &warden->profiles.profiles[i], init_fd, err) < 0)
 			return -err->code;
 	return 0;
 }
@@ -118,8 +133,7 @@ static int maker_threads(void)
 static int open_warden(struct warden *warden, const struct wl_settings *settings, struct wl_error *err)
 {
 	_wl_close_ int init_fd = open_init(err);
-	if (init_fd < 0 || profile_set_load(settings->policies_dir, &warden->profiles, err) < 0 ||
-	    open_signals(warden, err) < 0)
+	if (init_fd < 0 || load_profiles(warden, settings, err) < 0 || open_signals(warden, err) < 0)
 		return -err->code;
 	warden->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (warden->epoll < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
@@ -172,13 +186,24 @@ static int serve(struct warden *warden, struct wl_error *err)
 	return warden_loop(warden, err);
 }
 
+/* One that a trial can be made with, or NULL with a sentence. */
+static const struct sandbox_profile *installed_profile(const struct profile_set *set, struct wl_error *err)
+{
+	for (size_t i = 0; i < set->count; i++)
+		if (environment_check(&set->profiles[i], err) == 0)
+			return &set->profiles[i];
+	return NULL;
+}
+
 static int check(struct warden *warden, const struct wl_settings *settings)
 {
 	struct wl_error err = { 0 };
 	if (!host_check_facts())
 		return 1;
 	int result = open_warden(warden, settings, &err);
-	const struct sandbox_profile *profile = result == 0 ? &warden->profiles.profiles[0] : NULL;
+	const struct sandbox_profile *profile = result == 0 ? installed_profile(&warden->profiles, &err) : NULL;
+	if (!profile)
+		result = -err.code;
 	if (result == 0)
 		result = host_check_trial(warden->maker, profile, &err);
 	if (result == 0)

@@ -39,8 +39,17 @@ def test_policies_keep_to_their_schema(path, schema):
         lambda p: p.update(proc="none"),
         lambda p: p.update(seccomp="../default"),
         lambda p: p.update(open_files=1),
+        lambda p: p.update(environment={"name": "x", "made_by": "make x"}),
+        lambda p: p.update(environment={"name": "../x", "path": "/usr/local", "made_by": "make x"}),
+        lambda p: p.update(environment={"name": "x", "path": "usr", "made_by": "make x"}),
+        lambda p: p.update(environment={"name": "x", "path": "/usr/local", "made_by": "make x", "source": "/root"}),
+        lambda p: p.update(variables={"lower": "x"}),
+        lambda p: p.update(variables={"UPPER": 1}),
+        lambda p: p.update(variables={"UPPER": "x" * 513}),
     ],
-    ids=["no-limits", "no-pids", "word", "relative", "no-size", "unknown", "proc", "list", "files"],
+    ids=["no-limits", "no-pids", "word", "relative", "no-size", "unknown", "proc", "list", "files", "environment-path",
+         "environment-name", "environment-relative", "environment-source", "variable-name", "variable-number",
+         "variable-length"],
 )
 def test_schema_and_warden_refuse_the_same_profiles(built, new_warden, tmp_path, change):
     profile = json.loads((POLICIES / "sandbox/host.json").read_text())
@@ -86,6 +95,57 @@ def children(pid):
     """All child processes, the dead that were not waited for included."""
     tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
     return [child for task in tasks for child in (task / "children").read_text().split()]
+
+
+@pytest.fixture
+def with_environment(tmp_path):
+    """Policies with a profile `own` that wants an environment, and the folder where environments lie."""
+    profile = json.loads((POLICIES / "sandbox/host.json").read_text())
+    profile["tmpfs"] = [row for row in profile["tmpfs"] if row["path"] != "/usr/local"]
+    profile.update(environment={"name": "own", "path": "/usr/local", "made_by": "make own"},
+                   variables={"OF_THE_PROFILE": "a \"b\"", "OF_BOTH": "profile"})
+    for kind in KINDS:
+        (tmp_path / "policies" / kind).mkdir(parents=True)
+    (tmp_path / "policies/seccomp/default.json").write_text((POLICIES / "seccomp/default.json").read_text())
+    (tmp_path / "policies/sandbox/own.json").write_text(json.dumps(profile))
+    (tmp_path / "environments").mkdir()
+    tmp_path.chmod(0o700)   # what the warden shows need not be reached by the sandbox's user
+    return {"policies_dir": str(tmp_path / "policies"), "environments_dir": str(tmp_path / "environments")}
+
+
+def put_environment(settings, mark):
+    folder = pathlib.Path(settings["environments_dir"]) / "own"
+    (folder / "lib").mkdir(parents=True, exist_ok=True)
+    (folder / "lib/tool").write_text("#!/bin/bash\necho $OF_THE_PROFILE, $OF_BOTH; touch /usr/local/x || echo kept\n")
+    (folder / "lib/tool").chmod(0o755)
+    (folder / "made-from").write_text(mark)
+    for path in (folder, folder / "lib"):
+        path.chmod(0o755)
+
+
+def test_an_environment_is_shown_read_only_with_the_profiles_variables(new_warden, with_environment):
+    put_environment(with_environment, "one")
+    warden = new_warden(**with_environment)
+    first = warden.run(["/usr/local/lib/tool"], profile="own", env={"OF_BOTH": "run"})
+    assert first["output"] == 'a "b", run\nkept\n'
+    assert warden.stop() == 0
+    put_environment(with_environment, "two")
+    second = new_warden(**with_environment).run(["/usr/local/lib/tool"], profile="own")
+    assert second["output"] == 'a "b", profile\nkept\n'
+    # the receipt tells them apart
+    assert first["receipt"]["profile_hash"] != second["receipt"]["profile_hash"]
+
+
+def test_a_profile_whose_environment_is_not_there_is_refused_with_what_makes_it(new_warden, with_environment):
+    folder = pathlib.Path(with_environment["environments_dir"]) / "own"
+    for made in (False, True):
+        if made:
+            folder.mkdir()   # half made: without its mark
+        warden = new_warden(**with_environment)
+        refused = warden.run(["/bin/true"], profile="own")
+        assert refused["error"] == errno.ENOENT
+        assert refused["text"] == "the sandbox profile 'own' is not installed on this host; 'make own' makes it"
+        assert warden.stop() == 0
 
 
 def test_a_profile_with_a_root_of_its_own_shows_that_tree(new_warden, tmp_path):

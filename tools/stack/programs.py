@@ -17,7 +17,7 @@ from services import LANGUAGE, ask_socket, redis_members, remove_socket, secret
 # the settings that only some programs may see
 NEEDS = {
     "windlass-eval": ("EVAL_SOCKET",),
-    "windlass-warden": ("WARDEN_SOCKET", "RUNTIME_DIR"),
+    "windlass-warden": ("WARDEN_SOCKET", "RUNTIME_DIR", "ENVIRONMENTS_DIR"),
     "windlass-scheduler": ("POSTGRES_URL", "REDIS_URL", "MONGODB_URL", "MASTER_KEY", "OBJECTS_DIR", "S3_URL", "SMTP_URL"),
     "windlass-supervisor": ("POSTGRES_URL", "REDIS_URL", "MONGODB_URL", "WARDEN_SOCKET", "EVAL_SOCKET",
                             "MASTER_KEY", "OBJECTS_DIR", "S3_URL"),
@@ -98,6 +98,9 @@ class Programs:
             "POSTGRES_URL": self.urls["postgres"], "REDIS_URL": self.urls["redis"], "MONGODB_URL": self.urls["mongodb"],
             "EVAL_SOCKET": str(self.sockets / "eval.sock"), "WARDEN_SOCKET": str(self.sockets / "warden.sock"),
             "RUNTIME_DIR": str(self.place.root / "build" / "runtime"),
+            # read by the warden alone, which is root and may walk anywhere
+            "ENVIRONMENTS_DIR": self.passed_on.get("WINDLASS_ENVIRONMENTS_DIR") or
+                                str(self.place.checkout / "build" / "environments"),
             "OBJECTS_DIR": self.passed_on.get("WINDLASS_OBJECTS_DIR") or str(self.place.home / "objects"),
             "S3_URL": self.passed_on.get("WINDLASS_S3_URL"),
             "LOCAL_MODEL_URL": self.urls.get("local_model") or self.passed_on.get("WINDLASS_LOCAL_MODEL_URL"),

@@ -87,6 +87,27 @@ static void keep_string(char **vector, size_t *count, uint32_t length)
 	vector[(*count)++] = start;
 }
 
+/* What the profile sets is in this process's own environment; the run's variables take its place. */
+static void inherit_variables(void)
+{
+	for (char **own = environ; *own && variable_count < INIT_VECTOR_MAX; own++)
+		variables[variable_count++] = *own;
+}
+
+static void keep_variable(uint32_t length)
+{
+	keep_string(variables, &variable_count, length);
+	char *added = variables[variable_count - 1];
+	size_t named = strcspn(added, "=") + 1;
+	for (size_t i = 0; i + 1 < variable_count; i++) {
+		if (strncmp(variables[i], added, named) != 0)
+			continue;
+		variables[i] = added;
+		variables[--variable_count] = NULL;
+		return;
+	}
+}
+
 static bool path_is_inside(const char *path)
 {
 	if (path[0] == '\0' || path[0] == '/')
@@ -155,7 +176,7 @@ static void prepare(void)
 			keep_string(arguments, &argument_count, frame.length);
 			break;
 		case INIT_VARIABLE:
-			keep_string(variables, &variable_count, frame.length);
+			keep_variable(frame.length);
 			break;
 		case INIT_FILE:
 			write_file(frame.length, 0600);
@@ -378,6 +399,7 @@ int main(void)
 	struct sigaction action = { .sa_handler = on_child };
 	(void)sigaction(SIGCHLD, &action, NULL);
 
+	inherit_variables();
 	prepare();
 	pid_t program = start(&outer);
 	/* the program's end of the pipes is now the only one: its close is the supervisor's end of file */
