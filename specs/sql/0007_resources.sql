@@ -801,3 +801,40 @@ BEGIN
 	FROM json_array_elements(p_request->'tools') t;
 	RETURN (201, json_build_object('tools', v_found, 'warnings', p_request->'warnings'), NULL, NULL, NULL)::api.answer;
 END $$;
+
+-- What is asked before a server of the Model Context Protocol is: whether the actor may, whether the credentials fit, and
+-- whether the tenant may try anything now. A server that is a program is asked by an execution, "document" with its
+-- "hash", which has no credentials.
+CREATE FUNCTION api.mcp_import_begin(p_actor json, p_request json) RETURNS api.answer
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_body   json := p_request->'body';
+	v_id     uuid := (p_request->>'eid')::uuid;
+	v_faults jsonb := api.tool_faults(v_body, p_request->'credentials_have');
+	v_run    record;
+BEGIN
+	PERFORM api.check_private(p_actor, 'tool', NULL, v_body);
+	IF v_faults <> '[]' THEN
+		PERFORM api.refuse_many('WL422', 'the tools have faults', v_faults);
+	END IF;
+	PERFORM control.validate_token();
+	IF v_id IS NULL THEN
+		RETURN (200, '{}', NULL, NULL, NULL)::api.answer;
+	END IF;
+	INSERT INTO flow_docs (hash, doc) VALUES (decode(p_request->>'hash', 'hex'), p_request->'document') ON CONFLICT DO NOTHING;
+	SELECT * INTO v_run FROM api.accept_one(json_build_object('eid', v_id, 'flow', v_id, 'user_id', p_actor->>'user',
+		'doc_hash', '\x' || (p_request->>'hash'), 'source', 'tool', 'timeout_ms', (p_request->>'timeout_ms')::bigint,
+		'inputs', '{}'::json));
+	PERFORM control.audit(p_actor, 'tool.ask', 'tool', v_id::text, json_build_object('execution_id', v_run.eid));
+	RETURN (200, json_build_object('execution_id', v_run.eid), NULL, NULL, v_run.effects)::api.answer;
+END $$;
+
+CREATE FUNCTION api.tools_import_mcp_preview(p_actor json, p_request json) RETURNS api.answer
+LANGUAGE sql AS $$ SELECT api.mcp_import_begin(p_actor, p_request) $$;
+
+-- Twice called: before the server is asked, and with the "tools" that it has told.
+CREATE FUNCTION api.tools_import_mcp(p_actor json, p_request json) RETURNS api.answer
+LANGUAGE sql AS $$
+	SELECT CASE WHEN p_request->'tools' IS NULL THEN api.mcp_import_begin(p_actor, p_request)
+	       ELSE api.tools_import(p_actor, p_request) END
+$$;
