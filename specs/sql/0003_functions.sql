@@ -209,6 +209,9 @@ BEGIN
 		'mail', EXISTS (SELECT FROM control.mail_outbox WHERE due <= now()),
 		'objects', EXISTS (SELECT FROM control.object_trash WHERE due <= now()),
 		'exports', EXISTS (SELECT FROM control.export_work WHERE due <= now()),
+		'chat', EXISTS (SELECT FROM control.chat_turn WHERE step = 'ask' AND due <= now())
+		        OR EXISTS (SELECT FROM control.chat_message WHERE NOT shipped)
+		        OR EXISTS (SELECT FROM control.chat_gone WHERE due <= now()),
 		'purge', EXISTS (SELECT FROM control.tenant_purge WHERE step <> 'done' AND due <= now())));
 END $$;
 

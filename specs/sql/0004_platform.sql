@@ -166,7 +166,7 @@ END $$;
 -- results of an earlier run are taken over but for those nodes and what follows them; {"only": node id} that node alone;
 -- {"replay": {"execution_id", "mode"}} models and tools answer as they did in that run: offline (and only so), or fork (as
 -- far as the same is asked).
--- source: api, retry, replay, schedule, webhook, tool (a call of one tool to try it). source_id: what started it.
+-- source: api, retry, replay, schedule, webhook, chat, tool (a call of one tool to try it). source_id: what started it.
 
 CREATE FUNCTION control.tenant_ddl_0004_options(p_schema text) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -298,6 +298,10 @@ BEGIN
 	ELSIF v.outcome = 'no_draft' THEN
 		RAISE EXCEPTION 'the flow has no published version, and a draft runs only for who may edit'
 			USING ERRCODE = 'WL403';
+	ELSIF v.outcome = 'no_access' THEN
+		RAISE EXCEPTION 'this takes more access to the flow than you have' USING ERRCODE = 'WL403';
+	ELSIF v.outcome = 'changed' THEN
+		RAISE EXCEPTION 'the flow was changed at the same time; try again' USING ERRCODE = 'WL409';
 	ELSIF v.outcome = 'key_reused' THEN
 		RAISE EXCEPTION 'this Idempotency-Key was used with another body' USING ERRCODE = 'WL422';
 	ELSIF v.outcome = 'quota' THEN
@@ -316,7 +320,8 @@ END $$;
 -- ---- the end of a run -------------------------------------------------------------------------------------------
 -- Whatever ends executions writes their terminal rows here, when their ledger rows were just deleted; what else their end
 -- sets off hangs on it, in the same transaction: what a run was waiting for is forgotten (end_waits, 0008), and webhooks
--- are told of it (end_hooks, 0011). Mostly nobody asked for either: one look for all that end together.
+-- are told of it (end_hooks, 0011), and chats get their answer (end_chat, 0018). Mostly nobody asked for any: one look for
+-- all that end together.
 -- A statement on a tenant's table is planned each time, so many rows of one tenant share one; for a few the plain
 -- statement is cheaper.
 CREATE FUNCTION control.terminal_batch(p_ended control.ended[]) RETURNS void
@@ -333,6 +338,7 @@ DECLARE
 	v_eids    uuid[] := '{}';
 	v_waited  boolean;
 	v_told    boolean;
+	v_chatted boolean;
 BEGIN
 	FOREACH v_one IN ARRAY p_ended LOOP
 		v_tenants := v_tenants || v_one.tenant;
@@ -356,13 +362,17 @@ BEGIN
 	END IF;
 	SELECT EXISTS (SELECT FROM control.wait WHERE eid = ANY (v_eids))
 	       OR EXISTS (SELECT FROM control.subflow_pin WHERE eid = ANY (v_eids)),
-	       EXISTS (SELECT FROM control.outgoing_webhook h WHERE h.tenant = ANY (v_tenants) AND h.enabled)
-	INTO v_waited, v_told;
+	       EXISTS (SELECT FROM control.outgoing_webhook h WHERE h.tenant = ANY (v_tenants) AND h.enabled),
+	       EXISTS (SELECT FROM control.chat_turn WHERE eid = ANY (v_eids))
+	INTO v_waited, v_told, v_chatted;
 	IF v_waited THEN
 		PERFORM control.end_waits(v_eids);
 	END IF;
 	IF v_told THEN
 		PERFORM control.end_hooks(e.tenant, e.eid, e.status) FROM unnest(p_ended) e;
+	END IF;
+	IF v_chatted THEN
+		PERFORM control.end_chat(p_ended);
 	END IF;
 END $$;
 

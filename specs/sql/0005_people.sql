@@ -961,6 +961,7 @@ DECLARE
 	v_user control.app_user := control.user_hold(p_id, NULL, 'disabled');
 BEGIN
 	DELETE FROM control.app_user WHERE id = p_id;
+	PERFORM control.chat_drop_user(v_user.tenant, p_id);
 	PERFORM control.audit(p_actor, 'user.delete', 'user', p_id::text,
 		json_build_object('email', v_user.email, 'role', v_user.role));
 END $$;

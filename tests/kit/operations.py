@@ -14,7 +14,7 @@ ROLES = ["viewer", "executor", "editor", "admin"]
 THINGS = {"flows": "flow", "executions": "execution", "approvals": "approval", "agents": "agent", "crews": "crew",
           "tools": "tool", "llm-providers": "provider", "schedules": "schedule", "webhooks": "webhook",
           "outgoing-webhooks": "outgoing", "artifacts": "artifact", "budgets": "budget", "exports": "export", "users": "user",
-          "invitations": "invitation", "api-keys": "key", "auth": "session", "hooks": "webhook"}
+          "invitations": "invitation", "api-keys": "key", "auth": "session", "hooks": "webhook", "chat": "chat"}
 # members of bodies, and query parameters, that hold an id
 MEMBERS = {"flow_id": "flow", "target_id": "flow", "flow_ids": "flow", "agent_id": "agent", "agent_ids": "agent", "user_id": "user",
            "execution_id": "execution", "llm_provider_id": "provider", "manager_agent_id": "agent", "created_by": "user", "tools": "tool",

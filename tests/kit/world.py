@@ -37,6 +37,7 @@ class World:
         self.make("agent", "agents", "agent", system_prompt=self.mark, llm_provider_id=self.ids["provider"],
                   config={"tools": [self.ids["tool"]]})
         self.make("crew", "crews", "crew", agent_ids=[self.ids["agent"]])
+        self.ids["chat"] = one(self.admin.post("chat/sessions", json={"agent_id": self.ids["agent"], "title": f"{self.mark} chat"}), "session", "id")
 
     def make_flows(self):
         admin = self.admin
