@@ -113,7 +113,7 @@ def body(document, operation, where):
     if not raw:
         return None, False
     content = raw["content"]
-    if list(content) == ["*/*"]:
+    if list(content) == ["*/*"] or operation.get("x-body-raw"):
         return RAW, False
     if list(content) != ["application/json"]:
         fail(where, "only bodies of application/json, and of any type as they are (*/*), are understood")
