@@ -163,6 +163,11 @@ static int make_value(struct cli *cli, const struct cli_arguments *arguments, co
 	case CLI_FIELD_FALSE:
 		*ret_value = wl_json_new_bool(field->type != CLI_FIELD_FALSE);
 		break;
+	case CLI_FIELD_VERDICT:
+		if (strcmp(given, "approve") != 0 && strcmp(given, "reject") != 0)
+			return wl_fail(err, EINVAL, "a person's word is approve or reject, not '%.64s'", given);
+		*ret_value = wl_json_new_bool(strcmp(given, "approve") == 0);
+		break;
 	case CLI_FIELD_LIST:
 		*ret_value = list_of(given);
 		break;
@@ -329,6 +334,15 @@ static int show_whole(struct cli *cli, const struct cli_action *action, const st
 			 : print_table(action, wl_json_get(answer, action->member), err);
 }
 
+static int show_lines(const struct wl_json *texts, struct wl_error *err)
+{
+	for (const struct wl_json *text = wl_json_first(texts); text; text = wl_json_next(text)) {
+		cli_print_text(stdout, wl_json_string(text, ""), true);
+		(void)fputc('\n', stdout);
+	}
+	return fflush(stdout) == 0 ? 0 : wl_fail(err, EIO, "standard output is closed");
+}
+
 static int show(struct cli *cli, const struct cli_action *action, const struct wl_json *answer, struct wl_error *err)
 {
 	if (!answer || action->shape == CLI_SHAPE_NOTHING)
@@ -337,6 +351,8 @@ static int show(struct cli *cli, const struct cli_action *action, const struct w
 		return show_whole(cli, action, answer, err);
 	if (cli->json || action->shape == CLI_SHAPE_ONE)
 		return cli_print_json(answer, !cli->json, err);
+	if (action->shape == CLI_SHAPE_LINES)
+		return show_lines(wl_json_get(answer, action->member), err);
 	cli_print_text(stdout, wl_json_get_string(answer, action->member, ""), true);
 	(void)fputc('\n', stdout);
 	return fflush(stdout) == 0 ? 0 : wl_fail(err, EIO, "standard output is closed");

@@ -21,6 +21,7 @@ enum cli_field_type {
 	CLI_FIELD_JSON,	   /* JSON text */
 	CLI_FIELD_LIST,	   /* texts with commas between them */
 	CLI_FIELD_FILE,	   /* the text of the file of that name */
+	CLI_FIELD_VERDICT, /* approve: true, reject: false */
 	CLI_FIELD_ID,	   /* name or id of a flow: its id */
 	CLI_FIELD_INPUTS   /* all --input and --input-json options */
 };
@@ -37,6 +38,7 @@ enum cli_shape {
 	CLI_SHAPE_NOTHING, /* 204 */
 	CLI_SHAPE_TABLE,   /* a list under `member`, by pages or by cursor */
 	CLI_SHAPE_ONE,	   /* the whole answer, for people indented */
+	CLI_SHAPE_LINES,   /* a list of texts under `member`, one a line */
 	CLI_SHAPE_TEXT	   /* the text under `member` alone: for scripts */
 };
 
@@ -85,7 +87,9 @@ void cli_append_encoded(struct wl_buffer *out, const char *text);
  */
 int cli_download(struct cli *cli, const char *path, uint64_t size, const char *file, struct wl_error *err);
 
-/* audit.c, artifacts.c, exports.c, crewai.c */
+/* audit.c, artifacts.c, exports.c, crewai.c, crews.c */
+int cli_crew_test(struct cli *cli, const struct cli_arguments *arguments, struct wl_error *err);
+int cli_agent_test(struct cli *cli, const struct cli_arguments *arguments, struct wl_error *err);
 int cli_export_crewai(struct cli *cli, const struct cli_arguments *arguments, struct wl_error *err);
 int cli_audit_export(struct cli *cli, const struct cli_arguments *arguments, struct wl_error *err);
 int cli_audit_verify(struct cli *cli, const struct cli_arguments *arguments, struct wl_error *err);

@@ -44,6 +44,36 @@ static const struct cli_option logs_options[] = {
 	END,
 };
 
+#define FOLLOW_OPTIONS                                                                                                 \
+	{ "follow", 'f', NULL, NULL, "show what happens until the end; the exit code tells how it ended" },            \
+		{ "get", 'g', "NAME", NULL, "with --follow: print this member of the outputs only, a text as it is" }, \
+	{                                                                                                              \
+		"cancel-on-interrupt", 0, NULL, NULL, "Ctrl-C cancels the execution; without it, it goes on"           \
+	}
+
+static const struct cli_option replay_options[] = { FOLLOW_OPTIONS, END };
+
+static const struct cli_option fork_options[] = {
+	{ "from", 0, "NODE", NULL, "take over what stands before this node" },
+	{ "version", 0, "N", NULL, "of this published version, not of the draft" },
+	{ "input", 'i', "NAME=VALUE", NULL, "in place of that input; forms as in windlass run" },
+	{ "input-json", 0, "FILE", NULL, "inputs from a JSON object in a file" },
+	FOLLOW_OPTIONS,
+	END,
+};
+
+static const struct cli_option exchanges_options[] = {
+	{ "node", 0, "NODE", NULL, "only those of this node" },
+	{ "place", 0, "PLACE", NULL, "with --node: the one at this place, with all of its answer" },
+	{ "limit", 0, "N", NULL, "at most this many (default 100)" },
+	END,
+};
+
+static const struct cli_option trace_options[] = {
+	{ "texts", 't', NULL, NULL, "with the beginning of what went in and came out of each step" },
+	END,
+};
+
 static const struct cli_option register_options[] = {
 	{ "tenant", 0, "SLUG", NULL, "short name of the new tenant: a-z, 0-9 and -" },
 	{ "tenant-name", 0, "TEXT", NULL, "its name for people (default: the short name)" },
@@ -85,15 +115,31 @@ static const struct cli_option tools_group_options[] = {
 	END,
 };
 
+#define TRIAL_OPTIONS                                                                                                  \
+	{ "input-json", 0, "FILE", NULL, "inputs from a JSON object in a file" },                                      \
+		{ "timeout", 0, "SECONDS", NULL, "test: how long it may take (default 300)" },                         \
+		{ "follow", 'f', NULL, NULL,                                                                           \
+		  "test: show what happens until the end; the exit code tells how it ended" },                         \
+	{                                                                                                              \
+		"get", 'g', "NAME", NULL, "test with --follow: print this member of the outputs only"                  \
+	}
+
 static const struct cli_option agents_group_options[] = {
 	{ "state", 0, "STATE", "draft active archived", "list: only these" },
 	{ "search", 0, "TEXT", NULL, "list: only with this text" },
+	{ "input", 'i', "NAME=VALUE", NULL, "test: a value for a name in braces; forms as in windlass run" },
+	{ "expected", 0, "TEXT", NULL, "test: what a good answer looks like" },
+	TRIAL_OPTIONS,
 	END,
 };
 
 static const struct cli_option crews_group_options[] = {
 	{ "state", 0, "STATE", "draft active archived", "list: only these" },
 	{ "search", 0, "TEXT", NULL, "list: only with this text" },
+	{ "input", 'i', "NAME=VALUE", NULL, "test, kickoff: a value for a name in braces; forms as in windlass run" },
+	TRIAL_OPTIONS,
+	{ "task", 0, "N", NULL, "resume: the task that waits, by its number from 0" },
+	{ "feedback", 0, "TEXT", NULL, "resume: a word to the task" },
 	END,
 };
 
@@ -259,20 +305,29 @@ const struct cli_command cli_commands[] = {
 	  "versions TOOL, uses TOOL      its history; what uses it\n"
 	  "delete TOOL",
 	  tools_group_options, cli_group_run },
-	{ "agents", "ACTION [AGENT]", "list get create update delete activate archive versions uses", 1, 4, "Agents",
+	{ "agents", "ACTION [AGENT]", "list get create update delete activate archive versions uses test", 1, 4,
+	  "Agents",
 	  "list, get AGENT               all of them; one\n"
 	  "create FILE                   from a JSON or YAML file with its members\n"
 	  "update AGENT FILE             change those members\n"
 	  "activate, archive AGENT       change its state\n"
-	  "versions AGENT, uses AGENT     its history; what uses it\n"
+	  "versions AGENT, uses AGENT    its history; what uses it\n"
+	  "test AGENT TASK               give it one task and show what it says\n"
 	  "delete AGENT",
 	  agents_group_options, cli_group_run },
-	{ "crews", "ACTION [CREW]", "list get create update delete activate archive versions uses", 1, 4, "Crews",
+	{ "crews", "ACTION [CREW]",
+	  "list get create update delete activate archive versions uses test inputs kickoff status resume", 1, 4,
+	  "Crews",
 	  "list, get CREW                all of them; one\n"
 	  "create FILE                   from a JSON or YAML file with its members\n"
 	  "update CREW FILE              change those members\n"
 	  "activate, archive CREW        change its state\n"
-	  "versions CREW, uses CREW       its history; what uses it\n"
+	  "versions CREW, uses CREW      its history; what uses it\n"
+	  "test CREW                     run it with --input and show what it gives\n"
+	  "inputs CREW                   the names that it wants to be given\n"
+	  "kickoff CREW                  start an active one; prints the id of the run\n"
+	  "status CREW RUN               how far that run is\n"
+	  "resume CREW RUN approve|reject  answer a task of it that waits for a person\n"
 	  "delete CREW",
 	  crews_group_options, cli_group_run },
 	{ "providers", "ACTION [PROVIDER]", "list get create update delete activate archive versions uses validate", 1,
@@ -321,6 +376,24 @@ const struct cli_command cli_commands[] = {
 	  "node EXECUTION NODE           from that node on\n"
 	  "The id of the new execution is printed.",
 	  no_options, cli_group_run },
+	{ "replay", "EXECUTION", NULL, 1, 1, "Run an ended execution again over its record, at no tokens",
+	  "Models and tools answer what they answered then; nobody is asked. Where something else is asked the run "
+	  "fails\n"
+	  "with replay_diverged, which names the place. The id of the new execution is printed.",
+	  replay_options, cli_replay },
+	{ "fork", "EXECUTION", NULL, 1, 1, "Run a flow as an execution of it went, with edits",
+	  "The flow's draft, or --version, runs with the execution's inputs. As long as the same is asked, models and "
+	  "tools\n"
+	  "of agents answer as they did then; from the first edit on they are asked. With --from the nodes before that "
+	  "one\n"
+	  "are taken over as they are. --input changes single inputs. The id of the new execution is printed.",
+	  fork_options, cli_fork },
+	{ "exchanges", "EXECUTION", NULL, 1, 1, "List what an execution asked of models and tools, and what they said",
+	  "With --node and --place one of them is printed with all of its answer.", exchanges_options, cli_exchanges },
+	{ "trace", "EXECUTION", NULL, 1, 1, "Draw an execution as a tree: who did what, how long, for how many tokens",
+	  "Below each node stand the steps of its agents: tasks, model and tool calls, delegations, verdicts, memory.\n"
+	  "--json prints the execution and its nodes, each with its trace.",
+	  trace_options, cli_trace },
 	{ "approvals", "ACTION [APPROVAL]", "list approve reject", 1, 4, "What waits for a person",
 	  "list                          all of them\n"
 	  "approve, reject APPROVAL      decide it",

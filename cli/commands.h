@@ -13,6 +13,10 @@
 	X(cli_logs)                                                                                                    \
 	X(cli_cancel)                                                                                                  \
 	X(cli_import)                                                                                                  \
+	X(cli_trace)                                                                                                   \
+	X(cli_exchanges)                                                                                               \
+	X(cli_replay)                                                                                                  \
+	X(cli_fork)                                                                                                    \
 	X(cli_group_run)                                                                                               \
 	X(cli_register)                                                                                                \
 	X(cli_login_command)                                                                                           \

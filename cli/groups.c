@@ -54,8 +54,26 @@
 			.columns = COLUMNS("TYPE", "type", "NAME", "name", "PUBLISHED", "published", "ID", "id")       \
 	}
 
-static const struct cli_action agents[] = { RESOURCE_ACTIONS("/agents", "agents"), END };
-static const struct cli_action crews[] = { RESOURCE_ACTIONS("/crews", "crews"), END };
+static const struct cli_action agents[] = {
+	RESOURCE_ACTIONS("/agents", "agents"),
+	{ .name = "test", .least = 2, .most = 2, .run = cli_agent_test },
+	END,
+};
+
+static const struct cli_action crews[] = {
+	RESOURCE_ACTIONS("/crews", "crews"),
+	{ .name = "test", .least = 1, .most = 1, .run = cli_crew_test },
+	{ CALL("inputs", 1, "GET", "/crews/{name}/inputs"), .shape = CLI_SHAPE_LINES, .member = "inputs" },
+	{ CALL("kickoff", 1, "POST", "/crews/{name}/kickoff"),
+	  .fields = FIELDS({ "input", "inputs", CLI_FIELD_INPUTS, false }), .shape = CLI_SHAPE_TEXT,
+	  .member = "kickoff_id" },
+	{ CALL("status", 2, "GET", "/crews/{name}/status/{2}"), .shape = CLI_SHAPE_ONE },
+	{ CALL("resume", 3, "POST", "/crews/{name}/resume"),
+	  .fields = FIELDS(TEXT("2", "execution_id"), { "3", "is_approve", CLI_FIELD_VERDICT, false },
+			   TEXT("task", "task_id"), TEXT("feedback", "human_feedback")),
+	  .shape = CLI_SHAPE_TEXT, .member = "status" },
+	END,
+};
 static const struct cli_action providers[] = {
 	RESOURCE_ACTIONS("/llm-providers", "llm_providers"),
 	{ CALL("validate", 1, "POST", "/llm-providers/{name}/validate"), .shape = CLI_SHAPE_ONE },

@@ -1,5 +1,6 @@
 /* windlass flows, executions, logs, cancel. */
 #include "cli/lists.h"
+#include "cli/actions.h"
 #include "cli/commands.h"
 #include "cli/core/outcome.h"
 #include "cli/core/text.h"
@@ -14,12 +15,7 @@
 
 #define LIST_STANDARD 20
 #define PAGE_MOST 100
-
-static bool cursor_is_plain(const char *cursor)
-{
-	return *cursor && strlen(cursor) <= 128 &&
-	       cursor[strspn(cursor, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")] == '\0';
-}
+#define CURSOR_MOST 1000
 
 /* The rest of the query for the page behind `answer` (NULL: the first); false when there is none. */
 static bool next_page(const struct cli_list_plan *plan, const struct wl_json *answer, long page, struct wl_buffer *path)
@@ -35,8 +31,9 @@ static bool next_page(const struct cli_list_plan *plan, const struct wl_json *an
 	if (page == 1)
 		return true;
 	const char *cursor = wl_json_get_string(info, "next_cursor", "");
-	(void)wl_buffer_appendf(path, "&cursor=%s", cursor);
-	return cursor_is_plain(cursor);
+	(void)wl_buffer_append_text(path, "&cursor=");
+	cli_append_encoded(path, cursor);
+	return *cursor && strlen(cursor) <= CURSOR_MOST;
 }
 
 int cli_list_read(struct cli *cli, const struct cli_list_plan *plan, struct wl_json **ret_rows, struct wl_error *err)
@@ -162,7 +159,7 @@ int cli_executions(struct cli *cli, const struct cli_arguments *arguments, struc
 	return print_executions(rows, flows, err);
 }
 
-static int need_execution_id(const char *id, struct wl_error *err)
+int cli_need_execution_id(const char *id, struct wl_error *err)
 {
 	if (wl_uuid_valid(id))
 		return 0;
@@ -191,7 +188,7 @@ int cli_logs(struct cli *cli, const struct cli_arguments *arguments, struct wl_e
 {
 	struct cli_follow_plan plan = { .show = cli->json ? CLI_SHOW_JSON : CLI_SHOW_LOGS,
 					.node = cli_value(arguments, "node", NULL) };
-	if (need_execution_id(arguments->words[0], err) < 0 || cli_connect(cli, arguments, err) < 0)
+	if (cli_need_execution_id(arguments->words[0], err) < 0 || cli_connect(cli, arguments, err) < 0)
 		return -err->code;
 	memcpy(plan.execution, arguments->words[0], sizeof(plan.execution));
 	if (!cli_flag(arguments, "follow")) {
@@ -212,7 +209,7 @@ int cli_cancel(struct cli *cli, const struct cli_arguments *arguments, struct wl
 {
 	char status[32];
 	const char *id = arguments->words[0];
-	if (need_execution_id(id, err) < 0 || cli_connect(cli, arguments, err) < 0 ||
+	if (cli_need_execution_id(id, err) < 0 || cli_connect(cli, arguments, err) < 0 ||
 	    cli_execution_cancel(cli, id, status, err) < 0)
 		return -err->code;
 	if (!cli->json) {

@@ -20,4 +20,7 @@ int cli_list_read(struct cli *cli, const struct cli_list_plan *plan, struct wl_j
 /* Print rows as JSON under their name; takes them over. */
 int cli_list_print_json(const char *member, struct wl_json *rows, struct wl_error *err);
 
+/* -EINVAL with what helps when it is not the id of an execution. */
+int cli_need_execution_id(const char *id, struct wl_error *err);
+
 #endif

@@ -78,8 +78,8 @@ static int build_body(const struct cli_arguments *arguments, const struct wl_jso
 	return 0;
 }
 
-static int execute(struct cli *cli, const char *flow_id, const struct wl_json *body, char id[WL_UUID_TEXT],
-		   struct wl_error *err)
+int cli_run_execute(struct cli *cli, const char *flow_id, const struct wl_json *body, char id[WL_UUID_TEXT],
+		    struct wl_error *err)
 {
 	char path[80], header[64], key[WL_UUID_TEXT];
 	if (!wl_uuid_valid(flow_id))
@@ -98,7 +98,7 @@ static int execute(struct cli *cli, const char *flow_id, const struct wl_json *b
 	return 0;
 }
 
-static int print_accepted(const struct cli *cli, const char *id, struct wl_error *err)
+int cli_run_accepted(const struct cli *cli, const char *id, struct wl_error *err)
 {
 	if (!cli->json) {
 		(void)puts(id);
@@ -131,7 +131,7 @@ static int print_outputs(const struct wl_json *outputs, const char *field, struc
 	return fflush(stdout) == 0 ? 0 : wl_fail(err, EIO, "standard output is closed");
 }
 
-static int follow_to_end(struct cli *cli, const struct cli_arguments *arguments, const char *id, struct wl_error *err)
+int cli_run_follow(struct cli *cli, const struct cli_arguments *arguments, const char *id, struct wl_error *err)
 {
 	struct cli_follow_plan plan = {
 		.show = cli->json ? CLI_SHOW_JSON : CLI_SHOW_PROGRESS,
@@ -180,9 +180,9 @@ int cli_run(struct cli *cli, const struct cli_arguments *arguments, struct wl_er
 	char id[WL_UUID_TEXT];
 	if (settle_flow(cli, word, is_file, &flow, err) < 0 ||
 	    build_body(arguments, wl_json_get(flow, "input_schema"), is_file, &body, err) < 0 ||
-	    execute(cli, wl_json_get_string(flow, "id", ""), body, id, err) < 0)
+	    cli_run_execute(cli, wl_json_get_string(flow, "id", ""), body, id, err) < 0)
 		return -err->code;
 	if (!cli_flag(arguments, "follow"))
-		return print_accepted(cli, id, err);
-	return follow_to_end(cli, arguments, id, err);
+		return cli_run_accepted(cli, id, err);
+	return cli_run_follow(cli, arguments, id, err);
 }
