@@ -57,6 +57,8 @@ struct run {
 	int out;
 	int err;
 	int files; /* -1 when none are wanted, too */
+	int listeners[WARDEN_LISTEN_MAX];
+	size_t listener_count;
 	struct out_files out_files;
 	struct wl_buffer frames;
 	struct wl_buffer output;
@@ -95,6 +97,8 @@ static int check_request(const struct sandbox_request *request, struct wl_error 
 		return wl_fail(err, EINVAL, "a sandbox needs a tenant");
 	if (request->out.files > 0 && !request->open_out)
 		return wl_fail(err, EINVAL, "a sandbox's files need a place");
+	if (request->listen[0] && !request->on_listen)
+		return wl_fail(err, EINVAL, "a sandbox's listeners need somebody who accepts");
 	return 0;
 }
 
@@ -162,6 +166,14 @@ static int send_request(const struct run *run, struct warden_request *message)
 	return send(run->socket, message, sizeof(*message), MSG_NOSIGNAL) == (ssize_t)sizeof(*message) ? 0 : -EIO;
 }
 
+static size_t listen_count(const struct sandbox_request *request)
+{
+	size_t count = 0;
+	while (count < WL_COUNT_OF(request->listen) && request->listen[count])
+		count++;
+	return count;
+}
+
 static int send_run(const struct run *run)
 {
 	const struct sandbox_request *request = run->request;
@@ -175,10 +187,12 @@ static int send_run(const struct run *run)
 	(void)snprintf(message.profile, sizeof(message.profile), "%s",
 		       request->profile ? request->profile : SANDBOX_PROFILE_DEFAULT);
 	(void)snprintf(message.id, sizeof(message.id), "%s", request->id ? request->id : "");
+	for (size_t i = 0; i < listen_count(request); i++)
+		message.listen[i] = request->listen[i];
 	return send_request(run, &message);
 }
 
-static void take_fds(struct msghdr *message, int fds[WARDEN_FD_COUNT], size_t *ret_count)
+static void take_fds(struct msghdr *message, int fds[WARDEN_FDS_MAX], size_t *ret_count)
 {
 	*ret_count = 0;
 	for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
@@ -193,10 +207,10 @@ static void take_fds(struct msghdr *message, int fds[WARDEN_FD_COUNT], size_t *r
 static int receive(struct run *run, struct wl_error *err)
 {
 	union {
-		char bytes[CMSG_SPACE(sizeof(int) * WARDEN_FD_COUNT)];
+		char bytes[CMSG_SPACE(sizeof(int) * WARDEN_FDS_MAX)];
 		struct cmsghdr align;
 	} control;
-	int fds[WARDEN_FD_COUNT];
+	int fds[WARDEN_FDS_MAX];
 	size_t count;
 	struct iovec data = { .iov_base = &run->reply, .iov_len = sizeof(run->reply) };
 	struct msghdr message = {
@@ -206,17 +220,24 @@ static int receive(struct run *run, struct wl_error *err)
 	if (got < 0 && errno == EINTR)
 		return 0;
 	take_fds(&message, fds, &count);
-	if (count == WARDEN_FD_COUNT) {
+	size_t wanted = WARDEN_FD_COUNT + listen_count(run->request);
+	if (count == wanted) {
 		run->control.fd = fds[WARDEN_FD_CONTROL];
 		run->input.fd = fds[WARDEN_FD_STDIN];
 		run->out = fds[WARDEN_FD_STDOUT];
 		run->err = fds[WARDEN_FD_STDERR];
 		run->files = fds[WARDEN_FD_FILES];
+		run->listener_count = count - WARDEN_FD_COUNT;
+		for (size_t i = 0; i < run->listener_count; i++)
+			run->listeners[i] = fds[WARDEN_FD_COUNT + i];
+	} else {
+		for (size_t i = 0; i < count; i++)
+			(void)close(fds[i]);
 	}
 	if (got != (ssize_t)sizeof(run->reply))
 		return wl_fail(err, EIO, GONE);
 	if (run->reply.magic != WARDEN_MAGIC || run->reply.version != WARDEN_VERSION ||
-	    (count == WARDEN_FD_COUNT) != (run->reply.kind == WARDEN_STARTED))
+	    (count == wanted) != (run->reply.kind == WARDEN_STARTED))
 		return wl_fail(err, EPROTO, "the sandbox warden speaks another version of the protocol");
 	return 1;
 }
@@ -481,6 +502,11 @@ static int carry_out(struct run *run, struct wl_error *err)
 			return wl_fail_errno(err, errno, "cannot prepare a sandbox's pipes");
 	if (run->request->out.files == 0)
 		close_slot(&run->files);
+	if (run->listener_count > 0) {
+		run->listener_count = 0;
+		if (run->request->on_listen(run->request->context, run->listeners, err) < 0)
+			return -err->code;
+	}
 	run->output_max = (uint64_t)limits->output_kb << 10;
 	run->give_up_ms = wl_clock_boot_ms() + limits->wall_ms + OVERDUE_MS;
 	run->control.at = run->frames.data;
@@ -563,6 +589,8 @@ static void release_run(struct run *run)
 	int *fds[] = { &run->socket, &run->control.fd, &run->out, &run->err, &run->files };
 	for (size_t i = 0; i < WL_COUNT_OF(fds); i++)
 		close_slot(fds[i]);
+	for (size_t i = 0; i < run->listener_count; i++)
+		close_slot(&run->listeners[i]);
 	out_files_release(&run->out_files);
 	wl_buffer_release(&run->frames);
 	wl_buffer_release(&run->dialogue);

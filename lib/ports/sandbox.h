@@ -4,8 +4,8 @@
  * The real one is supervisor/warden_client.c; tests may fill the table with a double. A call blocks its
  * thread until the sandbox has ended, and may be made from many threads at once.
  *
- * Inside the sandbox: user 1000 without rights, no network, read-only system, /work (also HOME) and /tmp
- * writable and gone afterwards, /work/in and /work/out made ready, only file descriptors 0 to 2.
+ * Inside the sandbox: user 1000 without rights, no network but its own loopback, read-only system, /work (also HOME)
+ * and /tmp writable and gone afterwards, /work/in and /work/out made ready, only file descriptors 0 to 2.
  */
 #ifndef WL_PORTS_SANDBOX_H
 #define WL_PORTS_SANDBOX_H
@@ -31,6 +31,8 @@
 #define SANDBOX_NAME_MAX 256 /* bytes of an output file's name and its NUL */
 #define SANDBOX_NAME_PARTS 8 /* folders and file of such a name */
 #define SANDBOX_OUT_FILES_MAX 1024
+#define SANDBOX_LISTEN_MAX 2	 /* listeners of one run */
+#define SANDBOX_MODELS_PORT 8089 /* where programs find language models, when the run has any */
 
 /* X(name, word, what a person is told) */
 #define SANDBOX_REASONS(X)                                                                                             \
@@ -117,6 +119,15 @@ struct sandbox_request {
 	 */
 	struct wl_byte_queue *dialogue;
 	struct sandbox_limits limits;
+	/*
+	 * Ports of 127.0.0.1 inside the sandbox on which the caller wants to listen, ended by a 0; its profile has to
+	 * allow each. Before the program starts, on_listen is called once on the calling thread with a listening socket
+	 * (O_NONBLOCK) for each, in their order, which are the callee's from then on, whatever it returns. Whoever
+	 * connects there is this run and nobody else. They are to be closed when run() has returned: until then they
+	 * keep the sandbox's network alive. -errno: the run fails with it.
+	 */
+	uint16_t listen[SANDBOX_LISTEN_MAX];
+	int (*on_listen)(void *context, const int *fds, struct wl_error *err);
 	int cancel_fd;		/* an eventfd (or any fd) that becomes readable to cancel; never read. -1: none */
 	uint32_t kill_grace_ms; /* between SIGTERM and SIGKILL on a cancel */
 	/* Chunks of standard error, and of standard output, as they come, called on the calling thread; may be NULL. */

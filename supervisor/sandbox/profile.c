@@ -2,6 +2,7 @@
 
 #include "lib/base/cleanup.h"
 #include "lib/codec/json.h"
+#include "lib/ports/sandbox.h"
 #include "supervisor/sandbox/environment.h"
 #include "supervisor/sandbox/seccomp_filter.h"
 
@@ -149,11 +150,29 @@ static int read_limits(const struct wl_json *object, struct sandbox_profile *pro
 	return 0;
 }
 
+/* Without the field: the port of the models' gateway. */
+static int read_listen(const struct wl_json *object, struct sandbox_profile *profile, struct wl_error *err)
+{
+	const struct wl_json *ports = wl_json_get(object, "listen");
+	if (!ports)
+		profile->listen[profile->listen_count++] = SANDBOX_MODELS_PORT;
+	else if (!wl_json_is(ports, WL_JSON_ARRAY) || wl_json_count(ports) > PROFILE_LISTEN_MAX)
+		return wl_fail(err, EINVAL, "listen is not a list of at most %d ports", PROFILE_LISTEN_MAX);
+	for (const struct wl_json *port = wl_json_first(ports); port; port = wl_json_next(port)) {
+		double number = wl_json_number(port, 0);
+		if (number < 1024 || number > 65535 || number != (double)(uint16_t)number)
+			return wl_fail(err, EINVAL, "listen has a port that is not a whole number from 1024 to 65535");
+		profile->listen[profile->listen_count++] = (uint16_t)number;
+	}
+	return 0;
+}
+
 static int read_fields(const struct wl_json *object, struct sandbox_profile *profile, struct wl_error *err)
 {
-	static const char *const known[] = { "about",	   "rootfs",   "binds",	      "tmpfs",	    "proc",
-					     "masked",	   "readonly", "limits",      "open_files", "file_mb",
-					     "cpu_shares", "seccomp",  "environment", "variables",  NULL };
+	static const char *const known[] = { "about",	    "rootfs",	 "binds",      "tmpfs",
+					     "proc",	    "masked",	 "readonly",   "limits",
+					     "open_files",  "file_mb",	 "cpu_shares", "seccomp",
+					     "environment", "variables", "listen",     NULL };
 	if (check_fields(object, known, "the profile", err) < 0)
 		return -err->code;
 	const char *rootfs = wl_json_get_string(object, "rootfs", "");
@@ -168,6 +187,7 @@ static int read_fields(const struct wl_json *object, struct sandbox_profile *pro
 	    read_paths(object, "masked", &profile->masked, err) < 0 ||
 	    read_paths(object, "readonly", &profile->readonly, err) < 0 || read_tmpfs(object, profile, err) < 0 ||
 	    environment_read(object, profile, err) < 0 || read_limits(object, profile, err) < 0 ||
+	    read_listen(object, profile, err) < 0 ||
 	    read_whole(object, "open_files", 256, 16, 65536, &profile->open_files, err) < 0 ||
 	    read_whole(object, "file_mb", 64, 1, 65536, &profile->file_mb, err) < 0 ||
 	    read_whole(object, "cpu_shares", 256, 2, 262144, &profile->cpu_shares, err) < 0)
@@ -293,6 +313,27 @@ const struct sandbox_profile *profile_find(const struct profile_set *set, const 
 		if (strcmp(set->profiles[i].name, name) == 0)
 			return &set->profiles[i];
 	return NULL;
+}
+
+static bool has_port(const uint16_t *ports, size_t count, uint16_t port)
+{
+	for (size_t i = 0; i < count; i++)
+		if (ports[i] == port)
+			return true;
+	return false;
+}
+
+int profile_listen(const struct sandbox_profile *profile, const uint16_t ports[WARDEN_LISTEN_MAX], struct wl_error *err)
+{
+	int count = 0;
+	for (; count < WARDEN_LISTEN_MAX && ports[count]; count++) {
+		if (!has_port(profile->listen, profile->listen_count, ports[count]))
+			return wl_fail(err, EINVAL, "sandbox profile '%s' lets nobody listen on port %u", profile->name,
+				       ports[count]);
+		if (has_port(ports, (size_t)count, ports[count]))
+			return wl_fail(err, EINVAL, "port %u is asked for twice", ports[count]);
+	}
+	return count;
 }
 
 static int one_limit(const char *name, uint32_t least, uint32_t asked, uint32_t standard, uint32_t most,

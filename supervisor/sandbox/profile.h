@@ -12,6 +12,7 @@
 #define PROFILE_LIST_MAX 48
 #define PROFILE_COUNT_MAX 32
 #define PROFILE_PATH_MAX 128
+#define PROFILE_LISTEN_MAX 8
 
 struct profile_paths {
 	size_t count;
@@ -45,6 +46,8 @@ struct sandbox_profile {
 	struct profile_tmpfs tmpfs[PROFILE_LIST_MAX];
 	struct warden_limits standard;
 	struct warden_limits most;
+	size_t listen_count;
+	uint16_t listen[PROFILE_LISTEN_MAX]; /* ports on which the supervisor may listen inside */
 	uint32_t open_files;
 	uint32_t file_mb; /* largest file that can be written, MiB */
 	uint32_t cpu_shares;
@@ -67,6 +70,13 @@ void profile_set_release(struct profile_set *set);
 
 /* The profile of that name, or NULL. */
 const struct sandbox_profile *profile_find(const struct profile_set *set, const char *name);
+
+/*
+ * How many ports are asked for (the first 0 ends them); -EINVAL with a sentence when the profile has one of them not,
+ * or one is asked for twice.
+ */
+int profile_listen(const struct sandbox_profile *profile, const uint16_t ports[WARDEN_LISTEN_MAX],
+		   struct wl_error *err);
 
 /*
  * Fill in the profile's defaults for limits that are 0 and check the others against its maxima. -EINVAL with a

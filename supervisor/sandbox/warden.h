@@ -46,6 +46,7 @@ struct client {
 	bool waited; /* no parked sandbox was there for it */
 	struct warden_request request;
 	struct warden_limits limits;
+	size_t listen_count;
 	const struct sandbox_profile *profile;
 	struct sandbox *sandbox;
 };
@@ -93,6 +94,8 @@ struct warden {
 	uint32_t slots;
 	uint64_t arrivals;
 	uint64_t servings;
+	uint32_t helpers;	     /* of crun that are not waited for yet: one a sandbox that was made */
+	uint64_t helpers_until_ms;   /* whoever did not come by then never will */
 	uint64_t strangers_until_ms; /* a crun that failed may have left us children that nobody knows; boot clock */
 };
 
@@ -112,7 +115,9 @@ void client_remove(const struct warden *warden, struct client *client);
 /* Free the clients that were closed; no event may point to them any more. */
 void clients_sweep(struct warden *warden);
 void client_refuse(const struct warden *warden, struct client *client, const struct wl_error *err);
-int client_started(const struct warden *warden, struct client *client, const struct sandbox *sandbox);
+/* `listeners`: as many as the client's request asks for. */
+int client_started(const struct warden *warden, struct client *client, const struct sandbox *sandbox,
+		   const int *listeners);
 void client_ended(const struct warden *warden, struct client *client, const struct warden_receipt *receipt);
 /* Give free slots to those who wait, and sandboxes to those who have a slot. */
 void clients_serve(struct warden *warden);

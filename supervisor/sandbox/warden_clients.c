@@ -16,7 +16,7 @@
 static int send_reply(const struct client *client, struct warden_reply *reply, const int *fds, size_t fd_count)
 {
 	union {
-		char bytes[CMSG_SPACE(sizeof(int) * WARDEN_FD_COUNT)];
+		char bytes[CMSG_SPACE(sizeof(int) * WARDEN_FDS_MAX)];
 		struct cmsghdr align;
 	} control = { 0 };
 	reply->magic = WARDEN_MAGIC;
@@ -45,21 +45,24 @@ void client_refuse(const struct warden *warden, struct client *client, const str
 		client_remove(warden, client);
 }
 
-int client_started(const struct warden *warden, struct client *client, const struct sandbox *sandbox)
+int client_started(const struct warden *warden, struct client *client, const struct sandbox *sandbox,
+		   const int *listeners)
 {
 	const struct crun_child *child = &sandbox->child;
 	struct warden_reply reply = { .kind = WARDEN_STARTED,
 				      .features = warden->scratch.has_runtime ? WARDEN_HAS_RUNTIME : 0 };
-	int fds[WARDEN_FD_COUNT];
+	int fds[WARDEN_FDS_MAX];
 	fds[WARDEN_FD_CONTROL] = child->control;
 	fds[WARDEN_FD_STDIN] = child->in;
 	fds[WARDEN_FD_STDOUT] = child->out;
 	fds[WARDEN_FD_STDERR] = child->err;
 	fds[WARDEN_FD_FILES] = child->files;
+	for (size_t i = 0; i < client->listen_count; i++)
+		fds[WARDEN_FD_COUNT + i] = listeners[i];
 	reply.receipt.limits = sandbox->limits;
 	reply.receipt.warm = sandbox->warm;
 	memcpy(reply.receipt.profile_hash, sandbox->profile->hash, sizeof(reply.receipt.profile_hash));
-	return send_reply(client, &reply, fds, WARDEN_FD_COUNT);
+	return send_reply(client, &reply, fds, WARDEN_FD_COUNT + client->listen_count);
 }
 
 void client_ended(const struct warden *warden, struct client *client, const struct warden_receipt *receipt)
@@ -128,9 +131,11 @@ static int begin_run(struct warden *warden, struct client *client, const struct 
 	if (request->tenant < 1 || request->tenant > WARDEN_TENANT_MAX)
 		return wl_fail(err, ERANGE, "tenant %u has no range of user ids on this host (1 to %u)",
 			       request->tenant, WARDEN_TENANT_MAX);
-	if (profile_limits(client->profile, &request->limits, &client->limits, err) < 0 ||
+	int listeners = profile_listen(client->profile, request->listen, err);
+	if (listeners < 0 || profile_limits(client->profile, &request->limits, &client->limits, err) < 0 ||
 	    count_waiting(warden, request->tenant, err) < 0)
 		return -err->code;
+	client->listen_count = (size_t)listeners;
 	client->state = CLIENT_WAITING;
 	client->waited = false;
 	client->arrival = ++warden->arrivals;

@@ -6,6 +6,7 @@
  *   RUN  ------------------------>            tenant, profile, limits
  *        <------------------------  REFUSED   a sentence; the connection stays usable
  *        <------------------------  STARTED   with five file descriptors (SCM_RIGHTS)
+ *                                                     and one for each listener that was asked for
  *   KILL ------------------------>            optional: reason and grace
  *        <------------------------  ENDED     the receipt; the next RUN may follow
  *
@@ -18,7 +19,7 @@
 #include <stdint.h>
 
 #define WARDEN_MAGIC 0x57415244u /* "WARD" */
-#define WARDEN_VERSION 2
+#define WARDEN_VERSION 3
 
 #define WARDEN_PROFILE_SIZE 32
 #define WARDEN_ID_SIZE 96
@@ -47,8 +48,11 @@ enum warden_fd {
 	WARDEN_FD_STDOUT,
 	WARDEN_FD_STDERR,
 	WARDEN_FD_FILES,
-	WARDEN_FD_COUNT
+	WARDEN_FD_COUNT /* behind them: the listeners, in the order of `listen` */
 };
+
+#define WARDEN_LISTEN_MAX 2
+#define WARDEN_FDS_MAX (WARDEN_FD_COUNT + WARDEN_LISTEN_MAX)
 
 /* Why a sandbox ended. The first three are the warden's verdict, the others were asked for by KILL or a timer. */
 enum warden_reason {
@@ -79,6 +83,7 @@ struct warden_request {
 	uint32_t kill_reason; /* KILL: WARDEN_CANCELLED or WARDEN_OUTPUT_CAP */
 	uint32_t grace_ms;    /* KILL: time until SIGKILL, at most 60000 */
 	struct warden_limits limits;
+	uint16_t listen[WARDEN_LISTEN_MAX]; /* RUN: ports of 127.0.0.1 in the sandbox; 0: none, and none behind it */
 	char profile[WARDEN_PROFILE_SIZE];
 	char id[WARDEN_ID_SIZE];
 };

@@ -1,7 +1,9 @@
 #include "supervisor/sandbox/warden.h"
 
+#include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "supervisor/sandbox/netns_listen.h"
 #include "supervisor/sandbox/verdict.h"
 
 #include <errno.h>
@@ -208,6 +210,8 @@ void sandbox_take_products(struct warden *warden)
 		if (product->err.code == 0) {
 			if (key)
 				key->parked++;
+			warden->helpers++;
+			warden->helpers_until_ms = wl_clock_boot_ms() + STRANGERS_MS;
 			continue;
 		}
 		wl_log(WL_LOG_ERROR, "a sandbox for tenant %u was not made: %s", product->order.tenant,
@@ -244,8 +248,20 @@ static void close_handed_out(struct crun_child *child)
 	}
 }
 
+static void hand_over(struct warden *warden, struct client *client, struct sandbox *sandbox, const int *listeners)
+{
+	begin(sandbox, client);
+	size_t count = client->listen_count;
+	if (client_started(warden, client, sandbox, listeners) < 0)
+		client_remove(warden, client);
+	close_handed_out(&sandbox->child);
+	for (size_t i = 0; i < count; i++)
+		(void)close(listeners[i]);
+}
+
 bool sandbox_hand_out(struct warden *warden, struct client *client)
 {
+	int listeners[WARDEN_LISTEN_MAX];
 	struct wl_error err = { 0 };
 	struct sandbox *sandbox = find_parked(warden, client->request.tenant, client->profile);
 	if (!sandbox)
@@ -255,15 +271,14 @@ bool sandbox_hand_out(struct warden *warden, struct client *client)
 		key->parked--;
 	/* a client that had to wait for its making gets a cold one, whoever it was ordered for */
 	sandbox->warm = !client->waited;
-	if (cgroup_apply(&warden->cgroups, sandbox->name, &sandbox->limits, &client->limits, &err) < 0) {
+	if (cgroup_apply(&warden->cgroups, sandbox->name, &sandbox->limits, &client->limits, &err) < 0 ||
+	    (client->listen_count > 0 &&
+	     netns_listen(sandbox->child.pidfd, client->request.listen, client->listen_count, listeners, &err) < 0)) {
 		sandbox_stop(sandbox, WARDEN_CANCELLED, 0);
 		client_refuse(warden, client, &err);
 		return true;
 	}
-	begin(sandbox, client);
-	if (client_started(warden, client, sandbox) < 0)
-		client_remove(warden, client);
-	close_handed_out(&sandbox->child);
+	hand_over(warden, client, sandbox, listeners);
 	return true;
 }
 
@@ -415,28 +430,45 @@ static bool is_sandbox(const struct warden *warden, pid_t pid)
 	return false;
 }
 
+/* Whether it is process 1 of a pid namespace below ours; the ids in each stand behind NSpid (proc(5)). */
+static bool is_some_init(pid_t pid)
+{
+	char path[64], line[256];
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	_wl_fclose_ FILE *file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file))
+		if (strncmp(line, "NSpid:\t", 7) == 0)
+			return strchr(line + 7, '\t') != NULL;
+	return true; /* not known: the careful answer */
+}
+
 /*
- * crun that fails half-way kills what it had started, but the children of that come to us, since we are their
- * subreaper. Orphans are given to the first thread, which is this one, while each crun is a child of the maker that
- * forked it: so with __WNOTHREAD (wait(2)) only orphans are seen, and while nothing is being made all orphans but
- * these strangers are in our list.
+ * Children that come to us because we are the subreaper of crun: the helper that each `crun run --detach` leaves, and
+ * what a crun that fails half-way had started and killed. Orphans are given to the first thread, which is this one,
+ * while each crun is a child of the maker that forked it: so with __WNOTHREAD (wait(2)) only orphans are seen. An init
+ * that is not in our list may be one that a maker is about to hand over, so those wait until nothing is being made.
  */
 bool sandboxes_reap_strangers(struct warden *warden)
 {
-	if (wl_clock_boot_ms() >= warden->strangers_until_ms)
-		return false;
-	while (maker_is_idle(warden->maker)) {
+	uint64_t now = wl_clock_boot_ms();
+	if (now >= warden->helpers_until_ms)
+		warden->helpers = 0;
+	while (warden->helpers > 0 || now < warden->strangers_until_ms) {
 		siginfo_t info = { 0 };
 		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WNOTHREAD) < 0) {
 			warden->strangers_until_ms = 0; /* nobody is left who could be one */
-			return false;
+			return warden->helpers > 0;
 		}
 		/* one that was killed a moment ago may still live, and a sandbox's own event comes first: look again */
 		if (info.si_pid == 0 || is_sandbox(warden, info.si_pid))
-			break;
+			return true;
+		bool is_helper = !is_some_init(info.si_pid);
+		if (!is_helper && !maker_is_idle(warden->maker))
+			return true;
 		(void)waitpid(info.si_pid, NULL, WNOHANG | __WNOTHREAD);
+		warden->helpers -= is_helper && warden->helpers > 0;
 	}
-	return true;
+	return false;
 }
 
 void sandboxes_close(struct warden *warden)

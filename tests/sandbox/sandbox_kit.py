@@ -141,10 +141,11 @@ class Warden:
 
     # ---- running programs ----------------------------------------------------------------------
 
-    def command(self, argv, files=None, stdin=None, env=None, flags=(), **options):
+    def command(self, argv, files=None, stdin=None, env=None, flags=(), listen=(), **options):
         line = [str(BIN / "sandbox-run"), self.socket]
         line += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
         line += [f"--{flag}" for flag in flags]
+        line += [f"--listen={port}" for port in listen]
         line += [f"--env={name}={value}" for name, value in (env or {}).items()]
         for index, (inside, content) in enumerate({**(files or {}), **({"": stdin} if stdin is not None else {})}.items()):
             with tempfile.NamedTemporaryFile(dir=self.folder.name, prefix=f"file{index}-", delete=False) as file:

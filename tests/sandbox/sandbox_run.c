@@ -4,22 +4,28 @@
  *
  *   sandbox-run SOCKET [--tenant=N] [--profile=NAME] [--memory-mb=N] [--cpu-milli=N] [--pids=N] [--wall-ms=N]
  *               [--output-kb=N] [--file=INSIDE=OUTSIDE]... [--env=NAME=VALUE]... [--stdin=FILE]
- *               [--cancel-on-log] [--echo=N] [--open] [--grace-ms=N] [--out-files=N] [--out-file-kb=N]
+ *               [--cancel-on-log] [--echo=N] [--open] [--listen=PORT]... [--grace-ms=N] [--out-files=N]
+ * [--out-file-kb=N]
  * [--out-total-kb=N]
  *               -- PROGRAM [ARGUMENT]...
  *
  * --open: standard input stays open behind --stdin. --echo=N: so it does until N lines of output have come; each is
- * sent back to the program.
+ * sent back to the program. --listen=PORT: who connects there, inside, is told "port PORT" and a serial number.
  */
 #include "lib/base/buffer.h"
 #include "lib/base/cleanup.h"
 #include "supervisor/warden_client.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 
 #define LIST_MAX 64
 
@@ -29,6 +35,7 @@ struct options {
 	const char *env[LIST_MAX + 1];
 	size_t env_count;
 	bool cancel_on_log;
+	size_t listen_count;
 	bool stays_open;
 	uint32_t echo;
 	int out_fd;
@@ -102,6 +109,11 @@ static bool read_option(struct options *options, char *argument)
 		options->request.tenant = (int)tenant;
 		return true;
 	}
+	uint32_t port;
+	if (options->listen_count < SANDBOX_LISTEN_MAX && number_option(argument, "--listen", &port)) {
+		options->request.listen[options->listen_count++] = (uint16_t)port;
+		return true;
+	}
 	uint32_t kilobytes;
 	if (number_option(argument, "--out-file-kb", &kilobytes)) {
 		options->request.out.file_bytes = (uint64_t)kilobytes << 10;
@@ -128,6 +140,35 @@ static void cancel_now(void *context, const char *bytes, size_t length)
 	(void)length;
 	if (options->cancel_on_log)
 		(void)eventfd_write(options->request.cancel_fd, 1);
+}
+
+static void *greet(void *argument)
+{
+	int listener = (int)(intptr_t)argument, serial = 0;
+	struct sockaddr_in address = { 0 };
+	socklen_t size = sizeof(address);
+	(void)getsockname(listener, (struct sockaddr *)&address, &size);
+	for (;;) {
+		struct pollfd wait = { .fd = listener, .events = POLLIN };
+		(void)poll(&wait, 1, -1);
+		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+		if (fd < 0)
+			continue;
+		(void)dprintf(fd, "port %u %d\n", ntohs(address.sin_port), ++serial);
+		(void)close(fd);
+	}
+	return NULL;
+}
+
+/* Whoever greets does so until this process ends. */
+static int on_listen(void *context, const int *fds, struct wl_error *err)
+{
+	const struct options *options = context;
+	pthread_t thread;
+	for (size_t i = 0; i < options->listen_count; i++)
+		if (pthread_create(&thread, NULL, greet, (void *)(intptr_t)fds[i]) != 0)
+			return wl_fail(err, EAGAIN, "cannot start a thread");
+	return 0;
 }
 
 static void send_back(void *context, const char *bytes, size_t length)
@@ -230,6 +271,7 @@ int main(int argc, char **argv)
 	options.request.open_out = open_out;
 	options.request.on_log = cancel_now;
 	options.request.on_output = send_back;
+	options.request.on_listen = on_listen;
 	options.request.context = &options;
 	while (at < argc && strcmp(argv[at], "--") != 0)
 		if (!read_option(&options, argv[at++])) {

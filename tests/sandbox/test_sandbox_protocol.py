@@ -12,13 +12,13 @@ import pytest
 
 from sandbox_kit import wait_until
 
-REQUEST = struct.Struct("=IHHIIIIIIII32s96s")
-MAGIC, VERSION, RUN, KILL, REFUSED, STARTED, ENDED = 0x57415244, 2, 1, 2, 3, 4, 5
+REQUEST = struct.Struct("=IHHIIIIIIIIHH32s96s")
+MAGIC, VERSION, RUN, KILL, REFUSED, STARTED, ENDED = 0x57415244, 3, 1, 2, 3, 4, 5
 REPLY_HEAD = struct.Struct("=IHHII256s")
 
 
-def request(kind=RUN, tenant=1, profile=b"host", identity=b"test", magic=MAGIC, version=VERSION, reason=0, grace=0):
-    return REQUEST.pack(magic, version, kind, tenant, reason, grace, 0, 0, 0, 0, 0, profile, identity)
+def request(kind=RUN, tenant=1, profile=b"host", identity=b"test", magic=MAGIC, version=VERSION, reason=0, grace=0, listen=(0, 0)):
+    return REQUEST.pack(magic, version, kind, tenant, reason, grace, 0, 0, 0, 0, 0, *listen, profile, identity)
 
 
 def talk(warden):

@@ -138,6 +138,43 @@ static void bad_profiles_are_refused_by_field(void **state)
 #define WITH(more) "{\"binds\":[\"/usr\"],\"tmpfs\":[]," LIMITS ",\"seccomp\":\"list\"," more "}"
 #define OWN "\"environment\":{\"name\":\"own\",\"path\":\"/opt/own\",\"made_by\":\"make own\"}"
 
+static void listeners_are_those_that_the_profile_names(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		uint16_t ports[WARDEN_LISTEN_MAX];
+		int count;
+	} cases[] = {
+		{ GOOD, { 0, 0 }, 0 },
+		{ GOOD, { 8089, 0 }, 1 },
+		{ GOOD, { 8090, 0 }, -EINVAL },
+		{ GOOD, { 0, 8090 }, 0 },
+		{ WITH("\"listen\":[]"), { 8089, 0 }, -EINVAL },
+		{ WITH("\"listen\":[5000,5001]"), { 5001, 5000 }, 2 },
+		{ WITH("\"listen\":[5000,5001]"), { 5001, 5001 }, -EINVAL },
+	};
+	static const char *const refused[] = {
+		WITH("\"listen\":8089"),       WITH("\"listen\":[80]"),
+		WITH("\"listen\":[65536]"),    WITH("\"listen\":[5000.5]"),
+		WITH("\"listen\":[\"5000\"]"), WITH("\"listen\":[2001,2002,2003,2004,2005,2006,2007,2008,2009]")
+	};
+	struct profile_set set;
+	for (size_t i = 0; i < WL_COUNT_OF(cases); i++) {
+		struct wl_error err = { 0 };
+		put("sandbox/one.json", cases[i].text);
+		assert_int_equal(profile_set_load(folder, &set, &err), 0);
+		assert_int_equal(profile_listen(&set.profiles[0], cases[i].ports, &err), cases[i].count);
+		profile_set_release(&set);
+	}
+	for (size_t i = 0; i < WL_COUNT_OF(refused); i++) {
+		struct wl_error err = { 0 };
+		put("sandbox/one.json", refused[i]);
+		assert_int_equal(profile_set_load(folder, &set, &err), -EINVAL);
+		assert_non_null(strstr(err.text, "listen"));
+	}
+}
+
 static void an_environment_is_found_when_it_is_whole(void **state)
 {
 	(void)state;
@@ -334,6 +371,7 @@ int main(void)
 		cmocka_unit_test(the_projects_own_policies_load),
 		FOLDER_TEST(a_profile_is_read_and_hashed),
 		FOLDER_TEST(bad_profiles_are_refused_by_field),
+		FOLDER_TEST(listeners_are_those_that_the_profile_names),
 		FOLDER_TEST(an_environment_is_found_when_it_is_whole),
 		FOLDER_TEST(bad_environments_are_refused_by_field),
 		FOLDER_TEST(variables_reach_the_configuration_as_they_are),

@@ -3,7 +3,7 @@ SANDBOX_TOOLS := $(BIN)/sandbox-run $(BIN)/sandbox-bench
 
 $(BIN)/sandbox-run: $(OBJ)/tests/sandbox/sandbox_run.o
 $(BIN)/sandbox-bench: $(OBJ)/tests/load/sandbox_bench.o
-$(SANDBOX_TOOLS): $(OBJ)/supervisor/warden_client.o $(OBJ)/supervisor/out_files.o $(patsubst %.c,$(OBJ)/%.o,$(wildcard lib/base/*.c))
+$(SANDBOX_TOOLS): $(OBJ)/supervisor/warden_client.o $(OBJ)/supervisor/out_files.o $(patsubst %.c,$(OBJ)/%.o,$(wildcard lib/base/*.c lib/model/file_name.c))
 	@mkdir -p $(@D)
 	@echo "  LD  $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ -lpthread
