@@ -9,6 +9,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
 #include "lib/codec/json.h"
+#include "lib/model/file_name.h"
 #include "lib/store/object_store.h"
 #include "lib/store/postgres_session.h"
 
@@ -18,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -34,47 +34,6 @@ struct item {
 	const char *content_type;
 	struct object_source source;
 };
-
-const char *artifact_content_type(const char *name)
-{
-	static const struct {
-		const char *ending, *type;
-	} types[] = {
-		{ ".txt", "text/plain" },
-		{ ".log", "text/plain" },
-		{ ".md", "text/markdown" },
-		{ ".csv", "text/csv" },
-		{ ".tsv", "text/tab-separated-values" },
-		{ ".html", "text/html" },
-		{ ".xml", "application/xml" },
-		{ ".json", "application/json" },
-		{ ".jsonl", "application/jsonl" },
-		{ ".yaml", "application/yaml" },
-		{ ".yml", "application/yaml" },
-		{ ".pdf", "application/pdf" },
-		{ ".zip", "application/zip" },
-		{ ".gz", "application/gzip" },
-		{ ".tar", "application/x-tar" },
-		{ ".parquet", "application/vnd.apache.parquet" },
-		{ ".xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet" },
-		{ ".docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document" },
-		{ ".png", "image/png" },
-		{ ".jpg", "image/jpeg" },
-		{ ".jpeg", "image/jpeg" },
-		{ ".gif", "image/gif" },
-		{ ".svg", "image/svg+xml" },
-		{ ".webp", "image/webp" },
-		{ ".mp3", "audio/mpeg" },
-		{ ".wav", "audio/wav" },
-		{ ".mp4", "video/mp4" },
-	};
-	const char *slash = strrchr(name, '/');
-	const char *ending = strrchr(slash ? slash : name, '.');
-	for (size_t i = 0; ending && i < WL_COUNT_OF(types); i++)
-		if (strcasecmp(ending, types[i].ending) == 0)
-			return types[i].type;
-	return "application/octet-stream";
-}
 
 /* ---- the database ---------------------------------------------------------------------------------------- */
 
@@ -155,7 +114,7 @@ static int prepare(const struct artifact_batch *batch, struct item *items, struc
 		const struct sandbox_out_file *file = &batch->files[i];
 		struct item *item = &items[i];
 		(void)wl_uuid7(wl_clock_wall_ms(), item->id);
-		item->content_type = artifact_content_type(file->name);
+		item->content_type = wl_media_type(file->name);
 		item->source = (struct object_source){ .fd = file->length > 0 ? batch->fd : -1,
 						       .offset = file->offset,
 						       .bytes = "",

@@ -9,7 +9,4 @@
 /* The settings must live as long. 0; -EINVAL for a setting that is wrong; -errno of the folder of objects; -ENOMEM. */
 int artifacts_open(const struct wl_settings *settings, struct artifact_port *ret_port, struct wl_error *err);
 
-/* The media type that goes with a file's name, by its ending; application/octet-stream when that tells nothing. */
-const char *artifact_content_type(const char *name);
-
 #endif

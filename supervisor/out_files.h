@@ -45,11 +45,4 @@ int out_files_take(struct out_files *out, const char *bytes, size_t length, stru
  */
 int out_files_finish(struct out_files *out, struct sandbox_result *result, struct wl_error *err);
 
-/*
- * Whether `name` (`length` bytes) may name an output file: 1 to 255 bytes of UTF-8 (RFC 3629) without control
- * characters, backslashes or an invisible change of direction (Unicode TR 36), up to SANDBOX_NAME_PARTS parts, none of
- * them empty, "." or "..".
- */
-bool out_file_name_valid(const char *name, size_t length);
-
 #endif

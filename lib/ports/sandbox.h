@@ -29,7 +29,6 @@
 #define SANDBOX_INPUT_MAX (64u << 20)
 #define SANDBOX_FILE_MAX (1u << 20)
 #define SANDBOX_NAME_MAX 256 /* bytes of an output file's name and its NUL */
-#define SANDBOX_NAME_PARTS 8 /* folders and file of such a name */
 #define SANDBOX_OUT_FILES_MAX 1024
 #define SANDBOX_LISTEN_MAX 2	 /* listeners of one run */
 #define SANDBOX_MODELS_PORT 8089 /* where programs find language models, when the run has any */

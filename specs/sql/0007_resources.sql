@@ -328,6 +328,18 @@ LANGUAGE sql IMMUTABLE AS $$
 	ELSE '[]' END
 $$;
 
+-- What an agent newly names as knowledge has to be an artifact that p_actor may see.
+CREATE FUNCTION api.knowledge_faults(p_actor json, p_before json, p_body json) RETURNS jsonb
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	RETURN (SELECT coalesce(jsonb_agg(jsonb_build_object('path', format('config.knowledge[%s]', o - 1),
+	                'message', 'names no artifact of this tenant that you may see') ORDER BY o), '[]')
+	        FROM json_array_elements_text(p_body #> '{config,knowledge}') WITH ORDINALITY e(id, o)
+	        WHERE NOT EXISTS (SELECT FROM json_array_elements_text(p_before #> '{config,knowledge}') b WHERE b = e.id)
+	          AND NOT EXISTS (SELECT FROM artifacts a WHERE a.id = e.id::uuid AND a.kind <> 'export'
+	                          AND (a.kind = 'upload' OR api.execution_access(p_actor, a.execution_id) <> 'none')));
+END $$;
+
 -- All that can be wrong with a resource beyond the API's schema; refuses.
 CREATE FUNCTION api.resource_check(p_actor json, p_kind text, p_id uuid, p_before json, p_body json, p_given json,
                                    p_stored boolean) RETURNS void
@@ -337,6 +349,7 @@ DECLARE
 BEGIN
 	PERFORM api.check_private(p_actor, p_kind, p_before, p_body);
 	v_faults := v_faults || CASE p_kind
+		WHEN 'agent' THEN api.knowledge_faults(p_actor, p_before, p_body)
 		WHEN 'crew' THEN api.crew_faults(p_body)
 		WHEN 'tool' THEN api.tool_faults(p_body, p_given)
 		WHEN 'llm_provider' THEN api.llm_provider_faults(p_id, p_body, p_given)

@@ -1,5 +1,6 @@
--- Files that runs leave behind. A file's bytes lie in the object store under <tenant>/<execution>/<artifact>, its row in
--- the tenant's schema. Objects never change: a node that runs again gets new ones.
+-- Files that runs leave behind, and those that people upload. A file's bytes lie in the object store under
+-- <tenant>/<execution>/<artifact> or <tenant>/uploads/<artifact>, its row in the tenant's schema. Objects never change: a
+-- node that runs again gets new ones.
 --
 -- An object without a row is never lost sight of: before it is written its key is in control.object_trash, due much
 -- later than any upload takes, and only the transaction that adds the row takes it out. Whatever drops a row puts the
@@ -195,6 +196,80 @@ LANGUAGE sql SECURITY DEFINER SET search_path = control, pg_temp AS $$
 	SELECT control.artifacts_drop(control.tenant_of_role(), 'id = $1', p_id) > 0
 $$;
 
+-- ---- uploads: in a tenant's transaction --------------------------------------------------------------------------
+-- The way of a file is that of a node's: its key stands in the trash before a byte is written, due later than any upload
+-- takes, and only the transaction that adds its row takes it out.
+
+CREATE FUNCTION control.upload_key(p_id uuid) RETURNS text
+LANGUAGE sql STABLE AS $$ SELECT control.tenant_of_role() || '/uploads/' || p_id $$;
+
+-- The tenant's counter, held until commit. Refuses what does not fit into its storage.
+CREATE FUNCTION control.upload_room(p_size bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_tenant int := control.tenant_of_role();
+	v_used   bigint;
+BEGIN
+	INSERT INTO control.usage_storage (tenant) VALUES (v_tenant) ON CONFLICT DO NOTHING;
+	SELECT bytes INTO v_used FROM control.usage_storage WHERE tenant = v_tenant FOR UPDATE;
+	IF v_used + p_size > control.storage_limit(v_tenant) THEN
+		RAISE EXCEPTION 'the storage of % MiB does not suffice: % MiB are used', control.storage_limit(v_tenant) >> 20,
+			round(v_used / 1048576.0, 1) USING ERRCODE = 'WL429';
+	END IF;
+END $$;
+
+-- Before a file is written: the key to write it under.
+CREATE FUNCTION control.upload_begin(p_id uuid, p_size bigint) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+BEGIN
+	PERFORM control.upload_room(p_size);
+	INSERT INTO control.object_trash (key, tenant, due)
+	VALUES (control.upload_key(p_id), control.tenant_of_role(), clock_timestamp() + interval '2 hours');
+	RETURN control.upload_key(p_id);
+END $$;
+
+-- It is written: {"id","name","size","sha256","content_type"}.
+CREATE FUNCTION control.upload_commit(p_actor json, p_file json) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+DECLARE
+	v_tenant int  := control.tenant_of_role();
+	v_id     uuid := p_file->>'id';
+BEGIN
+	PERFORM control.upload_room((p_file->>'size')::bigint);
+	DELETE FROM control.object_trash WHERE key = control.upload_key(v_id) AND tries = 0;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'storing the file took too long' USING ERRCODE = 'WL409';
+	END IF;
+	EXECUTE format('INSERT INTO t_%s.artifacts (id, kind, name, content_type, size, sha256, object_key, created_by)
+	                SELECT $1, ''upload'', $2->>''name'', $2->>''content_type'', ($2->>''size'')::bigint,
+	                       decode($2->>''sha256'', ''hex''), control.upload_key($1), ($3->>''user'')::uuid', v_tenant)
+	USING v_id, p_file, p_actor;
+	UPDATE control.usage_storage SET bytes = bytes + (p_file->>'size')::bigint WHERE tenant = v_tenant;
+END $$;
+
+-- ---- reading: the supervisor ---------------------------------------------------------------------------------------
+
+-- {"tenant","eid","artifact"}: where the content of an artifact lies that a run names, as {"key","name","size"}. NULL: there
+-- is none, or it was left by a private flow that whoever the run is for may not see.
+CREATE FUNCTION control.artifact_for_run(p_request json) RETURNS json
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
+DECLARE
+	v_tenant int := p_request->>'tenant';
+	v_row    json;
+BEGIN
+	EXECUTE format('SELECT json_build_object(''key'', a.object_key, ''name'', a.name, ''size'', a.size)
+		FROM t_%1$s.artifacts a JOIN t_%1$s.executions run ON run.id = $2
+		LEFT JOIN control.app_user u ON u.id = run.user_id AND u.tenant = $3
+		LEFT JOIN t_%1$s.executions e ON e.id = a.execution_id
+		LEFT JOIN t_%1$s.flows f ON f.id = e.flow_id
+		LEFT JOIN t_%1$s.flow_shares s ON s.flow_id = f.id AND s.user_id = run.user_id
+		WHERE a.id = $1 AND (a.kind = ''upload'' OR (a.kind <> ''export'' AND e.id IS NOT NULL
+		      AND (f.visibility IS DISTINCT FROM ''private''
+		           OR api.access_level(run.user_id, u.role, f.visibility, f.created_by, s.access) > 0)))', v_tenant)
+	INTO v_row USING (p_request->>'artifact')::uuid, (p_request->>'eid')::uuid, v_tenant;
+	RETURN v_row;
+END $$;
+
 -- ---- the trash: the schedulers -----------------------------------------------------------------------------------
 
 -- {"limit": n}: up to n keys to remove now, as an array. Each comes again after a while unless object_trash_done() says
@@ -220,17 +295,25 @@ $$;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA control FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.artifacts_begin(json), control.artifacts_commit(json),
-	control.object_trash_take(json), control.object_trash_done(json) TO windlass_engine;
-GRANT EXECUTE ON FUNCTION control.artifact_delete(uuid) TO windlass_tenant;
+	control.artifact_for_run(json), control.object_trash_take(json), control.object_trash_done(json) TO windlass_engine;
+GRANT EXECUTE ON FUNCTION control.artifact_delete(uuid), control.upload_begin(uuid, bigint),
+	control.upload_commit(json, json) TO windlass_tenant;
 
 -- ---- operations --------------------------------------------------------------------------------------------------
+
+-- What somebody may do with an artifact: what he may with the execution that left it; an upload is everybody's.
+CREATE FUNCTION api.artifact_access(p_actor json, p_row record) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	RETURN CASE WHEN p_row.kind = 'upload' THEN 'edit' ELSE api.execution_access(p_actor, p_row.execution_id) END;
+END $$;
 
 -- An artifact as the API shows it; p_row is a row of the tenant's table.
 CREATE FUNCTION api.artifact_json(p_row record) RETURNS json
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
-	RETURN json_build_object('id', p_row.id, 'execution_id', p_row.execution_id, 'node_id', p_row.node_id,
-		'name', p_row.name, 'content_type', p_row.content_type, 'size', p_row.size,
+	RETURN json_build_object('id', p_row.id, 'kind', p_row.kind, 'execution_id', p_row.execution_id,
+		'node_id', p_row.node_id, 'name', p_row.name, 'content_type', p_row.content_type, 'size', p_row.size,
 		'sha256', encode(p_row.sha256, 'hex'), 'created_at', api.time(p_row.created_at));
 END $$;
 
@@ -254,10 +337,11 @@ BEGIN
 		SELECT * FROM artifacts a
 		WHERE a.kind <> 'export' AND (v_params->>'execution_id' IS NULL OR a.execution_id = (v_params->>'execution_id')::uuid)
 		  AND (v_params->>'node_id' IS NULL OR a.node_id = v_params->>'node_id')
+		  AND (v_params->>'kind' IS NULL OR a.kind = v_params->>'kind')
 		  AND (v_cursor IS NULL OR (a.created_at, a.id) <
 		       (timestamptz 'epoch' + v_cursor[1]::bigint * interval '1 microsecond', v_cursor[2]::uuid))
 		  -- whose execution he may see, as in executions_list
-		  AND (p_actor->>'role' = 'admin' OR EXISTS (
+		  AND (p_actor->>'role' = 'admin' OR a.kind = 'upload' OR EXISTS (
 		       SELECT FROM executions e LEFT JOIN flows f ON f.id = e.flow_id WHERE e.id = a.execution_id
 		       AND (f.visibility IS DISTINCT FROM 'private' OR f.created_by = v_user OR EXISTS (
 		            SELECT FROM flow_shares s WHERE s.flow_id = f.id AND s.user_id = v_user))))
@@ -282,7 +366,7 @@ DECLARE
 	v_row record;
 BEGIN
 	SELECT * INTO v_row FROM artifacts WHERE id = (p_request->'params'->>'id')::uuid;
-	PERFORM api.check_access(api.execution_access(p_actor, v_row.execution_id), 'view', 'artifact');
+	PERFORM api.check_access(api.artifact_access(p_actor, v_row), 'view', 'artifact');
 	RETURN ROW(200, json_build_object('artifact', api.artifact_json(v_row)), NULL, NULL, NULL)::api.answer;
 END $$;
 
@@ -293,7 +377,7 @@ DECLARE
 	v_row record;
 BEGIN
 	SELECT * INTO v_row FROM artifacts WHERE id = (p_request->'params'->>'id')::uuid;
-	PERFORM api.check_access(api.execution_access(p_actor, v_row.execution_id), 'view', 'artifact');
+	PERFORM api.check_access(api.artifact_access(p_actor, v_row), 'view', 'artifact');
 	RETURN ROW(200, json_build_object('key', v_row.object_key, 'name', v_row.name, 'size', v_row.size),
 	        encode(v_row.sha256, 'hex'), NULL, NULL)::api.answer;
 END $$;
@@ -305,7 +389,7 @@ DECLARE
 	v_row record;
 BEGIN
 	SELECT * INTO v_row FROM artifacts WHERE id = v_id;
-	PERFORM api.check_access(api.execution_access(p_actor, v_row.execution_id), 'edit', 'artifact');
+	PERFORM api.check_access(api.artifact_access(p_actor, v_row), 'edit', 'artifact');
 	IF NOT control.artifact_delete(v_id) THEN
 		PERFORM api.missing('artifact');
 	END IF;
@@ -313,4 +397,24 @@ BEGIN
 		json_build_object('execution_id', v_row.execution_id, 'node_id', v_row.node_id, 'name', v_row.name,
 		                  'size', v_row.size));
 	RETURN ROW(204, NULL, NULL, NULL, NULL)::api.answer;
+END $$;
+
+-- Called twice by the server's handler: before it writes the object (p_request without "stored"), for its key, and after.
+CREATE FUNCTION api.artifacts_create(p_actor json, p_request json) RETURNS api.answer
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_file json := p_request->'file';
+	v_id   uuid := v_file->>'id';
+	v_row  record;
+BEGIN
+	IF p_request->'stored' IS NULL THEN
+		RETURN ROW(200, json_build_object('key', control.upload_begin(v_id, (v_file->>'size')::bigint)), NULL, NULL,
+		           NULL)::api.answer;
+	END IF;
+	PERFORM control.upload_commit(p_actor, v_file);
+	SELECT * INTO v_row FROM artifacts WHERE id = v_id;
+	PERFORM control.audit(p_actor, 'artifact.create', 'artifact', v_id::text,
+		json_build_object('name', v_row.name, 'size', v_row.size));
+	RETURN ROW(201, json_build_object('artifact', api.artifact_json(v_row)), NULL, '/api/v1/artifacts/' || v_id,
+	           NULL)::api.answer;
 END $$;

@@ -23,7 +23,7 @@ LANGUAGE plpgsql AS $$
 BEGIN
 	EXECUTE format($ddl$
 		ALTER TABLE %1$I.artifacts ALTER COLUMN execution_id DROP NOT NULL, ALTER COLUMN node_id DROP NOT NULL,
-			ADD CHECK ((kind <> 'export') = (execution_id IS NOT NULL AND node_id IS NOT NULL));
+			ADD CHECK ((kind NOT IN ('export', 'upload')) = (execution_id IS NOT NULL AND node_id IS NOT NULL));
 		CREATE TABLE %1$I.exports (
 			id           uuid PRIMARY KEY,
 			kind         text NOT NULL,

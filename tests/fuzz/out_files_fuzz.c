@@ -2,6 +2,7 @@
  * What a sandbox sends of its files: the same bytes in one piece and in many give the same; every file that comes out
  * has a proper name and lies where it says; nothing above the limits comes out.
  */
+#include "lib/model/file_name.h"
 #include "supervisor/out_files.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -41,7 +42,7 @@ static void out_files_hold(const struct sandbox_result *result, int fd)
 	FUZZ_ASSERT(memchr(result->out_fault_name, '\0', sizeof(result->out_fault_name)));
 	for (size_t i = 0; i < result->file_count; i++) {
 		const struct sandbox_out_file *file = &result->files[i];
-		FUZZ_ASSERT(out_file_name_valid(file->name, strlen(file->name)));
+		FUZZ_ASSERT(wl_file_name_valid(file->name, strlen(file->name)));
 		FUZZ_ASSERT(file->length <= 1000);
 		FUZZ_ASSERT(i == 0 || strcmp(result->files[i - 1].name, file->name) < 0);
 		at += file->length;

@@ -115,6 +115,63 @@ def test_a_node_without_files_leaves_nothing(place, admin):
     assert listed(admin) == [] and place.keys(admin.tenant) == []
 
 
+def upload(api, name, data, status=201):
+    return checked(api.post("artifacts", params={"name": name}, content=data), status)
+
+
+def test_what_is_uploaded_is_an_artifact_like_any_other(place, admin):
+    data = "Ünïcode & bytes\n".encode() + bytes(range(256))
+    answer = upload(admin, "docs/Handbuch für alle.md", data)
+    artifact = answer.json()["artifact"]
+    assert answer.headers["Location"] == f"/api/v1/artifacts/{artifact['id']}"
+    assert (artifact["kind"], artifact["execution_id"], artifact["node_id"]) == ("upload", None, None)
+    assert (artifact["content_type"], artifact["size"]) == ("text/markdown", len(data))
+    assert artifact["sha256"] == hashlib.sha256(data).hexdigest()
+    assert checked(admin.get(f"artifacts/{artifact['id']}"), 200).json()["artifact"] == artifact
+    assert content(admin, artifact).content == data
+    assert place.keys(admin.tenant) == [f"{admin.tenant}/uploads/{artifact['id']}"]
+    assert place.used(admin.tenant) == place.recount(admin.tenant) == len(data)
+    empty = upload(admin, "docs/Handbuch für alle.md", b"").json()["artifact"]  # another one of that name
+    assert empty["size"] == 0 and content(admin, empty).content == b""
+    assert [one["id"] for one in listed(admin, kind="upload")] == [empty["id"], artifact["id"]] and listed(admin, kind="output") == []
+    viewer, editor = place.stack.user(admin, "viewer"), place.stack.user(admin, "editor")
+    assert content(viewer, artifact).content == data
+    problem(viewer.delete(f"artifacts/{artifact['id']}"), 403)
+    checked(editor.delete(f"artifacts/{artifact['id']}"), 204)
+    assert place.used(admin.tenant) == 0
+    wait_until(lambda: place.keys(admin.tenant) == [f"{admin.tenant}/uploads/{empty['id']}"], "the object's removal", 60)
+    log = lambda: checked(admin.get("audit-log", params={"resource_type": "artifact"}), 200).json()["entries"]  # noqa: E731
+    wait_until(lambda: sorted(one["action"] for one in log()) == ["artifact.create", "artifact.create", "artifact.delete"],
+               "the audit log", 20)
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/../b", "/a", "a//b", "a\\b", "a\x07b", "x" * 256, "a/" * 8 + "b", "a\u202eb"])
+def test_a_name_that_is_none_is_refused(admin, name):
+    assert admin.post("artifacts", params={"name": name}, content=b"x").status_code in (400, 422)
+    assert listed(admin) == []
+
+
+def test_an_upload_has_to_fit_into_the_storage_and_a_body(place, admin):
+    place.stack.sql("UPDATE control.quota SET max_storage_gb = 1 WHERE tenant = %s", admin.tenant)
+    place.stack.sql("INSERT INTO control.usage_storage VALUES (%s, %s)", admin.tenant, (1 << 30) - 1000)
+    said = problem(admin.post("artifacts", params={"name": "big.txt"}, content=b"x" * 1001), 429)
+    assert "storage" in said["detail"] and place.keys(admin.tenant) == [] and listed(admin) == []
+    upload(admin, "fits.txt", b"x" * 1000)
+    assert place.used(admin.tenant) == 1 << 30
+    problem(admin.post("artifacts", params={"name": "more.txt"}, content=b"x"), 429)
+    problem(admin.post("artifacts", params={"name": "huge.txt"}, content=b"x" * ((16 << 20) + 1)), 413)
+    assert [one["name"] for one in listed(admin)] == ["fits.txt"]
+
+
+def test_uploads_at_once_are_counted_exactly(place, admin):
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda n: admin.post("artifacts", params={"name": f"{n}.txt"}, content=b"x" * 1000), range(40)))
+    assert {answer.status_code for answer in answers} <= {201, 503}
+    stored = sum(answer.status_code == 201 for answer in answers)
+    assert stored and place.used(admin.tenant) == place.recount(admin.tenant) == 1000 * stored
+    assert len(listed(admin, limit=100)) == stored
+
+
 def test_pages_and_filters(place, admin):
     first = write(admin, {f"f{number}": "x" for number in range(5)})["execution"]["id"]
     second = write(admin, {f"g{number}": "x" for number in range(4)})["execution"]["id"]

@@ -1,6 +1,6 @@
 /* The pure parts of artifacts: names of files, media types, ranges, conditions and names in headers. */
-#include "supervisor/artifacts.h"
-#include "supervisor/out_files.h"
+#include "lib/model/file_name.h"
+#include "lib/ports/sandbox.h"
 #include "webapp/server/artifact_range.h"
 
 #include <setjmp.h>
@@ -12,7 +12,7 @@
 
 static bool valid(const char *name)
 {
-	return out_file_name_valid(name, strlen(name));
+	return wl_file_name_valid(name, strlen(name));
 }
 
 static void names_of_files(void **state)
@@ -61,19 +61,35 @@ static void names_of_files(void **state)
 		if (valid(bad[i]))
 			fail_msg("'%s' is taken", bad[i]);
 	memset(longest, 'x', sizeof(longest));
-	assert_true(out_file_name_valid(longest, SANDBOX_NAME_MAX - 1));
-	assert_false(out_file_name_valid(longest, SANDBOX_NAME_MAX));
-	assert_false(out_file_name_valid("a\0b", 3));
+	assert_true(wl_file_name_valid(longest, SANDBOX_NAME_MAX - 1));
+	assert_false(wl_file_name_valid(longest, SANDBOX_NAME_MAX));
+	assert_false(wl_file_name_valid("a\0b", 3));
+}
+
+static void texts_and_other_bytes(void **state)
+{
+	(void)state;
+	assert_true(wl_text_is_plain("", 0));
+	assert_true(wl_text_is_plain("Gr\xc3\xb6\xc3\x9f"
+				     "e\r\n\t\f",
+				     10));
+	assert_false(wl_text_is_plain("a\0b", 3));
+	assert_false(wl_text_is_plain("\x1b[31m", 5));
+	assert_false(wl_text_is_plain("\xff\xfe"
+				      "a",
+				      3));
+	assert_false(wl_text_is_plain("\xc3", 1));
+	assert_false(wl_text_is_plain("\xed\xa0\x80", 3));
 }
 
 static void media_types(void **state)
 {
 	(void)state;
-	assert_string_equal(artifact_content_type("a/report.PDF"), "application/pdf");
-	assert_string_equal(artifact_content_type("x.tar.gz"), "application/gzip");
-	assert_string_equal(artifact_content_type("d.txt/none"), "application/octet-stream");
-	assert_string_equal(artifact_content_type("none"), "application/octet-stream");
-	assert_string_equal(artifact_content_type(".json"), "application/json");
+	assert_string_equal(wl_media_type("a/report.PDF"), "application/pdf");
+	assert_string_equal(wl_media_type("x.tar.gz"), "application/gzip");
+	assert_string_equal(wl_media_type("d.txt/none"), "application/octet-stream");
+	assert_string_equal(wl_media_type("none"), "application/octet-stream");
+	assert_string_equal(wl_media_type(".json"), "application/json");
 }
 
 static void ranges(void **state)
@@ -158,8 +174,12 @@ static void names_in_headers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(names_of_files), cmocka_unit_test(media_types),      cmocka_unit_test(ranges),
-		cmocka_unit_test(conditions),	  cmocka_unit_test(names_in_headers),
+		cmocka_unit_test(names_of_files),
+		cmocka_unit_test(media_types),
+		cmocka_unit_test(texts_and_other_bytes),
+		cmocka_unit_test(ranges),
+		cmocka_unit_test(conditions),
+		cmocka_unit_test(names_in_headers),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,6 +68,11 @@ int web_artifacts_open(const struct wl_settings *settings, struct wl_error *err)
 	return object_store_open(settings->objects_dir, settings->s3_url, &store, err);
 }
 
+const struct object_store *web_artifacts_store(void)
+{
+	return store.self ? &store : NULL;
+}
+
 bool web_artifacts_sending(void)
 {
 	return downloads != NULL;

@@ -48,7 +48,10 @@ uint32_t asset_len_builtin_kore_conf;
 /* sanitizers make system calls of their own */
 KORE_SECCOMP_FILTER("windlass", KORE_BPF_RET(SECCOMP_RET_ALLOW))
 #else
-/* What libpq, hiredis, libmongoc and threads need beyond kore's own list, found by tracing. Everything else kills. */
+/*
+ * What libpq, hiredis, libmongoc and threads need beyond kore's own list, found by tracing, and what storing an upload
+ * in a folder takes. Everything else kills.
+ */
 KORE_SECCOMP_FILTER("windlass", KORE_SYSCALL_ALLOW(clone3), KORE_SYSCALL_ALLOW(clone), KORE_SYSCALL_ALLOW(rseq),
 		    KORE_SYSCALL_ALLOW(set_robust_list), KORE_SYSCALL_ALLOW(eventfd2), KORE_SYSCALL_ALLOW(socket),
 		    KORE_SYSCALL_ALLOW(connect), KORE_SYSCALL_ALLOW(getsockopt), KORE_SYSCALL_ALLOW(getsockname),
@@ -60,7 +63,9 @@ KORE_SECCOMP_FILTER("windlass", KORE_SYSCALL_ALLOW(clone3), KORE_SYSCALL_ALLOW(c
 		    KORE_SYSCALL_ALLOW(sysinfo), KORE_SYSCALL_ALLOW(sched_yield), KORE_SYSCALL_ALLOW(sched_getaffinity),
 		    KORE_SYSCALL_ALLOW(getdents64), KORE_SYSCALL_ALLOW(getrusage), KORE_SYSCALL_ALLOW(dup),
 		    KORE_SYSCALL_ALLOW(pread64), KORE_SYSCALL_ALLOW(munlock), KORE_SYSCALL_ALLOW(ioctl),
-		    KORE_SYSCALL_ALLOW(restart_syscall), KORE_SYSCALL_ALLOW(tgkill), KORE_SYSCALL_ALLOW(statx))
+		    KORE_SYSCALL_ALLOW(restart_syscall), KORE_SYSCALL_ALLOW(tgkill), KORE_SYSCALL_ALLOW(statx),
+		    KORE_SYSCALL_ALLOW(fsync), KORE_SYSCALL_ALLOW(mkdirat), KORE_SYSCALL_ALLOW(renameat),
+		    KORE_SYSCALL_ALLOW(unlinkat))
 #endif
 
 /* ---- descriptors and timers --------------------------------------------------------------------------- */

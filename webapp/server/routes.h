@@ -39,6 +39,7 @@ struct web_request;
 	X(audit_log_list)                                                                                              \
 	X(audit_log_export)                                                                                            \
 	X(audit_log_verify)                                                                                            \
+	X(artifacts_create)                                                                                            \
 	X(artifacts_content)                                                                                           \
 	X(exports_content)                                                                                             \
 	X(agents_create)                                                                                               \
