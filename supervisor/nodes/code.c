@@ -3,9 +3,9 @@
  * prints on standard output, and what it writes to standard error are log lines. The files that it leaves under
  * /work/out are kept before the node counts as done.
  */
+#include "supervisor/nodes/code.h"
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
-#include "supervisor/nodes/node.h"
 #include "supervisor/nodes/text.h"
 
 #include <errno.h>
@@ -56,7 +56,7 @@ static int open_out(void *context)
 	return attempt->fd;
 }
 
-static char *receipt_text(const struct sandbox_result *ended, const char *artifacts_json)
+char *node_sandbox_receipt(const struct sandbox_result *ended, const char *artifacts_json)
 {
 	const struct sandbox_receipt *receipt = &ended->receipt;
 	_wl_buffer_ struct wl_buffer text;
@@ -110,9 +110,8 @@ static void give_output(struct node_outcome *outcome, const struct node_call *ca
 		  "standard output is not one JSON value (%s); print JSON, or set parse to text", err.text);
 }
 
-/* The detail of a program that failed: its exit code and the last lines of standard error. */
-static void fail_with_tail(struct node_outcome *outcome, const struct node_call *call,
-			   const struct sandbox_result *ended, const char *code, const char *message)
+void node_sandbox_failed(struct node_outcome *outcome, const struct node_call *call, const struct sandbox_result *ended,
+			 const char *code, const char *message)
 {
 	_wl_buffer_ struct wl_buffer detail;
 	wl_buffer_init(&detail, 0);
@@ -201,42 +200,62 @@ static void judge(struct node_outcome *outcome, struct attempt *attempt, struct 
 			return;
 		}
 		(void)snprintf(message, sizeof(message), "the program ended with exit code %d", ended->exit_code);
-		fail_with_tail(outcome, call, ended, "exit", message);
+		node_sandbox_failed(outcome, call, ended, "exit", message);
 		return;
 	case SANDBOX_SIGNALLED:
 		(void)snprintf(message, sizeof(message), "the program was ended by signal %d", ended->signal);
-		fail_with_tail(outcome, call, ended, "signal", message);
+		node_sandbox_failed(outcome, call, ended, "signal", message);
 		return;
 	case SANDBOX_OOM:
 	case SANDBOX_TIMEOUT:
 	case SANDBOX_OUTPUT_CAP:
-		fail_with_tail(outcome, call, ended, sandbox_reason_word(ended->reason),
-			       sandbox_reason_text(ended->reason));
+		node_sandbox_failed(outcome, call, ended, sandbox_reason_word(ended->reason),
+				    sandbox_reason_text(ended->reason));
 		return;
 	case SANDBOX_CANCELLED:
 		node_fail(outcome, call, NODE_STOPPED, "cancelled", NULL, "the execution was stopped");
 	}
 }
 
-/*
- * Run it, and again where not the program but its place failed: the warden was away or had no room, or a sandbox was
- * lost with its warden. 0 or -errno.
- */
+struct node_sandbox_tries node_sandbox_begin(void)
+{
+	return (struct node_sandbox_tries){ .give_up_ms = wl_clock_boot_ms() + SANDBOX_WAIT_MS };
+}
+
+bool node_sandbox_again(const struct node_call *call, struct node_sandbox_tries *tries, int result)
+{
+	bool away = result == -EBUSY || result == -ECONNREFUSED;
+	if (result == -EIO)
+		away = ++tries->lost < SANDBOX_LOST_TRIES;
+	return away && wl_clock_boot_ms() <= tries->give_up_ms && !node_pause(call, 200);
+}
+
 static int run_somewhere(struct node_world *world, const struct node_call *call, const struct sandbox_request *request,
 			 struct sandbox_result *ended, struct wl_error *err)
 {
-	uint64_t give_up_ms = wl_clock_boot_ms() + SANDBOX_WAIT_MS;
-	int lost = 0;
-	for (;;) {
-		int result = sandbox_run(world->sandbox, request, ended, err);
-		bool away = result == -EBUSY || result == -ECONNREFUSED;
-		if (result == -EIO)
-			away = ++lost < SANDBOX_LOST_TRIES;
-		if (!away || wl_clock_boot_ms() > give_up_ms)
-			return result;
-		if (node_pause(call, 200))
-			return -ECANCELED;
-	}
+	struct node_sandbox_tries tries = node_sandbox_begin();
+	int result;
+	do
+		result = sandbox_run(world->sandbox, request, ended, err);
+	while (result < 0 && node_sandbox_again(call, &tries, result));
+	return result < 0 && node_pause(call, 0) ? -ECANCELED : result;
+}
+
+void node_sandbox_refused(struct node_outcome *outcome, const struct node_call *call, int result,
+			  const struct wl_error *err)
+{
+	bool for_good = result == -EINVAL || result == -ENOENT || result == -EPERM;
+	if (result == -ECANCELED)
+		node_fail(outcome, call, NODE_STOPPED, "cancelled", NULL, "stopped before it ran");
+	else
+		node_fail(outcome, call, for_good ? NODE_FAILED_FOR_GOOD : NODE_FAILED, "sandbox", NULL, "%s",
+			  err->text);
+}
+
+const char *const *node_runtime(enum node_language language, const char **ret_file)
+{
+	*ret_file = runtimes[language].file;
+	return runtimes[language].argv;
 }
 
 void node_run_code(struct node_world *world, const struct node_call *call, struct node_outcome *outcome)
@@ -276,14 +295,10 @@ void node_run_code(struct node_world *world, const struct node_call *call, struc
 	int result = run_somewhere(world, call, &request, &ended, &err);
 	if (result == 0) {
 		judge(outcome, &attempt, &ended);
-		outcome->receipt_json = receipt_text(&ended, attempt.artifacts_json);
+		outcome->receipt_json = node_sandbox_receipt(&ended, attempt.artifacts_json);
 		sandbox_result_release(&ended);
-	} else if (result == -ECANCELED) {
-		node_fail(outcome, call, NODE_STOPPED, "cancelled", NULL, "stopped before it ran");
-	} else if (result == -EINVAL || result == -ENOENT || result == -EPERM) {
-		node_fail(outcome, call, NODE_FAILED_FOR_GOOD, "sandbox", NULL, "%s", err.text);
 	} else {
-		node_fail(outcome, call, NODE_FAILED, "sandbox", NULL, "%s", err.text);
+		node_sandbox_refused(outcome, call, result, &err);
 	}
 	if (attempt.fd >= 0)
 		(void)close(attempt.fd);

@@ -43,6 +43,7 @@ struct node_plan {
 	struct sandbox_limits limits;
 	/* tool */
 	char tool_id[WL_UUID_TEXT]; /* in lower case */
+	char *tool_config; /* JSON: in place of a stored tool, of runs that ask a program for its tools; else NULL */
 	/* loop */
 	int parallel, max_items;
 	/* subflow */
@@ -73,6 +74,9 @@ void node_plan_release(struct node_plan *plan);
 
 /* What the data of a code node and the execution_config of a code tool have in common. 0, -EINVAL, -ENOMEM. */
 int node_plan_code(const struct wl_json *data, struct node_plan *plan);
+/* Its two parts: language and source; profile and limits. */
+int node_plan_program(const struct wl_json *data, struct node_plan *plan);
+int node_plan_sandbox(const struct wl_json *data, struct node_plan *plan);
 
 struct wl_crew_memory;
 struct wl_exchange_log;

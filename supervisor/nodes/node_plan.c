@@ -66,7 +66,7 @@ static int member_template(const struct wl_json *data, const char *name, struct 
 	return value && !*ret_template ? -ENOMEM : 0;
 }
 
-int node_plan_code(const struct wl_json *data, struct node_plan *plan)
+int node_plan_program(const struct wl_json *data, struct node_plan *plan)
 {
 	static const char *const languages[] = {
 		[NODE_PYTHON] = "python", [NODE_JAVASCRIPT] = "javascript", [NODE_BASH] = "bash"
@@ -79,21 +79,32 @@ int node_plan_code(const struct wl_json *data, struct node_plan *plan)
 	const char *source = wl_json_get_string(data, "source", NULL);
 	if (found < 0 || !source)
 		return -EINVAL;
-	const char *profile = wl_json_get_string(data, "profile", "default");
 	plan->language = (enum node_language)found;
 	plan->source = strdup(source);
+	return plan->source ? 0 : -ENOMEM;
+}
+
+int node_plan_sandbox(const struct wl_json *data, struct node_plan *plan)
+{
+	const char *profile = wl_json_get_string(data, "profile", "default");
 	/* both words stand for the profile that the sandbox takes when none is named */
 	bool standard = strcmp(profile, "default") == 0 || strcmp(profile, SANDBOX_PROFILE_DEFAULT) == 0;
 	plan->profile = standard ? NULL : strdup(profile);
-	if (!plan->source || (!standard && !plan->profile))
+	if (!standard && !plan->profile)
 		return -ENOMEM;
-	plan->parse_text = strcmp(wl_json_get_string(data, "parse", "json"), "text") == 0;
 	const struct wl_json *limits = wl_json_get(data, "limits");
 	plan->limits.memory_mb = limit_of(limits, "memory_mb", 1);
 	plan->limits.cpu_milli = limit_of(limits, "cpu", 1000);
 	plan->limits.pids = limit_of(limits, "pids", 1);
 	plan->limits.output_kb = limit_of(limits, "output_kb", 1);
 	return 0;
+}
+
+int node_plan_code(const struct wl_json *data, struct node_plan *plan)
+{
+	int result = node_plan_program(data, plan);
+	plan->parse_text = strcmp(wl_json_get_string(data, "parse", "json"), "text") == 0;
+	return result < 0 ? result : node_plan_sandbox(data, plan);
 }
 
 static int code_template(const struct wl_json *data, struct node_plan *plan, struct wl_json **ret_template)
@@ -111,7 +122,11 @@ static void copy_id(const struct wl_json *data, const char *name, char ret_id[WL
 
 static int tool_template(const struct wl_json *data, struct node_plan *plan, struct wl_json **ret_template)
 {
+	const struct wl_json *config = wl_json_get(data, "execution_config");
 	copy_id(data, "tool_id", plan->tool_id);
+	plan->tool_config = config ? wl_json_print(config) : NULL;
+	if (config && !plan->tool_config)
+		return -ENOMEM;
 	return member_template(data, "input", ret_template);
 }
 
@@ -318,6 +333,7 @@ void node_plan_release(struct node_plan *plan)
 	free(plan->source);
 	free(plan->profile);
 	free(plan->schema_json);
+	free(plan->tool_config);
 	free(plan->provider_id);
 	free(plan->model);
 	for (int i = 0; i < plan->stop_count; i++)

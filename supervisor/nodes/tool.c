@@ -1,6 +1,7 @@
 /*
  * tool: a call of one of the tenant's tools. Its input is checked before, its output after the call. A code tool runs
- * as a code node does, in a sandbox and without credentials; the other kinds are requests of ours (tool_http.c).
+ * as a code node does, in a sandbox and without credentials; the other kinds are requests of ours (tool_http.c), or
+ * sessions with a server (tool_mcp.c).
  */
 #include "supervisor/nodes/tool.h"
 
@@ -42,6 +43,17 @@ static char *find_row(struct node_world *world, const struct node_call *call, st
 			return NULL;
 		}
 	}
+}
+
+/* A row of what the plan has in place of a tool; NULL: the outcome tells why. */
+static char *given_row(const struct node_call *call, struct node_outcome *outcome)
+{
+	_wl_json_ struct wl_json *row = wl_json_object();
+	int failed = wl_json_set_raw(row, "execution_config", call->plan->tool_config);
+	char *text = failed ? NULL : wl_json_print(row);
+	if (!text)
+		node_fail(outcome, call, NODE_FAILED, "internal", NULL, "no memory for a tool");
+	return text;
 }
 
 /* A schema's text, allocated; NULL when it says nothing: an object without members allows everything. */
@@ -128,6 +140,8 @@ static void call_tool(struct node_world *world, const struct node_call *call, co
 		return;
 	else if (code)
 		call_code(&tool, outcome);
+	else if (strcmp(tool.kind, "mcp") == 0)
+		tool_call_mcp(&tool, outcome);
 	else if (strcmp(tool.kind, "openapi") == 0 || strcmp(tool.kind, "http") == 0)
 		tool_call_http(&tool, outcome);
 	else
@@ -143,7 +157,7 @@ void node_run_tool(struct node_world *world, const struct node_call *call, struc
 	if (!node_evaluate(world, call, outcome, &input))
 		return;
 	node_keep_inputs(outcome, input, strlen(input));
-	_wl_free_ char *text = find_row(world, call, outcome);
+	_wl_free_ char *text = call->plan->tool_config ? given_row(call, outcome) : find_row(world, call, outcome);
 	if (!text)
 		return;
 	if (wl_json_parse_deep(text, strlen(text), WL_JSON_DEPTH + 4, &row, &err) < 0)

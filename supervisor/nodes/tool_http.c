@@ -10,24 +10,16 @@
 #include <errno.h>
 #include <string.h>
 
-#define HOSTS_MAX 100
 #define EXPECT_MAX 50
 #define RESPONSE_KB 1024     /* when a tool says nothing else */
 #define RESPONSE_KB_MAX 4096 /* whatever a tool says */
 
-/* The hosts that the tool may ask: those that it lists, else that of its own URL. */
-struct hosts {
-	const char *items[HOSTS_MAX];
-	size_t count;
-	char own[300];
-};
-
-static int find_hosts(const struct wl_json *config, const char *url, struct hosts *hosts, struct wl_error *err)
+int tool_find_hosts(const struct wl_json *config, const char *url, struct tool_hosts *hosts, struct wl_error *err)
 {
 	char host[256];
 	int port = 0;
 	const struct wl_json *one = wl_json_first(wl_json_get(wl_json_get(config, "egress"), "hosts"));
-	for (; one && hosts->count < HOSTS_MAX; one = wl_json_next(one))
+	for (; one && hosts->count < TOOL_HOSTS_MAX; one = wl_json_next(one))
 		hosts->items[hosts->count++] = wl_json_string(one, "");
 	if (hosts->count > 0)
 		return 0;
@@ -37,6 +29,12 @@ static int find_hosts(const struct wl_json *config, const char *url, struct host
 	(void)snprintf(hosts->own, sizeof(hosts->own), strchr(host, ':') ? "[%s]:%d" : "%s:%d", host, port);
 	hosts->items[hosts->count++] = hosts->own;
 	return 0;
+}
+
+size_t tool_response_max(const struct wl_json *config)
+{
+	double kb = wl_json_get_number(config, "max_response_kb", RESPONSE_KB);
+	return (size_t)(kb < 1 ? 1 : kb > RESPONSE_KB_MAX ? RESPONSE_KB_MAX : kb) << 10;
 }
 
 static void fail_request(const struct tool_call *tool, struct node_outcome *outcome, int result,
@@ -93,13 +91,12 @@ static void send_request(const struct tool_call *tool, struct wl_http_client *cl
 {
 	_wl_http_response_ struct wl_http_response response = { 0 };
 	struct wl_error err = { 0 };
-	struct hosts hosts = { .count = 0 };
-	int result = find_hosts(tool->config, made->url.data, &hosts, &err);
+	struct tool_hosts hosts = { .count = 0 };
+	int result = tool_find_hosts(tool->config, made->url.data, &hosts, &err);
 	if (result < 0) {
 		http_send_failed(outcome, tool->call, result, &err);
 		return;
 	}
-	double kb = wl_json_get_number(tool->config, "max_response_kb", RESPONSE_KB);
 	const struct wl_json *egress = wl_json_get(tool->config, "egress");
 	struct wl_http_request request = {
 		.method = made->method,
@@ -109,10 +106,7 @@ static void send_request(const struct tool_call *tool, struct wl_http_client *cl
 		.content_type = made->content_type,
 		.body = made->has_body ? (made->body.data ? made->body.data : "") : NULL,
 		.body_length = made->body.length,
-		.body_max = (size_t)(kb < 1		    ? 1
-				     : kb > RESPONSE_KB_MAX ? RESPONSE_KB_MAX
-							    : kb)
-			    << 10,
+		.body_max = tool_response_max(tool->config),
 		.timeout_ms = tool->timeout_ms,
 		.redirects = 0, /* whoever wrote the tool named its server */
 		.cancel_fd = tool->call->cancel_fd,
@@ -128,8 +122,7 @@ static void send_request(const struct tool_call *tool, struct wl_http_client *cl
 		judge(tool, &response, outcome);
 }
 
-/* Nothing of the credentials stays in what is kept; without memory for that, nothing is kept. */
-static void redact(const struct tool_call *tool, const struct tool_secrets *secrets, struct node_outcome *outcome)
+void tool_redact(const struct tool_call *tool, const struct tool_secrets *secrets, struct node_outcome *outcome)
 {
 	char **texts[] = { &outcome->outputs_json, &outcome->error_json, &outcome->receipt_json };
 	int failed = 0;
@@ -174,7 +167,7 @@ void tool_call_http(const struct tool_call *tool, struct node_outcome *outcome)
 	if (!client)
 		return;
 	send_request(tool, client, &made, outcome);
-	redact(tool, &secrets, outcome);
+	tool_redact(tool, &secrets, outcome);
 	if (outcome->result == NODE_OK)
 		(void)node_check_output(tool->world, tool->call, outcome);
 }

@@ -5,144 +5,30 @@
 #include <errno.h>
 #include <string.h>
 
-void tool_secrets_release(struct tool_secrets *secrets)
-{
-	for (int i = 0; i < secrets->count; i++)
-		wl_unsealed_free(secrets->forms[i], strlen(secrets->forms[i]));
-	*secrets = (struct tool_secrets){ 0 };
-}
-
-static void wipe(struct wl_buffer *buffer)
-{
-	if (buffer->data)
-		explicit_bzero(buffer->data, buffer->capacity);
-	wl_buffer_release(buffer);
-}
-
-#define _wiped_ __attribute__((cleanup(wipe)))
-
-/* ---- putting them in -------------------------------------------------------------------------------------- */
-
-/* Keep a form that must not come back. */
-static int keep(struct tool_secrets *secrets, const char *form)
-{
-	if (strlen(form) < TOOL_SECRET_LEAST)
-		return 0;
-	for (int i = 0; i < secrets->count; i++)
-		if (strcmp(secrets->forms[i], form) == 0)
-			return 0;
-	if (secrets->count == TOOL_SECRET_FORMS)
-		return -ENOMEM;
-	char *copy = strdup(form);
-	if (!copy)
-		return -ENOMEM;
-	secrets->forms[secrets->count++] = copy;
-	return 0;
-}
-
-/* Keep it as it is and as it stands in a URL. */
-static int keep_both(struct tool_secrets *secrets, const char *form)
-{
-	_wiped_ struct wl_buffer escaped;
-	wl_buffer_init(&escaped, 0);
-	if (wl_http_append_escaped(&escaped, form, strlen(form)) < 0)
-		return -ENOMEM;
-	int failed = keep(secrets, form);
-	return failed ? failed : keep(secrets, escaped.data ? escaped.data : "");
-}
-
-/* RFC 4648 §4 */
-static int append_base64(struct wl_buffer *text, const char *bytes, size_t length)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	for (size_t i = 0; i < length; i += 3) {
-		unsigned group = 0;
-		size_t rest = length - i < 3 ? length - i : 3;
-		for (size_t k = 0; k < 3; k++)
-			group = group << 8 | (k < rest ? (unsigned char)bytes[i + k] : 0);
-		for (size_t k = 0; k < 4; k++)
-			(void)wl_buffer_append_char(text, k <= rest ? digits[group >> (18 - 6 * k) & 63] : '=');
-	}
-	return text->failed ? -text->failed : 0;
-}
-
 /* The last header of a name counts, so that a tool's own one does not stand beside the credential. */
-static int put_header(struct tool_request *request, const char *name, const char *value, struct wl_error *err)
+static int put_header(struct tool_request *request, const struct tool_credential *credential, struct wl_error *err)
 {
-	if (!wl_http_header_valid(name, value))
-		return wl_fail(err, ENOEXEC, "the tool's credentials cannot be sent as a header");
-	header_list_remove(&request->headers, name);
-	return header_list_add(&request->headers, name, value) < 0 ? wl_fail(err, ENOMEM, "no memory for a request")
-								   : 0;
-}
-
-static int put_pair(const struct wl_json *auth, const char *place, const char *token, struct tool_request *request,
-		    struct wl_error *err)
-{
-	_wiped_ struct wl_buffer pair;
-	const char *name = wl_json_get_string(auth, "name", "api_key");
-	wl_buffer_init(&pair, 0);
-	(void)wl_http_append_escaped(&pair, name, strlen(name));
-	(void)wl_buffer_append_char(&pair, '=');
-	(void)wl_http_append_escaped(&pair, token, strlen(token));
-	int failed = pair.failed;
-	if (!failed && strcmp(place, "query") == 0)
-		failed = tool_request_add_query(request, pair.data);
-	else if (!failed)
-		failed = tool_request_add_cookie(request, pair.data);
-	return failed ? wl_fail(err, ENOEXEC, "the tool's credentials make its request too long") : 0;
-}
-
-static int put_token(const struct wl_json *auth, bool bearer, const char *token, struct tool_request *request,
-		     struct tool_secrets *secrets, struct wl_error *err)
-{
-	_wiped_ struct wl_buffer value;
-	wl_buffer_init(&value, 0);
-	if (!token || !*token)
-		return wl_fail(err, ENOEXEC, "the tool's credentials have no token");
-	const char *place = wl_json_get_string(auth, "in", "header");
-	if (keep_both(secrets, token) < 0)
-		return wl_fail(err, ENOMEM, "no memory for a request");
-	if (!bearer && strcmp(place, "header") != 0)
-		return put_pair(auth, place, token, request, err);
-	if (!bearer)
-		return put_header(request, wl_json_get_string(auth, "name", "X-API-Key"), token, err);
-	if (wl_buffer_appendf(&value, "Bearer %s", token) < 0)
-		return wl_fail(err, ENOMEM, "no memory for a request");
-	return put_header(request, "Authorization", value.data, err);
-}
-
-/* RFC 7617 */
-static int put_basic(const struct wl_json *credentials, struct tool_request *request, struct tool_secrets *secrets,
-		     struct wl_error *err)
-{
-	_wiped_ struct wl_buffer pair;
-	_wiped_ struct wl_buffer value;
-	const char *username = wl_json_get_string(credentials, "username", NULL);
-	const char *password = wl_json_get_string(credentials, "password", NULL);
-	wl_buffer_init(&pair, 0);
-	wl_buffer_init(&value, 0);
-	if (!username || !password || strchr(username, ':'))
-		return wl_fail(err, ENOEXEC, "the tool's credentials have no username without colons, or no password");
-	(void)wl_buffer_appendf(&pair, "%s:%s", username, password);
-	(void)wl_buffer_append_text(&value, "Basic ");
-	if (pair.failed || append_base64(&value, pair.data, pair.length) < 0 || keep_both(secrets, password) < 0 ||
-	    keep_both(secrets, value.data + 6) < 0)
-		return wl_fail(err, ENOMEM, "no memory for a request");
-	return put_header(request, "Authorization", value.data, err);
+	header_list_remove(&request->headers, credential->name);
+	return header_list_add(&request->headers, credential->name, credential->value.data) < 0
+		       ? wl_fail(err, ENOMEM, "no memory for a request")
+		       : 0;
 }
 
 static int put(const struct wl_json *auth, const char *text, size_t length, struct tool_request *request,
 	       struct tool_secrets *secrets, struct wl_error *err)
 {
 	_wl_json_ struct wl_json *credentials = NULL;
-	const char *type = wl_json_get_string(auth, "type", "none");
+	_tool_credential_ struct tool_credential credential = { 0 };
 	if (wl_json_parse(text, length, &credentials, NULL) < 0)
 		return wl_fail(err, ENOEXEC, "the tool's credentials are not readable");
-	if (strcmp(type, "basic") == 0)
-		return put_basic(credentials, request, secrets, err);
-	const char *token = wl_json_get_string(credentials, "token", NULL);
-	return put_token(auth, strcmp(type, "bearer") == 0, token, request, secrets, err);
+	int result = tool_credential_make(auth, credentials, &credential, secrets, err);
+	if (result < 0)
+		return result;
+	if (credential.place == TOOL_CREDENTIAL_HEADER)
+		return put_header(request, &credential, err);
+	result = credential.place == TOOL_CREDENTIAL_QUERY ? tool_request_add_query(request, credential.value.data)
+							   : tool_request_add_cookie(request, credential.value.data);
+	return result ? wl_fail(err, ENOEXEC, "the tool's credentials make its request too long") : 0;
 }
 
 int tool_secrets_apply(const struct wl_master_key *keys, const char *tool_id, const struct wl_json *row,
@@ -166,85 +52,4 @@ int tool_secrets_apply(const struct wl_master_key *keys, const char *tool_id, co
 	int result = put(auth, plain, length, request, secrets, err);
 	wl_unsealed_free(plain, length);
 	return result;
-}
-
-/* ---- taking them out -------------------------------------------------------------------------------------- */
-
-/* The text with every secret replaced, allocated; NULL: there was none (or no memory, which *failed tells). */
-static char *clean_text(const struct tool_secrets *secrets, const char *text, int *failed)
-{
-	_wl_buffer_ struct wl_buffer clean;
-	bool found = false;
-	wl_buffer_init(&clean, 0);
-	for (int i = 0; i < secrets->count; i++)
-		found = found || strstr(text, secrets->forms[i]);
-	for (const char *at = found ? text : ""; *at;) {
-		size_t hit = 0;
-		for (int i = 0; i < secrets->count; i++) {
-			size_t length = strlen(secrets->forms[i]);
-			if (length > hit && strncmp(at, secrets->forms[i], length) == 0)
-				hit = length;
-		}
-		(void)wl_buffer_append(&clean, hit ? "***" : at, hit ? 3 : 1);
-		at += hit ? hit : 1;
-	}
-	*failed |= clean.failed;
-	return found && !clean.failed ? wl_buffer_steal(&clean) : NULL;
-}
-
-static struct wl_json *clean_value(const struct tool_secrets *secrets, const struct wl_json *value, bool *found,
-				   int *failed);
-
-static struct wl_json *clean_members(const struct tool_secrets *secrets, const struct wl_json *value, bool *found,
-				     int *failed)
-{
-	bool object = wl_json_is(value, WL_JSON_OBJECT);
-	struct wl_json *copy = object ? wl_json_object() : wl_json_array();
-	for (const struct wl_json *one = wl_json_first(value); one; one = wl_json_next(one)) {
-		struct wl_json *member = clean_value(secrets, one, found, failed);
-		if (!object) {
-			*failed |= wl_json_append(copy, member);
-			continue;
-		}
-		_wl_free_ char *key = clean_text(secrets, wl_json_key(one), failed);
-		*found = *found || key;
-		*failed |= wl_json_set(copy, key ? key : wl_json_key(one), member);
-	}
-	return copy;
-}
-
-/* A copy without secrets. It goes as deep as the JSON that came in, which its reader has bounded. */
-static struct wl_json *clean_value(const struct tool_secrets *secrets, const struct wl_json *value, bool *found,
-				   int *failed)
-{
-	if (wl_json_is(value, WL_JSON_OBJECT) || wl_json_is(value, WL_JSON_ARRAY))
-		return clean_members(secrets, value, found, failed);
-	const char *text = wl_json_string(value, NULL);
-	_wl_free_ char *clean = text ? clean_text(secrets, text, failed) : NULL;
-	*found = *found || clean;
-	return clean ? wl_json_new_string(clean) : wl_json_copy(value);
-}
-
-int tool_secrets_redact(const struct tool_secrets *secrets, char **json)
-{
-	_wl_json_ struct wl_json *parsed = NULL;
-	bool found = false;
-	int failed = 0;
-	if (secrets->count == 0 || !*json)
-		return 0;
-	/* an answer lies a few levels deep in what is kept of it */
-	if (wl_json_parse_deep(*json, strlen(*json), WL_JSON_DEPTH + 8, &parsed, NULL) < 0)
-		return -ENOMEM;
-	_wl_json_ struct wl_json *clean = clean_value(secrets, parsed, &found, &failed);
-	if (failed || !clean)
-		return -ENOMEM;
-	if (!found)
-		return 0;
-	char *text = wl_json_print(clean);
-	if (!text)
-		return -ENOMEM;
-	explicit_bzero(*json, strlen(*json));
-	free(*json);
-	*json = text;
-	return 0;
 }

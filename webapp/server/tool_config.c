@@ -1,6 +1,7 @@
 #include "webapp/server/tool_config.h"
 
 #include "lib/base/cleanup.h"
+#include "lib/mcp/http.h"
 #include "lib/net/egress.h"
 #include "lib/net/http_client.h"
 
@@ -37,27 +38,35 @@ static void fault(struct check *check, const char *message, const char *path_fmt
 
 /* ---- members of each kind ---------------------------------------------------------------------------------------- */
 
-enum { CODE = 1, HTTP = 2, OPENAPI = 4 };
+enum { CODE = 1, HTTP = 2, OPENAPI = 4, MCP_HTTP = 8, MCP_STDIO = 16 };
+
+#define MCP (MCP_HTTP | MCP_STDIO)
 
 /* X(member, kinds that may have it, kinds that need it) */
 #define MEMBERS(X)                                                                                                     \
-	X("kind", CODE | HTTP | OPENAPI, 0)                                                                            \
-	X("language", CODE, CODE)                                                                                      \
-	X("source", CODE, CODE)                                                                                        \
-	X("limits", CODE, 0)                                                                                           \
-	X("profile", CODE, 0)                                                                                          \
+	X("kind", CODE | HTTP | OPENAPI | MCP, 0)                                                                      \
+	X("language", CODE | MCP_STDIO, CODE)                                                                          \
+	X("source", CODE | MCP_STDIO, CODE)                                                                            \
+	X("limits", CODE | MCP_STDIO, 0)                                                                               \
+	X("profile", CODE | MCP_STDIO, 0)                                                                              \
 	X("method", HTTP | OPENAPI, OPENAPI)                                                                           \
-	X("url", HTTP | OPENAPI, HTTP | OPENAPI)                                                                       \
+	X("transport", MCP, MCP)                                                                                       \
+	X("tool", MCP, MCP)                                                                                            \
+	X("pin", MCP, 0)                                                                                               \
+	X("command", MCP_STDIO, 0)                                                                                     \
+	X("files", MCP_STDIO, 0)                                                                                       \
+	X("env", MCP_STDIO, 0)                                                                                         \
+	X("url", HTTP | OPENAPI | MCP_HTTP, HTTP | OPENAPI | MCP_HTTP)                                                 \
 	X("path", OPENAPI, OPENAPI)                                                                                    \
 	X("operation_id", OPENAPI, 0)                                                                                  \
 	X("parameters", HTTP | OPENAPI, 0)                                                                             \
 	X("body", HTTP | OPENAPI, 0)                                                                                   \
-	X("headers", HTTP | OPENAPI, 0)                                                                                \
+	X("headers", HTTP | OPENAPI | MCP_HTTP, 0)                                                                     \
 	X("expect", HTTP | OPENAPI, 0)                                                                                 \
-	X("auth", HTTP | OPENAPI, 0)                                                                                   \
-	X("egress", HTTP | OPENAPI, 0)                                                                                 \
-	X("max_response_kb", HTTP | OPENAPI, 0)                                                                        \
-	X("timeout_s", CODE | HTTP | OPENAPI, 0)
+	X("auth", HTTP | OPENAPI | MCP_HTTP, 0)                                                                        \
+	X("egress", HTTP | OPENAPI | MCP_HTTP, 0)                                                                      \
+	X("max_response_kb", HTTP | OPENAPI | MCP_HTTP, 0)                                                             \
+	X("timeout_s", CODE | HTTP | OPENAPI | MCP, 0)
 
 static const struct {
 	const char *name;
@@ -74,9 +83,10 @@ static void check_members(struct check *check, unsigned kind, const char *kind_n
 	for (size_t i = 0; i < WL_COUNT_OF(members); i++) {
 		bool there = wl_json_get(check->config, members[i].name) != NULL;
 		if (there && !(members[i].may & kind))
-			(void)snprintf(message, sizeof(message), "a tool of kind %s has no such member", kind_name);
+			(void)snprintf(message, sizeof(message), "a tool of kind %.30s has no such member", kind_name);
 		else if (!there && (members[i].must & kind))
-			(void)snprintf(message, sizeof(message), "is missing: a tool of kind %s needs it", kind_name);
+			(void)snprintf(message, sizeof(message), "is missing: a tool of kind %.30s needs it",
+				       kind_name);
 		else
 			continue;
 		fault(check, message, "%s", members[i].name);
@@ -328,11 +338,87 @@ static void check_call(struct check *check, bool openapi)
 	check_egress(check, url, known ? host : NULL, port);
 }
 
+/* ---- servers of the Model Context Protocol --------------------------------------------------------------------------
+ */
+
+static void check_mcp_http(struct check *check)
+{
+	const char *url = wl_json_get_string(check->config, "url", "");
+	const struct wl_json *headers = wl_json_get(check->config, "headers");
+	char host[256];
+	int port = 0;
+	bool known = *url && check_url(check, url, false, host, &port);
+	if (strpbrk(url, "{}"))
+		fault(check, "has no parts in braces", "url");
+	check_headers(check);
+	for (const struct wl_json *one = wl_json_first(headers); one; one = wl_json_next(one))
+		if (wl_mcp_http_sets(wl_json_key(one)))
+			fault(check, "is one that the protocol sets", "headers.%.100s", wl_json_key(one));
+	check_auth(check);
+	check_egress(check, url, known ? host : NULL, port);
+}
+
+/* A relative path without empty parts, "." and "..". */
+static bool file_path_valid(const char *path)
+{
+	for (;;) {
+		size_t length = strcspn(path, "/");
+		if (length == 0 || length > 100 || strspn(path, ".") == length)
+			return false;
+		for (size_t i = 0; i < length; i++)
+			if ((unsigned char)path[i] < 0x20 || path[i] == 0x7f)
+				return false;
+		if (!path[length])
+			return true;
+		path += length + 1;
+	}
+}
+
+static bool env_name_valid(const char *name)
+{
+	size_t length = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789");
+	return length > 0 && length <= 100 && !name[length] && !isdigit((unsigned char)*name);
+}
+
+static void check_mcp_stdio(struct check *check)
+{
+	const struct wl_json *command = wl_json_get(check->config, "command");
+	bool source = wl_json_get(check->config, "source"), language = wl_json_get(check->config, "language");
+	const char *name = wl_json_string(wl_json_first(command), "");
+	if (command && (source || language))
+		fault(check, "stands in place of language and source: both is too much", "command");
+	else if (!command && !(source && language))
+		fault(check, "is missing: a server over stdio needs a command, or language and source", "command");
+	if (*name && *name != '/' && strchr(name, '/'))
+		fault(check, "is no absolute path, nor the name of a program", "command[0]");
+	for (const struct wl_json *one = wl_json_first(wl_json_get(check->config, "files")); one;
+	     one = wl_json_next(one))
+		if (strlen(wl_json_key(one)) > 250 || !file_path_valid(wl_json_key(one)))
+			fault(check, "is no path below a folder", "files.%.100s", wl_json_key(one));
+	for (const struct wl_json *one = wl_json_first(wl_json_get(check->config, "env")); one; one = wl_json_next(one))
+		if (!env_name_valid(wl_json_key(one)))
+			fault(check, "is no name of a variable", "env.%.100s", wl_json_key(one));
+}
+
+static void check_mcp(struct check *check)
+{
+	bool stdio = strcmp(wl_json_get_string(check->config, "transport", "http"), "stdio") == 0;
+	check_members(check, stdio ? MCP_STDIO : MCP_HTTP, stdio ? "mcp over stdio" : "mcp over http");
+	if (stdio)
+		check_mcp_stdio(check);
+	else
+		check_mcp_http(check);
+}
+
 int web_tool_config_check(const struct wl_json *config, const char *prefix, struct wl_flow_faults *faults)
 {
 	struct check check = { .config = config, .prefix = prefix, .faults = faults };
 	const char *kind = wl_json_get_string(config, "kind", "");
 	bool code = strcmp(kind, "code") == 0, openapi = strcmp(kind, "openapi") == 0;
+	if (strcmp(kind, "mcp") == 0) {
+		check_mcp(&check);
+		return check.added;
+	}
 	check_members(&check, code ? CODE : openapi ? OPENAPI : HTTP, kind);
 	if (!code)
 		check_call(&check, openapi);
