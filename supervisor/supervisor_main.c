@@ -27,6 +27,7 @@
 #include "lib/store/postgres_budget.h"
 #include "lib/store/postgres_ledger.h"
 #include "lib/store/postgres_models.h"
+#include "lib/store/postgres_storage.h"
 #include "lib/store/postgres_tools.h"
 #include "lib/store/redis_event_stream.h"
 #include "lib/store/redis_job_queue.h"
@@ -67,6 +68,7 @@ struct supervisor {
 	struct wl_llm *llm;
 	struct wl_model_source model_source;
 	struct wl_budget budget;
+	struct wl_storage_room storage;
 	struct wl_exchange_log exchanges;
 	struct wl_crew_memory memory;
 	struct wl_metered metered;
@@ -203,7 +205,8 @@ static int open_models(struct supervisor *supervisor, struct wl_error *err)
 	if (wl_llm_new(&supervisor->egress, &supervisor->llm, err) < 0)
 		return -err->code;
 	if (wl_postgres_models_open(settings->postgres_url, &supervisor->model_source, err) < 0 ||
-	    wl_postgres_budget_open(settings->postgres_url, &supervisor->budget, err) < 0)
+	    wl_postgres_budget_open(settings->postgres_url, &supervisor->budget, err) < 0 ||
+	    wl_postgres_storage_open(settings->postgres_url, &supervisor->storage, err) < 0)
 		return wl_fail_within(err, "setting postgres_url");
 	if (wl_mongo_exchanges_open(settings->mongodb_url, &supervisor->exchanges, err) < 0 ||
 	    wl_mongo_crew_memory_open(settings->mongodb_url, &supervisor->memory, err) < 0)
@@ -219,6 +222,7 @@ static void close_models(struct supervisor *supervisor)
 {
 	supervisor->memory.close(supervisor->memory.self);
 	supervisor->exchanges.close(supervisor->exchanges.self);
+	supervisor->storage.close(supervisor->storage.self);
 	supervisor->budget.close(supervisor->budget.self);
 	supervisor->model_source.close(supervisor->model_source.self);
 	wl_llm_free(supervisor->llm);
@@ -237,6 +241,7 @@ static int start_pools(struct supervisor *supervisor, int pure_threads, struct w
 				    .keys = supervisor->keys,
 				    .models = &supervisor->metered,
 				    .exchanges = &supervisor->exchanges,
+				    .storage = &supervisor->storage,
 				    .memory = &supervisor->memory };
 	if (node_pool_start(&supervisor->pure, pure_threads, &world, &supervisor->messages, err) < 0 ||
 	    node_pool_start(&supervisor->effects, (int)settings->node_threads, &world, &supervisor->messages, err) < 0)

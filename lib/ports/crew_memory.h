@@ -8,10 +8,18 @@
 #include "lib/base/error.h"
 
 #include <stddef.h>
+#include <stdint.h>
+#include <string.h>
 
 #define WL_MEMORY_TEXT_MAX 8192	    /* bytes of one memory */
 #define WL_MEMORY_KEPT 2000	    /* memories of one owner; the oldest go */
 #define WL_KNOWLEDGE_MAX (4u << 20) /* bytes of one knowledge source */
+
+/* What a memory counts for in a tenant's storage. */
+static inline int64_t wl_memory_bytes(const char *text, size_t dimensions)
+{
+	return (int64_t)(strlen(text) + dimensions * sizeof(float)) + 256;
+}
 
 struct wl_crew_memory {
 	void *self;
@@ -23,9 +31,11 @@ struct wl_crew_memory {
 	 */
 	int (*recall)(void *self, int tenant, const char *owner, const float *vector, size_t dimensions, int count,
 		      char **ret_json, struct wl_error *err);
-	/* Keep one. `key` names it: the same key again changes nothing. 0 or -errno. */
+	/* Keep one. `key` names it: the same key again changes nothing. *ret_grown: by how many bytes
+	 * (wl_memory_bytes()) the owner's memories grew, below 0 when older ones went; set on failure too. 0 or -errno.
+	 */
 	int (*remember)(void *self, int tenant, const char *owner, const char *key, const char *text,
-			const float *vector, size_t dimensions, struct wl_error *err);
+			const float *vector, size_t dimensions, int64_t *ret_grown, struct wl_error *err);
 	void (*close)(void *self);
 };
 

@@ -14,6 +14,9 @@
 
 #define WL_EXCHANGE_KEPT (1u << 20) /* bytes of an answer that are kept in the record itself */
 
+#define WL_EXCHANGE_REQUEST_MAX (256u << 10) /* bytes of a request that are kept */
+#define WL_EXCHANGE_TEXT_MAX 2000	     /* bytes of a text in short */
+
 enum wl_exchange_kind { WL_EXCHANGE_MODEL, WL_EXCHANGE_TOOL, WL_EXCHANGE_EMBED, WL_EXCHANGE_HUMAN, WL_EXCHANGE_MEMORY };
 
 /* Texts are owned by whoever made the struct; wl_exchange_release() frees them. */

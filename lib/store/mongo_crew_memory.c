@@ -1,7 +1,8 @@
 /*
  * Memories are few enough for one owner (WL_MEMORY_KEPT) that all their vectors are looked at: an exact search of 2,000
  * vectors takes a few milliseconds, and no server of ours has an index for nearness.
- * Documents: _id "<tenant>/<owner>/<hash of the key>", t, o the owner, x the text, v the vector's bytes, a when, ms.
+ * Documents: _id "<tenant>/<owner>/<hash of the key>", t, o the owner, x the text, v the vector's bytes, a when, ms, z
+ * what it counts for in the tenant's storage.
  */
 #include "lib/store/mongo_crew_memory.h"
 
@@ -121,8 +122,32 @@ static int recall(void *self, int tenant, const char *owner, const float *vector
 	return result;
 }
 
+/* Drop what the filter finds, one by one: two that prune at once do not both count the same one. */
+static int drop_each(struct wl_mongo_session *session, const bson_t *filter, int64_t *grown, struct wl_error *err)
+{
+	bson_error_t error = { 0 };
+	const bson_t *document = NULL;
+	int64_t deleted = 0;
+	bson_t *options = BCON_NEW("projection", "{", "z", BCON_INT32(1), "}");
+	mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(session->collection, filter, options, NULL);
+	while (deleted >= 0 && mongoc_cursor_next(cursor, &document)) {
+		_wl_free_ char *id = wl_mongo_text(document, "_id");
+		bson_t *one = BCON_NEW("_id", BCON_UTF8(id ? id : ""));
+		deleted = wl_mongo_delete(session, one, err);
+		*grown -= deleted == 1 ? wl_mongo_number(document, "z") : 0;
+		bson_destroy(one);
+	}
+	int result = deleted < 0			   ? (int)deleted
+		     : mongoc_cursor_error(cursor, &error) ? wl_mongo_failed(&error, err)
+							   : 0;
+	mongoc_cursor_destroy(cursor);
+	bson_destroy(options);
+	return result;
+}
+
 /* The oldest go when there are more than may be. */
-static int prune(struct wl_mongo_session *session, int tenant, const char *owner, struct wl_error *err)
+static int prune(struct wl_mongo_session *session, int tenant, const char *owner, int64_t *ret_grown,
+		 struct wl_error *err)
 {
 	bson_error_t error = { 0 };
 	const bson_t *document = NULL;
@@ -141,17 +166,18 @@ static int prune(struct wl_mongo_session *session, int tenant, const char *owner
 		return result;
 	bson_t *old =
 		BCON_NEW("t", BCON_INT32(tenant), "o", BCON_UTF8(owner), "a", "{", "$lte", BCON_INT64(before), "}");
-	int64_t deleted = wl_mongo_delete(session, old, err);
+	result = drop_each(session, old, ret_grown, err);
 	bson_destroy(old);
-	return deleted < 0 ? (int)deleted : 0;
+	return result;
 }
 
 static int remember(void *self, int tenant, const char *owner, const char *key, const char *text, const float *vector,
-		    size_t dimensions, struct wl_error *err)
+		    size_t dimensions, int64_t *ret_grown, struct wl_error *err)
 {
 	_wl_mongo_session_ struct wl_mongo_session session = wl_mongo_session_open(self, COLLECTION);
 	char id[ID_SIZE];
 	bool clash = false, refused = false;
+	*ret_grown = 0;
 	if (strlen(text) > WL_MEMORY_TEXT_MAX)
 		return wl_fail(err, EMSGSIZE, "a memory has at most %d bytes", WL_MEMORY_TEXT_MAX);
 	bson_t *document = bson_new();
@@ -162,12 +188,15 @@ static int remember(void *self, int tenant, const char *owner, const char *key, 
 	BSON_APPEND_BINARY(document, "v", BSON_SUBTYPE_BINARY, (const uint8_t *)vector,
 			   (uint32_t)(dimensions * sizeof(*vector)));
 	BSON_APPEND_INT64(document, "a", wl_clock_wall_ms());
+	BSON_APPEND_INT64(document, "z", wl_memory_bytes(text, dimensions));
 	int result = wl_mongo_insert(&session, &document, 1, &clash, &refused, err);
 	bson_destroy(document);
-	if (result < 0 || clash)
-		return result < 0 ? result : 0;
-	return refused ? wl_fail(err, WL_MONGO_DOCUMENT, "the document server refuses a memory")
-		       : prune(&session, tenant, owner, err);
+	if (clash)
+		return 0;
+	if (result == 0 && refused)
+		return wl_fail(err, WL_MONGO_DOCUMENT, "the document server refuses a memory");
+	*ret_grown = wl_memory_bytes(text, dimensions); /* one whose answer was lost may be there */
+	return result < 0 ? result : prune(&session, tenant, owner, ret_grown, err);
 }
 
 static void close_memory(void *self)

@@ -14,9 +14,7 @@
 #include "lib/base/buffer.h"
 #include "lib/ports/exchange_log.h"
 
-#define WL_EXCHANGE_REQUEST_MAX (256u << 10) /* bytes of a request that are kept */
-#define WL_EXCHANGE_ANSWER_MAX (16u << 20)   /* a longer answer is refused: -EMSGSIZE */
-#define WL_EXCHANGE_TEXT_MAX 2000	     /* bytes of a text in short */
+#define WL_EXCHANGE_ANSWER_MAX (16u << 20) /* a longer answer is refused: -EMSGSIZE */
 
 /*
  * Connect to `url` (mongodb://..., with the database as its path, default windlass) and see that it answers.

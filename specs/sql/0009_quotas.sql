@@ -194,7 +194,7 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- What a tenant uses of each limit. Flows, running and waiting executions are counted; the others have counters.
--- Storage is that of artifacts, in GiB.
+-- Storage is that of files, of runs' records and of what crews remember, in GiB.
 CREATE FUNCTION control.quota_used(p_tenant int) RETURNS jsonb
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -376,6 +376,7 @@ BEGIN
 		RETURN '{}';
 	END IF;
 	EXECUTE format('SELECT coalesce(sum(size), 0) FROM t_%s.artifacts', p_tenant) INTO v_is;
+	v_is := v_is + (SELECT coalesce(sum(k.bytes), 0) FROM control.kept k WHERE k.tenant = p_tenant);
 	IF v_is = v_was THEN
 		RETURN '{}';
 	END IF;
@@ -492,6 +493,20 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
 	LEFT JOIN control.tenant_day d ON d.tenant = control.tenant_of_role() AND d.day = s.day
 $$;
 
+-- Bytes that are stored now, by what they are.
+CREATE FUNCTION control.my_storage() RETURNS json
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
+DECLARE
+	v_tenant int := control.tenant_of_role();
+	v_kept   json;
+BEGIN
+	SELECT json_build_object('total', coalesce((SELECT s.bytes FROM control.usage_storage s WHERE s.tenant = v_tenant), 0),
+		'records', coalesce(sum(k.bytes) FILTER (WHERE k.kind = 'run'), 0),
+		'memory', coalesce(sum(k.bytes) FILTER (WHERE k.kind = 'memory'), 0)) INTO v_kept
+	FROM control.kept k WHERE k.tenant = v_tenant;
+	RETURN v_kept;
+END $$;
+
 CREATE FUNCTION api.quotas_get(p_actor json, p_request json) RETURNS api.answer
 LANGUAGE sql AS $$ SELECT ROW(200, control.my_quotas(), NULL, NULL, NULL)::api.answer $$;
 
@@ -507,8 +522,8 @@ END $$;
 
 CREATE FUNCTION api.usage_get(p_actor json, p_request json) RETURNS api.answer
 LANGUAGE sql AS $$
-	SELECT ROW(200, json_build_object('days', control.my_usage((p_request#>>'{params,days}')::int)), NULL, NULL,
-	           NULL)::api.answer
+	SELECT ROW(200, json_build_object('days', control.my_usage((p_request#>>'{params,days}')::int), 'storage',
+		control.my_storage()), NULL, NULL, NULL)::api.answer
 $$;
 
 CREATE FUNCTION api.plans_list(p_actor json, p_request json) RETURNS api.answer
@@ -520,7 +535,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = control, pg_temp AS $$
 $$;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA control FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION control.my_quotas(), control.my_quota_lower(json), control.my_usage(int), control.plans_json()
+GRANT EXECUTE ON FUNCTION control.my_quotas(), control.my_quota_lower(json), control.my_usage(int), control.my_storage(), control.plans_json()
 	TO windlass_tenant;
 GRANT EXECUTE ON FUNCTION control.tokens_reserve(int, uuid, bigint, int), control.tokens_settle(int, uuid, bigint),
 	control.counters_recount(json), control.retention_take(json), control.retention_drop(json) TO windlass_engine;

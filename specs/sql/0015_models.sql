@@ -513,6 +513,84 @@ BEGIN
 	RETURN (SELECT count(*) FROM control.budget_portion o WHERE o.eid = v_eid AND o.budget = (p_request->>'budget')::uuid);
 END $$;
 
+-- ---- what is kept in the document server -----------------------------------------------------------------------------------------
+-- The records of runs and the memories of crews and agents count in the tenant's storage, as files do (usage_storage,
+-- 0012). Room is taken before something is written, and given back when it was not: never more lies there than is counted
+-- here, but for what a crash of PostgreSQL takes of its last 0.6 s. What a crash of a supervisor leaves counted too much
+-- (a quarter of a MiB a node) goes with the run.
+
+CREATE TABLE control.kept (
+	tenant int    NOT NULL,
+	kind   text   NOT NULL CHECK (kind IN ('run', 'memory')),
+	owner  uuid   NOT NULL, -- an execution; a crew or agent
+	bytes  bigint NOT NULL CHECK (bytes >= 0),
+	PRIMARY KEY (tenant, kind, owner)
+) WITH (fillfactor = 50);
+
+CREATE FUNCTION control.kept_exists(p_tenant int, p_kind text, p_owner uuid) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	v_there boolean;
+BEGIN
+	IF p_kind = 'run' THEN
+		RETURN EXISTS (SELECT FROM control.dispatch d WHERE d.eid = p_owner AND d.tenant = p_tenant);
+	END IF;
+	EXECUTE format('SELECT EXISTS (SELECT FROM t_%s.resources WHERE id = $1 AND kind IN (''agent'', ''crew'')
+	                AND deleted_at IS NULL)', p_tenant) INTO v_there USING p_owner;
+	RETURN v_there;
+END $$;
+
+-- Take p_bytes, or (below 0) give them back. outcome: ok; quota (they do not fit: quota and used are bytes); gone (the run
+-- has ended, the crew or agent was deleted).
+CREATE FUNCTION control.kept_take(p_tenant int, p_kind text, p_owner uuid, p_bytes bigint)
+RETURNS TABLE (outcome text, quota bigint, used bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	v_had  bigint;
+	v_more bigint := p_bytes;
+BEGIN
+	SET LOCAL synchronous_commit TO off;
+	INSERT INTO control.usage_storage (tenant) VALUES (p_tenant) ON CONFLICT DO NOTHING;
+	SELECT s.bytes INTO used FROM control.usage_storage s WHERE s.tenant = p_tenant FOR UPDATE; -- before rows of kept
+	quota := control.storage_limit(p_tenant);
+	SELECT k.bytes INTO v_had FROM control.kept k WHERE k.tenant = p_tenant AND k.kind = p_kind AND k.owner = p_owner;
+	IF p_bytes > 0 AND used + p_bytes > quota THEN
+		outcome := 'quota';
+	ELSIF p_bytes > 0 AND NOT control.kept_exists(p_tenant, p_kind, p_owner) THEN
+		outcome := 'gone';
+	ELSE
+		IF p_bytes > 0 THEN
+			INSERT INTO control.kept AS k (tenant, kind, owner, bytes) VALUES (p_tenant, p_kind, p_owner, p_bytes)
+			ON CONFLICT (tenant, kind, owner) DO UPDATE SET bytes = k.bytes + excluded.bytes;
+		ELSE
+			v_more := greatest(p_bytes, -coalesce(v_had, 0));
+			UPDATE control.kept k SET bytes = k.bytes + v_more
+			WHERE k.tenant = p_tenant AND k.kind = p_kind AND k.owner = p_owner;
+		END IF;
+		UPDATE control.usage_storage SET bytes = greatest(bytes + v_more, 0) WHERE tenant = p_tenant;
+		outcome := 'ok';
+	END IF;
+	RETURN NEXT;
+END $$;
+
+GRANT EXECUTE ON FUNCTION control.kept_take(int, text, uuid, bigint) TO windlass_engine;
+
+-- Nothing is kept for these any more.
+CREATE FUNCTION control.kept_drop(p_tenant int, p_kind text, p_owners uuid[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_bytes bigint;
+BEGIN
+	PERFORM FROM control.usage_storage WHERE tenant = p_tenant FOR UPDATE;
+	WITH gone AS (DELETE FROM control.kept k WHERE k.tenant = p_tenant AND k.kind = p_kind AND k.owner = ANY (p_owners)
+	              RETURNING k.bytes)
+	SELECT sum(bytes) INTO v_bytes FROM gone;
+	IF v_bytes > 0 THEN
+		UPDATE control.usage_storage SET bytes = greatest(bytes - v_bytes, 0) WHERE tenant = p_tenant;
+	END IF;
+END $$;
+
 -- ---- upkeep ------------------------------------------------------------------------------------------------------------------
 
 -- Calls that nobody settled in time have used all that they might: their caller died, the model may have worked.
@@ -597,6 +675,7 @@ CREATE FUNCTION control.models_drop_executions(p_tenant int, p_eids uuid[]) RETU
 LANGUAGE sql AS $$
 	DELETE FROM control.model_spent WHERE tenant = p_tenant AND scope = 'run' AND key = ANY (p_eids);
 	DELETE FROM control.budget_portion WHERE eid = ANY (p_eids);
+	SELECT control.kept_drop(p_tenant, 'run', p_eids);
 $$;
 
 -- Calls of days that tenants' plans keep no longer, and counters of days long gone; {"limit"} at most. {"dropped"}: how

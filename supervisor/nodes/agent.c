@@ -6,6 +6,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
 #include "lib/ports/crew_memory.h"
+#include "lib/ports/storage_room.h"
 #include "supervisor/nodes/model_fault.h"
 #include "supervisor/nodes/tool_calls.h"
 #include "supervisor/nodes/trace.h"
@@ -210,16 +211,33 @@ static int recall(void *self, const char *place, const float *vector, size_t dim
 	return node_record_put(&job->record, WL_EXCHANGE_MEMORY, place, "", "null", *ret_json, wl_clock_wall_ms(), err);
 }
 
+/* Room in the tenant's storage for what is remembered, or room that was not used. */
+static int take_room(const struct job *job, int64_t bytes, struct wl_error *err)
+{
+	const struct wl_storage_room *storage = job->world->storage;
+	return storage && bytes != 0
+		       ? storage->take(storage->self, job->call->tenant, WL_STORAGE_MEMORY, owner_of(job), bytes, err)
+		       : 0;
+}
+
 static int remember(void *self, const char *place, const char *text, const float *vector, size_t dimensions,
 		    struct wl_error *err)
 {
 	const struct job *job = self;
 	const struct wl_crew_memory *memory = job->world->memory;
+	int64_t grown = 0, taken = wl_memory_bytes(text, dimensions);
+	struct wl_error ignored;
 	char key[WL_UUID_TEXT + WL_NODE_PATH_MAX + RECORD_PLACE_MAX];
 	if (job->call->replay == NODE_REPLAY_OFFLINE)
 		return 0;
 	(void)snprintf(key, sizeof(key), "%s/%s/%.200s", job->call->eid, node_call_path(job->call), place);
-	return memory->remember(memory->self, job->call->tenant, owner_of(job), key, text, vector, dimensions, err);
+	int result = take_room(job, taken, err);
+	if (result < 0)
+		return result;
+	result = memory->remember(memory->self, job->call->tenant, owner_of(job), key, text, vector, dimensions, &grown,
+				  err);
+	(void)take_room(job, grown - taken, &ignored);
+	return result;
 }
 
 static struct wl_crew_world world_of(struct job *job)
@@ -289,6 +307,8 @@ static bool fail_definition(struct node_outcome *outcome, const struct job *job,
 	(void)snprintf(code, sizeof(code), result == -ENOENT ? "%s_missing" : "%s_invalid", kind);
 	if (result == -ENOENT || result == -EINVAL)
 		node_fail(outcome, job->call, NODE_FAILED_FOR_GOOD, code, NULL, "%s", err->text);
+	else if (result == -EDQUOT)
+		node_fail(outcome, job->call, NODE_FAILED_FOR_GOOD, "storage_quota", NULL, "%s", err->text);
 	else if (result == -ESTALE && job->record.replay != NODE_REPLAY_NONE)
 		node_fail(outcome, job->call, NODE_FAILED_FOR_GOOD, "replay_diverged", NULL, "%s", err->text);
 	else if (result == -ECANCELED || result == -ESTALE)
@@ -391,8 +411,7 @@ static void run(struct node_world *world, const struct node_call *call, const st
 	node_tools_open(world, call, &job.record, &job.tools);
 	node_trace_open(call, &job.trace);
 	if (opened < 0)
-		node_fail(outcome, call, opened == -ECANCELED ? NODE_STOPPED : NODE_FAILED, "internal", NULL,
-			  "the record of exchanges cannot be read");
+		node_fail_record(outcome, call, opened, &err);
 	else if (make_crew(&job, input, outcome))
 		run_crew(&job, wl_json_is(inputs, WL_JSON_OBJECT) ? inputs : NULL, outcome);
 	outcome->trace_json = node_trace_text(&job.trace);

@@ -263,8 +263,7 @@ static void run(struct node_world *world, const struct node_call *call, const st
 	node_models_open(world, call, &record, NULL, deadline_ms, &models);
 	node_trace_open(call, &trace);
 	if (opened < 0)
-		node_fail(outcome, call, opened == -ECANCELED ? NODE_STOPPED : NODE_FAILED, "internal", NULL,
-			  "the record of exchanges cannot be read");
+		node_fail_record(outcome, call, opened, &err);
 	else if (begin(&question, input, outcome))
 		converse(&question, outcome);
 	outcome->trace_json = node_trace_text(&trace);

@@ -3,6 +3,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define APPROVAL_ROLES "[\"admin\",\"editor\"]"
@@ -20,14 +21,15 @@ static enum cure cure_of(const char *code)
 		const char *code;
 		enum cure cure;
 	} cures[] = {
-		{ "provider_missing", CURE_NONE },   { "model_unknown", CURE_NONE },
-		{ "model_key_refused", CURE_NONE },  { "model_request_refused", CURE_NONE },
-		{ "context_too_long", CURE_NONE },   { "tools_unsupported", CURE_NONE },
-		{ "egress_refused", CURE_NONE },     { "budget_exceeded", CURE_NONE },
-		{ "replay_diverged", CURE_NONE },    { "input_missing", CURE_NONE },
-		{ "condition_invalid", CURE_NONE },  { "knowledge_missing", CURE_NONE },
-		{ "model_rate_limited", CURE_WAIT }, { "model_unavailable", CURE_WAIT },
-		{ "model_timeout", CURE_WAIT },	     { "internal", CURE_WAIT },
+		{ "provider_missing", CURE_NONE },  { "model_unknown", CURE_NONE },
+		{ "model_key_refused", CURE_NONE }, { "model_request_refused", CURE_NONE },
+		{ "context_too_long", CURE_NONE },  { "tools_unsupported", CURE_NONE },
+		{ "egress_refused", CURE_NONE },    { "budget_exceeded", CURE_NONE },
+		{ "replay_diverged", CURE_NONE },   { "input_missing", CURE_NONE },
+		{ "condition_invalid", CURE_NONE }, { "storage_quota", CURE_NONE },
+		{ "knowledge_missing", CURE_NONE }, { "model_rate_limited", CURE_WAIT },
+		{ "model_unavailable", CURE_WAIT }, { "model_timeout", CURE_WAIT },
+		{ "internal", CURE_WAIT },
 	};
 	for (size_t i = 0; i < WL_COUNT_OF(cures); i++)
 		if (strcmp(cures[i].code, code) == 0)
@@ -69,12 +71,27 @@ void node_fail_model(struct node_outcome *outcome, const struct node_call *call,
 		     const char *code, const char *spent, const char *sentence)
 {
 	_wl_free_ char *detail = detail_of(models, spent);
+	if (*models->record->full) {
+		code = "storage_quota";
+		sentence = models->record->full;
+	}
 	enum cure cure = cure_of(code);
 	if (strcmp(code, "budget_exceeded") == 0 && ask_person(outcome, models, sentence))
 		return;
 	if (cure == CURE_ASK)
 		node_record_close_round(models->record, code);
 	node_fail(outcome, call, cure == CURE_NONE ? NODE_FAILED_FOR_GOOD : NODE_FAILED, code, detail, "%s", sentence);
+}
+
+void node_fail_record(struct node_outcome *outcome, const struct node_call *call, int result,
+		      const struct wl_error *err)
+{
+	if (result == -EDQUOT)
+		node_fail(outcome, call, NODE_FAILED_FOR_GOOD, "storage_quota", NULL, "%s", err->text);
+	else if (result == -ECANCELED || result == -ESTALE)
+		node_fail(outcome, call, NODE_STOPPED, "cancelled", NULL, "stopped before it ran");
+	else
+		node_fail(outcome, call, NODE_FAILED, "internal", NULL, "the record of exchanges cannot be read");
 }
 
 bool node_model_stopped(struct node_outcome *outcome, const struct node_call *call, const struct node_models *models,

@@ -12,6 +12,10 @@
 void node_fail_model(struct node_outcome *outcome, const struct node_call *call, struct node_models *models,
 		     const char *code, const char *spent, const char *sentence);
 
+/* Fail because the node's record was not opened: `result` and `err` of node_record_open(). */
+void node_fail_record(struct node_outcome *outcome, const struct node_call *call, int result,
+		      const struct wl_error *err);
+
 /* The node's time is over, or it was told to stop: says which, and true. */
 bool node_model_stopped(struct node_outcome *outcome, const struct node_call *call, const struct node_models *models,
 			const char *spent);

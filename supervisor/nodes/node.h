@@ -84,6 +84,7 @@ struct wl_http_client;
 struct wl_knowledge_source;
 struct wl_master_key;
 struct wl_metered;
+struct wl_storage_room;
 
 /* What nodes need of the world. One a thread, because of its connections. */
 struct node_world {
@@ -98,6 +99,7 @@ struct node_world {
 	const struct wl_master_key *keys; /* NULL: credentials cannot be opened */
 	const struct wl_metered *models;  /* NULL: nodes that ask models fail */
 	const struct wl_exchange_log *exchanges;
+	const struct wl_storage_room *storage;	     /* NULL: what nodes keep is not counted */
 	const struct wl_crew_memory *memory;	     /* NULL: crews remember nothing beyond a run */
 	const struct wl_knowledge_source *knowledge; /* NULL: they have no knowledge */
 };

@@ -37,6 +37,49 @@ static int count_rounds(const struct node_record *record)
 	return closed + 1;
 }
 
+/* Take room of the tenant's storage for `bytes`, with what comes next in mind. */
+static int take_room(struct node_record *record, int64_t bytes, struct wl_error *err)
+{
+	const struct node_call *call = record->call;
+	const struct wl_storage_room *storage = record->storage;
+	struct wl_error why = { 0 };
+	if (!storage)
+		return 0;
+	(void)pthread_mutex_lock(&record->lock);
+	int64_t more = bytes > record->room ? bytes - record->room + RECORD_AHEAD : 0;
+	int result = more > 0 ? storage->take(storage->self, call->tenant, WL_STORAGE_RUN, call->eid, more, &why) : 0;
+	record->room += result == 0 ? more : 0;
+	record->room -= result == 0 ? bytes : 0;
+	if (result == -EDQUOT)
+		(void)snprintf(record->full, sizeof(record->full), "%s", why.text);
+	(void)pthread_mutex_unlock(&record->lock);
+	if (result < 0)
+		*err = why;
+	return result;
+}
+
+/* Wait for PostgreSQL as for the document server. */
+static int take_room_soon(struct node_record *record, int64_t bytes, struct wl_error *err)
+{
+	uint64_t give_up_ms = wl_clock_boot_ms() + STORE_WAIT_MS;
+	for (;;) {
+		int result = take_room(record, bytes, err);
+		if (result == 0 || result == -EDQUOT || result == -ESTALE || wl_clock_boot_ms() > give_up_ms)
+			return result;
+		if (node_pause(record->call, LOOK_MS))
+			return wl_fail(err, ECANCELED, "stopped while room was looked for");
+	}
+}
+
+/* Room that was taken and not used. Where this fails it comes back when the run is dropped. */
+static void give_room_back(struct node_record *record)
+{
+	struct wl_error ignored;
+	if (record->storage && record->room > 0)
+		(void)record->storage->take(record->storage->self, record->call->tenant, WL_STORAGE_RUN,
+					    record->call->eid, -record->room, &ignored);
+}
+
 int node_record_open(struct node_world *world, const struct node_call *call, struct node_record *record,
 		     struct wl_error *err)
 {
@@ -44,6 +87,12 @@ int node_record_open(struct node_world *world, const struct node_call *call, str
 	(void)pthread_mutex_init(&record->lock, NULL);
 	if (!record->log)
 		return 0;
+	if (record->replay != NODE_REPLAY_OFFLINE) {
+		record->storage = world->storage;
+		int room = take_room_soon(record, 1, err);
+		if (room < 0)
+			return room;
+	}
 	/* the first attempt of a run has nothing behind it */
 	if (call->epoch > 1 || call->attempt > 1 || call->again) {
 		int count = load(record, call->eid, &record->known, err);
@@ -71,6 +120,7 @@ void node_record_close(struct node_record *record)
 		wl_exchange_release(&record->source[i]);
 	free(record->known);
 	free(record->source);
+	give_room_back(record);
 	(void)pthread_mutex_destroy(&record->lock);
 }
 
@@ -203,6 +253,15 @@ static int append(struct node_record *record, const struct wl_exchange *exchange
 	}
 }
 
+/* At least what an exchange takes in the document server: its texts, the answer's beginning once more, its pieces. */
+static int64_t bytes_of(const char *place, const char *asked_json, const char *answer_json)
+{
+	size_t answer = strlen(answer_json), asked = asked_json ? strlen(asked_json) : 0;
+	size_t begun = answer < WL_EXCHANGE_TEXT_MAX ? answer : WL_EXCHANGE_TEXT_MAX;
+	return (int64_t)(512 + 2 * strlen(place) + (asked < WL_EXCHANGE_REQUEST_MAX ? asked : WL_EXCHANGE_REQUEST_MAX) +
+			 answer + begun + answer / WL_EXCHANGE_KEPT * 256);
+}
+
 /* Count an answer in; false when there is no room for it. */
 static bool has_room(struct node_record *record, const char *answer_json)
 {
@@ -224,6 +283,9 @@ int node_record_put(struct node_record *record, enum wl_exchange_kind kind, cons
 		return wl_fail(err, EFBIG, "the node was given answers of more than %u MiB in all",
 			       RECORD_BYTES_MAX >> 20);
 	(void)full_place(record, place, full);
+	int room = take_room_soon(record, bytes_of(full, asked_json, answer_json), err);
+	if (room < 0)
+		return room;
 	struct wl_exchange exchange = { .kind = kind,
 					.place = full,
 					.request_hash = (char *)hash,

@@ -15,11 +15,13 @@
 
 #include "lib/codec/json.h"
 #include "lib/ports/exchange_log.h"
+#include "lib/ports/storage_room.h"
 #include "supervisor/nodes/node.h"
 
 #include <pthread.h>
 
-#define RECORD_PLACE_MAX 240 /* bytes of a place with its round */
+#define RECORD_PLACE_MAX 240	 /* bytes of a place with its round */
+#define RECORD_AHEAD (256 << 10) /* bytes: of the tenant's storage so many are taken at once */
 /* Of all answers of one node: another attempt has them all in memory, and the document server on its disk. */
 #define RECORD_BYTES_MAX (256u << 20)
 
@@ -33,11 +35,15 @@ struct node_record {
 	enum node_replay replay;
 	int round; /* 1 is the first */
 	pthread_mutex_t lock;
-	size_t bytes;			 /* of all answers of this run */
+	size_t bytes; /* of all answers of this run */
+	const struct wl_storage_room *storage;
+	int64_t room;			 /* bytes that were taken of the tenant's storage and are not used yet */
+	char full[WL_ERROR_TEXT];	 /* why the storage has no room, "" when it has */
 	char diverged[RECORD_PLACE_MAX]; /* where a replay asked for something else; "" nowhere */
 };
 
-/* Read what there is; waits for the document server for a while. 0; -ECANCELED; -errno. To be closed in any case. */
+/* Read what there is; waits for the document server for a while. 0; -ECANCELED; -EDQUOT: the tenant's storage is full,
+ * so that nothing is asked that could not be kept; -errno. To be closed in any case. */
 int node_record_open(struct node_world *world, const struct node_call *call, struct node_record *record,
 		     struct wl_error *err);
 void node_record_close(struct node_record *record);
@@ -58,7 +64,8 @@ int node_record_find_own(struct node_record *record, enum wl_exchange_kind kind,
 
 /*
  * Keep an answer before it is used. Waits for the document server for a while. 0; -ESTALE: a later attempt has been
- * here, this one is to end; -EFBIG: more than RECORD_BYTES_MAX; -ECANCELED, -EIO.
+ * here, this one is to end; -EFBIG: more than RECORD_BYTES_MAX; -EDQUOT: more than the tenant's
+ * storage has room for; -ECANCELED, -EIO.
  */
 int node_record_put(struct node_record *record, enum wl_exchange_kind kind, const char *place, const char *hash,
 		    const char *asked_json, const char *answer_json, int64_t start_ms, struct wl_error *err);

@@ -1,0 +1,110 @@
+"""What runs and crews keep in the document server counts in the tenant's storage, as files do."""
+
+import json
+
+import pytest
+
+from kit.client import checked
+from kit.flows import Flow, ex
+from kit.model_server import ModelServer, Turn
+from kit.models import agent, crew, provider, two_tasks
+from kit.waiting import wait_until
+
+AHEAD = 256 << 10       # what a node takes at once
+GB = 1 << 30
+
+
+@pytest.fixture
+def models():
+    with ModelServer() as server:
+        yield server
+
+
+def storage(api):
+    return checked(api.get("usage?days=1"), 200).json()["storage"]
+
+
+def kept(stack, eid):
+    """Bytes of a run's documents as the document server has them."""
+    import bson
+    with stack.documents("exchanges") as exchanges:
+        return sum(len(bson.encode(document)) for document in exchanges.find({"e": eid}))
+
+
+def asking(api, models, **more):
+    return (Flow().add("ask", "llm", prompt="Say {{ .inputs.n }}", provider_id=provider(api, models), **more)
+            .output(ex(".nodes.ask.text")))
+
+
+def node_error(answer, node_id="ask"):
+    return next(node["error"] for node in answer["nodes"] if node["node_id"] == node_id)
+
+
+def drift(stack, api):
+    answer = stack.sql("SELECT control.counters_recount(%s)", json.dumps({"after": api.tenant - 1}))[0][0]
+    assert answer["tenant"] == api.tenant and "fault" not in answer, answer
+    return answer["drift"]
+
+
+def test_the_record_of_a_run_is_counted_and_goes_with_it(stack, models):
+    api = stack.tenant()
+    models.answers(lambda asked: Turn("x" * 100_000))
+    answer = api.wait(api.start(asking(api, models), {"n": 1}))
+    eid = answer["execution"]["id"]
+    assert answer["execution"]["status"] == "succeeded", answer["execution"]
+    there, counted = kept(stack, eid), storage(api)
+    assert counted["total"] == counted["records"] and counted["memory"] == 0
+    assert there <= counted["records"] < there + 8192, "never less than lies there, and what was not used came back"
+    quota = {row["name"]: row for row in checked(api.get("quotas"), 200).json()["quotas"]}["max_storage_gb"]
+    assert quota["used"] == round(counted["total"] / GB, 6)
+    assert drift(stack, api) == []
+    stack.sql(f"""UPDATE t_{api.tenant}.executions SET created_at = created_at - interval '40 days',
+                  end_time = end_time - interval '40 days'""")
+    stack.restart("scheduler-1")
+    wait_until(lambda: storage(api) == {"total": 0, "records": 0, "memory": 0}, "the record's room", 30)
+    assert kept(stack, eid) == 0
+
+
+def test_nothing_is_asked_when_there_is_no_room(stack, models):
+    api = stack.tenant()
+    flow = asking(api, models)
+    stack.quota(api.tenant, max_storage_gb=0)
+    answer = api.wait(api.start(flow, {"n": 1}))
+    error = node_error(answer)
+    assert error["code"] == "storage_quota" and "storage of 0 MiB is used up" in error["message"], error
+    assert not models.asked and storage(api)["total"] == 0
+    one = agent(api, provider(api, models))
+    said = checked(api.post(f"agents/{one}/test", json={"task": "Go"}), 200).json()
+    assert said["error"]["code"] == "storage_quota" and not models.asked
+
+
+def test_the_bound_holds_in_the_middle_of_a_crew(stack, models):
+    api = stack.tenant()
+    one = agent(api, provider(api, models))
+    models.answers(lambda asked: Turn("y" * 150_000))
+    tasks = [{"name": f"t{n}", "description": f"Write {n}", "expected_output": "A text", "agent_id": one, "context": []}
+             for n in range(8)]
+    flow = Flow().add("ask", "crew", crew_id=crew(api, [one], tasks)).output(1)
+    checked(api.put("quotas", json={"quotas": {"max_storage_gb": 1}}), 200)
+    stack.sql("INSERT INTO control.kept VALUES (%s, 'run', gen_random_uuid(), %s)", api.tenant, GB - 600_000)
+    stack.sql("""INSERT INTO control.usage_storage VALUES (%s, %s) ON CONFLICT (tenant) DO UPDATE SET bytes = excluded.bytes""",
+              api.tenant, GB - 600_000)
+    answer = api.wait(api.start(flow, {"n": 1}))
+    error = node_error(answer)
+    assert error["code"] == "storage_quota" and 1 <= len(models.asked) <= 4, (error, len(models.asked))
+    assert kept(stack, answer["execution"]["id"]) <= 600_000 + AHEAD and storage(api)["total"] <= GB
+    assert drift(stack, api) == []
+
+
+def test_what_crews_remember_is_counted(stack, models):
+    api = stack.tenant()
+    models.answers(lambda asked: Turn("Cats sleep."))
+    asks = provider(api, models)
+    one, two = agent(api, asks, "Finder"), agent(api, asks, "Writer")
+    remembering = crew(api, [one, two], two_tasks(one, two), memory=True)
+    said = checked(api.post(f"crews/{remembering}/test", json={"inputs": {"topic": "cats"}}), 200).json()
+    assert said["status"] == "succeeded", said
+    with stack.documents("crew_memory") as memory:
+        sizes = [document["z"] for document in memory.find({"t": api.tenant, "o": remembering})]
+    assert len(sizes) == 2 and storage(api)["memory"] == sum(sizes)
+    assert drift(stack, api) == []
