@@ -101,6 +101,20 @@ static void describe(const struct wl_metered_caller *caller, const struct wl_llm
 					 .provider_type = types[provider->type] };
 }
 
+/* Providers were remembered that have changed since. */
+static int stale(const struct wl_metered *world, int tenant, struct wl_error *err)
+{
+	if (world->source->forget)
+		world->source->forget(world->source->self, tenant);
+	return wl_fail(err, ESTALE, "the providers were changed just now");
+}
+
+static void tell(const struct wl_metered_caller *caller, int result)
+{
+	if (caller->answered && result != -ESTALE)
+		caller->answered(caller->context, result);
+}
+
 static uint32_t ttl_s(const struct wl_llm_provider *provider, uint32_t timeout_ms)
 {
 	uint32_t ms = timeout_ms ? timeout_ms : provider->timeout_ms ? provider->timeout_ms : CALL_MS;
@@ -135,9 +149,14 @@ static int find_room(const struct wl_metered *world, const struct wl_metered_cal
 		call.completion_tokens = completion < all ? completion : all;
 		call.prompt_tokens = all - call.completion_tokens;
 		call.ttl_s = ttl_s(provider, request->timeout_ms);
+		call.stamp = wl_provider_chain_stamp(*chain);
+		if (caller->stamp && call.stamp != caller->stamp)
+			return stale(world, caller->tenant, err);
 		int result = reserve(world, caller, &call, request->cancel_fd, ret_budget, err);
 		if (result < 0 || ret_budget->verdict == WL_BUDGET_GRANTED)
 			return result;
+		if (ret_budget->verdict == WL_BUDGET_STALE)
+			return stale(world, caller->tenant, err);
 		if (ret_budget->verdict != WL_BUDGET_CHEAPER)
 			return refused(ret_budget, err);
 		*model = memcpy(cheaper, ret_budget->model, MODEL_ROOM);
@@ -196,9 +215,11 @@ int wl_metered_call(const struct wl_metered *world, const struct wl_metered_call
 			answer->fault = WL_MODEL_FAULT_AWAY;
 			result = wl_fail(err, EIO, "no memory for an answer");
 		}
+		tell(caller, result);
 		settle(world->budget, caller->tenant, ret_budget->id, items->id, answer, &answer->cost);
 	} else {
 		answer->fault = fault_of(result);
+		tell(caller, result);
 	}
 	wl_provider_chain_free(chain);
 	return result;
@@ -230,6 +251,7 @@ int wl_metered_embed(const struct wl_metered *world, const struct wl_metered_cal
 	int result = wl_provider_chain_open(world, caller->tenant, provider_id, cancel_fd, &chain, err);
 	if (result < 0) {
 		*ret_fault = fault_of(result);
+		tell(caller, result);
 		return result;
 	}
 	const struct wl_llm_provider *provider = wl_provider_chain_items(chain, &providers);
@@ -237,7 +259,12 @@ int wl_metered_embed(const struct wl_metered *world, const struct wl_metered_cal
 	call.model = model ? model : provider->default_model;
 	call.prompt_tokens = tokens_of(texts, count);
 	call.ttl_s = ttl_s(provider, 0);
-	result = reserve(world, caller, &call, cancel_fd, ret_budget, err);
+	call.stamp = wl_provider_chain_stamp(chain);
+	result = caller->stamp && call.stamp != caller->stamp
+			 ? stale(world, caller->tenant, err)
+			 : reserve(world, caller, &call, cancel_fd, ret_budget, err);
+	if (result == 0 && ret_budget->verdict == WL_BUDGET_STALE)
+		result = stale(world, caller->tenant, err);
 	if (result == 0 && ret_budget->verdict != WL_BUDGET_GRANTED)
 		result = refused(ret_budget, err);
 	if (result == 0) {
@@ -246,9 +273,11 @@ int wl_metered_embed(const struct wl_metered *world, const struct wl_metered_cal
 		answer.usage = *ret_usage;
 		answer.fault = result < 0 ? *ret_fault : WL_MODEL_FAULT_NONE;
 		answer.model = (char *)call.model;
+		tell(caller, result);
 		settle(world->budget, caller->tenant, ret_budget->id, provider->id, &answer, ret_cost);
 	} else {
 		*ret_fault = fault_of(result);
+		tell(caller, result);
 	}
 	wl_provider_chain_free(chain);
 	return result;

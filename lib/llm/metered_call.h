@@ -30,12 +30,21 @@ struct wl_metered_caller {
 	/* what a person said when a budget asked (wl_budget_answer.wait): the wait's name; NULL: nobody was asked */
 	const char *asked_wait;
 	bool approved;
+	/* the stamp of what told which provider to ask (model_source.h); 0: nothing that was remembered did */
+	uint64_t stamp;
+	/*
+	 * Called when it is known what became of the call (`result`, and all that is returned but the cost), before it
+	 * is settled: whoever waits for the answer need not wait for the ledger. NULL: nobody is told.
+	 */
+	void (*answered)(void *context, int result);
+	void *context;
 };
 
 /*
  * Ask the request's provider and those it fails over to. Servers of ours that are away are waited for, some seconds
  * each. *answer is filled and *ret_budget says what the budget said (verdict REFUSED or ASK with fault BUDGET: nothing
- * was asked). Failures as wl_model_port.call.
+ * was asked). Failures as wl_model_port.call; -ESTALE: what was remembered of the providers is forgotten, since it has
+ * changed; nothing was asked and nobody told, choose again.
  */
 int wl_metered_call(const struct wl_metered *world, const struct wl_metered_caller *caller,
 		    const struct wl_model_request *request, struct wl_model_answer *answer,
@@ -53,6 +62,7 @@ struct wl_provider_chain;
 int wl_provider_chain_open(const struct wl_metered *world, int tenant, const char *provider_id, int cancel_fd,
 			   struct wl_provider_chain **ret_chain, struct wl_error *err);
 const struct wl_llm_provider *wl_provider_chain_items(const struct wl_provider_chain *chain, size_t *ret_count);
-void wl_provider_chain_free(struct wl_provider_chain *chain); /* wipes the keys; NULL is fine */
+uint64_t wl_provider_chain_stamp(const struct wl_provider_chain *chain); /* model_source.h; 0: none */
+void wl_provider_chain_free(struct wl_provider_chain *chain);		 /* wipes the keys; NULL is fine */
 
 #endif

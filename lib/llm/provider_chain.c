@@ -19,6 +19,7 @@ struct wl_provider_chain {
 	char *keys[CHAIN_MAX];
 	size_t key_lengths[CHAIN_MAX];
 	size_t count;
+	uint64_t stamp;
 };
 
 static bool may_pass(int result)
@@ -117,6 +118,7 @@ int wl_provider_chain_open(const struct wl_metered *world, int tenant, const cha
 		return wl_fail(err, ENOMEM, "no memory for a provider");
 	result = wl_json_parse(text, strlen(text), &chain->rows, err);
 	const struct wl_json *row = wl_json_first(chain->rows);
+	chain->stamp = (uint64_t)wl_json_get_number(row, "stamp", 0);
 	for (; result == 0 && row && chain->count < CHAIN_MAX; row = wl_json_next(row))
 		result = add_provider(world, row, chain, err);
 	if (result == 0 && chain->count == 0)
@@ -133,6 +135,11 @@ const struct wl_llm_provider *wl_provider_chain_items(const struct wl_provider_c
 {
 	*ret_count = chain->count;
 	return chain->items;
+}
+
+uint64_t wl_provider_chain_stamp(const struct wl_provider_chain *chain)
+{
+	return chain->stamp;
 }
 
 void wl_provider_chain_free(struct wl_provider_chain *chain)

@@ -30,6 +30,7 @@ struct wl_budget_call {
 	uint64_t prompt_tokens; /* estimated upper bounds: wl_llm_estimate() */
 	uint64_t completion_tokens;
 	uint32_t ttl_s; /* after which a reservation that nobody settled counts as spent */
+	uint64_t stamp; /* of the providers that the call was made from (model_source.h); 0: they were read just now */
 };
 
 /* X(name, word): what a budget says of a call */
@@ -37,7 +38,8 @@ struct wl_budget_call {
 	X(GRANTED, "granted")                                                                                          \
 	X(REFUSED, "refused") /* stop */                                                                               \
 	X(ASK, "ask")	      /* a person may let this run go on */                                                    \
-	X(CHEAPER, "cheaper") /* ask `model` instead */
+	X(CHEAPER, "cheaper") /* ask `model` instead */                                                                \
+	X(STALE, "stale")     /* the providers are others than at `stamp`: read them again */
 
 enum wl_budget_verdict {
 #define X(name, word) WL_BUDGET_##name,
@@ -67,7 +69,8 @@ struct wl_budget {
 		       struct wl_error *err);
 	/*
 	 * What it came to. `fault` NONE when the model answered; tokens of a failure count too. *ret_cost in the price
-	 * table's currency. Settling twice changes nothing. -errno: the ledger is away, say it again.
+	 * table's currency. Settling twice changes nothing. 0: it is on the disk. -errno: the ledger is away, say it
+	 * again.
 	 */
 	int (*settle)(void *self, int tenant, const char *id, const struct wl_model_usage *usage, const char *model,
 		      enum wl_model_fault fault, uint64_t first_us, uint64_t total_us, double *ret_cost,

@@ -2,6 +2,9 @@
  * The model source port: what a supervisor or the gateway has to know of providers, agents and crews. Asked anew for
  * each run of an agent or crew and for each call of a provider, so that a key that was taken away counts from the next
  * call on. Calls block; thread-safe. The real one is lib/store/postgres_models.c.
+ *
+ * Rows of providers may bear a "stamp", the number of their tenant's last change of a provider. Rows with one may be
+ * remembered (lib/llm/source_memory.h): a reservation that names it fails when there was a change since.
  */
 #ifndef WL_PORTS_MODEL_SOURCE_H
 #define WL_PORTS_MODEL_SOURCE_H
@@ -27,6 +30,8 @@ struct wl_model_source {
 	int (*list)(void *self, int tenant, char **ret_json, struct wl_error *err);
 	/* {"crew", "agents"} as wl_crew_make() takes it, of a crew or (`kind` "agent") of one agent. As above. */
 	int (*crew)(void *self, int tenant, const char *kind, const char *id, char **ret_json, struct wl_error *err);
+	/* Forget what is remembered of a tenant's providers; NULL: nothing is. */
+	void (*forget)(void *self, int tenant);
 	void (*close)(void *self);
 };
 

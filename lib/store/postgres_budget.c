@@ -17,7 +17,7 @@
 #define OPEN_MAX 10000	   /* calls of this process that are remembered until they are settled */
 #define OPEN_MORE_MS 60000 /* beyond their reservation's end */
 
-enum { RESERVE, SETTLE, MOVED, ALLOW };
+enum { RESERVE, SETTLE, FLUSH, MOVED, ALLOW };
 
 /* A call that is under way. Its reservation may be lost in a crash of PostgreSQL: settling it tells of it once more. */
 struct open_call {
@@ -27,11 +27,22 @@ struct open_call {
 	char *text; /* as it was reserved */
 };
 
+/* A settlement that the disk does not have yet; on the stack of its thread. */
+struct waiter {
+	struct waiter *next;
+	const char *id;
+	bool done; /* under the lock */
+	int result;
+};
+
 struct store {
 	struct wl_postgres_pool *pool;
 	pthread_mutex_t lock;
 	struct open_call *open; /* under the lock, as is the count */
 	int count;
+	pthread_cond_t flushed;
+	bool flushing;		/* under the lock */
+	struct waiter *waiting; /* under the lock: for the next flush */
 };
 
 #define STATEMENTS(prefix)                                                                                             \
@@ -41,6 +52,7 @@ struct store {
 			      "a.budget, a.wait FROM control." prefix "_reserve($1) a",                                \
 			      1 },                                                                                     \
 		[SETTLE] = { "SETTLE", "SELECT control." prefix "_settle($1)", 1 },                                    \
+		[FLUSH] = { "FLUSH", "SELECT control." prefix "_flush($1)", 1 },                                       \
 		[MOVED] = { "MOVED", "SELECT control." prefix "_moved($1)::text::boolean", 1 },                        \
 		[ALLOW] = { "ALLOW", "SELECT control.budget_allow($1)", 1 },                                           \
 	}
@@ -164,7 +176,8 @@ static struct wl_json *call_json(const struct wl_budget_call *call, const char *
 	    wl_json_set_number(request, "attempt", call->attempt) == 0 &&
 	    wl_json_set_number(request, "prompt_tokens", tokens(call->prompt_tokens)) == 0 &&
 	    wl_json_set_number(request, "completion_tokens", tokens(call->completion_tokens)) == 0 &&
-	    wl_json_set_number(request, "ttl_s", call->ttl_s ? call->ttl_s : 1) == 0)
+	    wl_json_set_number(request, "ttl_s", call->ttl_s ? call->ttl_s : 1) == 0 &&
+	    (call->stamp == 0 || wl_json_set_number(request, "stamp", (double)call->stamp) == 0))
 		return request;
 	wl_json_free(request);
 	return NULL;
@@ -255,6 +268,55 @@ static struct wl_json *usage_json(int tenant, const char *id, const struct wl_mo
 	return NULL;
 }
 
+/*
+ * Have the disk take settlements that were committed without waiting for it. 0 when it has; -EPIPE when one of them is
+ * gone: PostgreSQL crashed in between.
+ */
+static int flush_batch(struct store *store, const struct waiter *batch, struct wl_error *err)
+{
+	_wl_buffer_ struct wl_buffer ids;
+	_wl_pg_result_ PGresult *result = NULL;
+	wl_postgres_array_begin(&ids);
+	for (const struct waiter *one = batch; one; one = one->next)
+		wl_postgres_array_text(&ids, one->id);
+	if (wl_postgres_array_end(&ids, err) < 0)
+		return -err->code;
+	const char *params[] = { ids.data };
+	int r = wl_postgres_pool_run(store->pool, FLUSH, params, &result, err);
+	if (r == 0 && (PQntuples(result) != 1 || PQgetvalue(result, 0, 0)[0] != 't'))
+		r = wl_fail(err, EPIPE, "the ledger of models lost a settlement");
+	return r;
+}
+
+/* Those that settle at the same time wait for the disk together: they hold no lock meanwhile. */
+static int flush(struct store *store, const char *id, struct wl_error *err)
+{
+	struct waiter me = { .id = id };
+	(void)pthread_mutex_lock(&store->lock);
+	me.next = store->waiting;
+	store->waiting = &me;
+	while (!me.done) {
+		if (store->flushing) {
+			(void)pthread_cond_wait(&store->flushed, &store->lock);
+			continue;
+		}
+		struct waiter *batch = store->waiting;
+		store->waiting = NULL;
+		store->flushing = true;
+		(void)pthread_mutex_unlock(&store->lock);
+		int r = flush_batch(store, batch, err);
+		(void)pthread_mutex_lock(&store->lock);
+		store->flushing = false;
+		for (; batch; batch = batch->next) {
+			batch->result = r;
+			batch->done = true;
+		}
+		(void)pthread_cond_broadcast(&store->flushed);
+	}
+	(void)pthread_mutex_unlock(&store->lock);
+	return me.result == 0 ? 0 : wl_fail(err, -me.result, "the ledger of models did not keep a settlement");
+}
+
 static int settle(void *self, int tenant, const char *id, const struct wl_model_usage *usage, const char *model,
 		  enum wl_model_fault fault, uint64_t first_us, uint64_t total_us, double *ret_cost,
 		  struct wl_error *err)
@@ -264,10 +326,13 @@ static int settle(void *self, int tenant, const char *id, const struct wl_model_
 	if (!request || recall(self, id, request) < 0)
 		return wl_fail(err, ENOMEM, "no memory to settle a model call");
 	int r = ask(self, SETTLE, request, &result, err);
+	bool known = r == 0 && !PQgetisnull(result, 0, 0);
+	if (known)
+		r = flush(self, id, err);
 	if (r < 0)
-		return r;
+		return r; /* a crash may have taken it: it is remembered until it is settled for good */
 	forget(self, id);
-	if (PQgetisnull(result, 0, 0))
+	if (!known)
 		return wl_fail(err, ENOENT, "there is no reservation %.36s", id);
 	if (ret_cost)
 		*ret_cost = strtod(PQgetvalue(result, 0, 0), NULL);
@@ -312,6 +377,7 @@ static void close_budget(void *self)
 		store->open = call->next;
 		free_open(call);
 	}
+	(void)pthread_cond_destroy(&store->flushed);
 	(void)pthread_mutex_destroy(&store->lock);
 	free(store);
 }
@@ -326,6 +392,7 @@ static int open_budget(const char *url, const struct wl_postgres_statement *stat
 	if (r < 0)
 		return r;
 	(void)pthread_mutex_init(&store->lock, NULL);
+	(void)pthread_cond_init(&store->flushed, NULL);
 	*ret_budget = (struct wl_budget){ .self = wl_steal(store),
 					  .reserve = reserve,
 					  .settle = settle,

@@ -11,15 +11,15 @@
 
 enum { PROVIDERS, CREW, LIST };
 
-#define STATEMENTS(providers)                                                                                          \
+#define STATEMENTS(providers, listed)                                                                                  \
 	{                                                                                                              \
 		[PROVIDERS] = { "PROVIDERS", "SELECT control." providers "($1, $2)", 2 },                              \
 		[CREW] = { "CREW", "SELECT control.crew_for_run($1, $2, $3)", 3 },                                     \
-		[LIST] = { "LIST", "SELECT control.providers_listed($1)", 1 },                                         \
+		[LIST] = { "LIST", "SELECT control." listed "($1)", 1 },                                               \
 	}
 
-static const struct wl_postgres_statement of_runs[] = STATEMENTS("providers_for_run"),
-					  of_gateway[] = STATEMENTS("gateway_providers");
+static const struct wl_postgres_statement of_runs[] = STATEMENTS("providers_for_run", "providers_listed"),
+					  of_gateway[] = STATEMENTS("gateway_providers", "gateway_listed");
 
 /* An id that came from a model or a document need not be one: there is nothing of that name then. */
 static int find(struct wl_postgres_pool *pool, int statement, int tenant, const char *kind, const char *id,

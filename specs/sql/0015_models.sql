@@ -192,12 +192,14 @@ CREATE TABLE control.budget_portion (
 
 -- One at a time for a tenant. Taken before any row.
 CREATE FUNCTION control.model_lock(p_tenant int) RETURNS void
-LANGUAGE sql AS $$ SELECT pg_advisory_xact_lock(7205, p_tenant) $$;
+LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(7205, p_tenant); END $$;
 
--- Add to the counters of a call.
+-- Add to the counters of a call. (What each call runs is plpgsql, whose plans a session keeps: a function of SQL is planned
+-- in each transaction anew, which doubled the time of a reservation.)
 CREATE FUNCTION control.model_count(p_call control.model_call, p_calls int, p_prompt bigint, p_completion bigint,
                                     p_cost numeric, p_held_tokens bigint, p_held_cost numeric) RETURNS void
-LANGUAGE sql AS $$
+LANGUAGE plpgsql AS $$
+BEGIN
 	INSERT INTO control.model_spent AS s (tenant, scope, key, day, calls, prompt, completion, cost, held_tokens, held_cost)
 	SELECT p_call.tenant, k.scope, k.key, CASE k.scope WHEN 'run' THEN '-infinity' ELSE p_call.day END, p_calls, p_prompt,
 	       p_completion, p_cost, p_held_tokens, p_held_cost
@@ -206,8 +208,8 @@ LANGUAGE sql AS $$
 	WHERE k.key IS NOT NULL
 	ON CONFLICT (tenant, scope, key, day) DO UPDATE SET calls = s.calls + excluded.calls,
 		prompt = s.prompt + excluded.prompt, completion = s.completion + excluded.completion, cost = s.cost + excluded.cost,
-		held_tokens = s.held_tokens + excluded.held_tokens, held_cost = s.held_cost + excluded.held_cost
-$$;
+		held_tokens = s.held_tokens + excluded.held_tokens, held_cost = s.held_cost + excluded.held_cost;
+END $$;
 
 -- Note once a day that a budget is nearly (warning) or wholly (reached) used up.
 CREATE FUNCTION control.budget_tell(p_budget control.budget, p_kind text, p_key uuid, p_quota numeric, p_used numeric)
@@ -343,10 +345,11 @@ END $$;
 
 -- Store a call and count what it holds.
 CREATE FUNCTION control.model_hold(p_call control.model_call) RETURNS void
-LANGUAGE sql AS $$
+LANGUAGE plpgsql AS $$
+BEGIN
 	INSERT INTO control.model_call SELECT p_call.*;
-	SELECT control.model_count(p_call, 0, 0, 0, 0, p_call.held_prompt + p_call.held_completion, p_call.held_cost)
-$$;
+	PERFORM control.model_count(p_call, 0, 0, 0, 0, p_call.held_prompt + p_call.held_completion, p_call.held_cost);
+END $$;
 
 -- Reserve a call. The same id, or the same execution, node, attempt and place while it is open, gives the reservation
 -- that there is; once that was settled it is another call, which costs as well.
@@ -447,6 +450,9 @@ DECLARE
 	v_new    control.model_call;
 	v_price  control.price;
 BEGIN
+	-- Neither is the disk waited for here, with the lock held: who settles waits for it afterwards, with others that did
+	-- so meanwhile (lib/store/postgres_budget.c), and settles once more what a crash took.
+	SET LOCAL synchronous_commit TO off;
 	PERFORM control.model_lock(v_tenant);
 	-- by its key alone: with the tenant beside it, a planner without statistics reads all calls of the tenant
 	SELECT * INTO v_old FROM control.model_call WHERE id = v_id;
@@ -477,6 +483,19 @@ BEGIN
 	v_new.cost := control.model_cost(v_price, v_new.prompt, v_new.cached, v_new.cache_write, v_new.completion);
 	PERFORM control.model_settle(v_old, v_new);
 	RETURN v_new.cost;
+END $$;
+
+-- Settlements were committed without waiting for the disk: true when it has them all. They are seen first and the commit
+-- behind that waits for the disk, which a row that is locked makes it do; after a crash some are not seen.
+CREATE TABLE control.flush_row (slot int PRIMARY KEY);
+INSERT INTO control.flush_row SELECT generate_series(0, 63);
+
+CREATE FUNCTION control.budget_flush(p_ids uuid[]) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+BEGIN
+	PERFORM FROM control.flush_row f WHERE f.slot = pg_backend_pid() % 64 FOR UPDATE;
+	RETURN NOT EXISTS (SELECT FROM unnest(p_ids) i
+		WHERE NOT EXISTS (SELECT FROM control.model_call c WHERE c.id = i AND c.state <> 'open'));
 END $$;
 
 -- Another provider of the chain answered than was reserved for: {"tenant","id","provider_id"}. Prices are that one's.
@@ -1138,7 +1157,7 @@ REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA control FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.currency(), control.budget_put(json, uuid, json, text), control.budget_drop(uuid),
 	control.my_model_usage(json), control.my_run_usage(uuid) TO windlass_tenant;
 GRANT EXECUTE ON FUNCTION control.budget_reserve(json), control.budget_settle(json), control.budget_moved(json),
-	control.budget_allow(json), control.model_calls_drop(json), control.providers_for_run(int, uuid),
+	control.budget_flush(uuid[]), control.budget_allow(json), control.model_calls_drop(json), control.providers_for_run(int, uuid),
 	control.crew_for_run(int, text, uuid) TO windlass_engine;
 
 -- ---- the gateway -------------------------------------------------------------------------------------------------------------
@@ -1146,20 +1165,63 @@ GRANT EXECUTE ON FUNCTION control.budget_reserve(json), control.budget_settle(js
 -- The web server asks models as well, for clients from outside and never for a run: it gets functions of its own, by
 -- which no call of a run can be reserved, settled or moved.
 
--- Whether a reserved or unknown call is one of those.
-CREATE FUNCTION control.gateway_may(p_tenant int, p_id uuid) RETURNS boolean
+-- A tenant's providers as of when: each change of one raises the number.
+CREATE TABLE control.provider_state (
+	tenant int    PRIMARY KEY,
+	number bigint NOT NULL
+);
+
+CREATE FUNCTION control.provider_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+BEGIN
+	INSERT INTO control.provider_state AS s (tenant, number) VALUES (substr(TG_TABLE_SCHEMA, 3)::int, 1)
+	ON CONFLICT (tenant) DO UPDATE SET number = s.number + 1;
+	RETURN NULL;
+END $$;
+
+CREATE FUNCTION control.tenant_ddl_0015_models(p_schema text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format($ddl$
+		CREATE TRIGGER provider_changed AFTER INSERT OR UPDATE ON %1$I.resources FOR EACH ROW
+		WHEN (NEW.kind = 'llm_provider') EXECUTE FUNCTION control.provider_changed();
+	$ddl$, p_schema);
+END $$;
+SELECT control.tenant_ddl_everywhere('tenant_ddl_0015_models');
+
+-- That number and one, so that 0 is none.
+CREATE FUNCTION control.provider_stamp(p_tenant int) RETURNS bigint
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	RETURN 1 + coalesce((SELECT s.number FROM control.provider_state s WHERE s.tenant = p_tenant), 0);
+END $$;
+
+-- Rows of providers with "stamp" in each: the gateway remembers them, and names it when it reserves.
+CREATE FUNCTION control.stamped(p_tenant int, p_rows json) RETURNS json
 LANGUAGE sql STABLE AS $$
-	SELECT NOT EXISTS (SELECT FROM control.model_call c WHERE c.id = p_id
-		AND (c.tenant <> p_tenant OR c.eid IS NOT NULL OR c.caller NOT IN ('gateway', 'chat')))
+	SELECT json_agg((r::jsonb || jsonb_build_object('stamp', control.provider_stamp(p_tenant)))::json ORDER BY o)
+	FROM json_array_elements(p_rows) WITH ORDINALITY e(r, o)
 $$;
 
--- As the functions budget_* that they call.
+-- Whether a reserved or unknown call is one of those.
+CREATE FUNCTION control.gateway_may(p_tenant int, p_id uuid) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	RETURN NOT EXISTS (SELECT FROM control.model_call c WHERE c.id = p_id
+		AND (c.tenant <> p_tenant OR c.eid IS NOT NULL OR c.caller NOT IN ('gateway', 'chat')));
+END $$;
+
+-- As the functions budget_* that they call. A call whose "stamp" is of providers that have changed since is 'stale', and
+-- nothing is reserved: what was remembered of them does not count from the next call on.
 CREATE FUNCTION control.gateway_reserve(p_call json) RETURNS control.budget_answer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
 BEGIN
 	IF p_call->>'eid' IS NOT NULL OR coalesce(p_call->>'caller', '') NOT IN ('gateway', 'chat')
 	   OR NOT control.gateway_may((p_call->>'tenant')::int, (p_call->>'id')::uuid) THEN
 		RAISE EXCEPTION 'the gateway reserves calls of its own alone';
+	END IF;
+	IF (p_call->>'stamp')::bigint <> control.provider_stamp((p_call->>'tenant')::int) THEN
+		RETURN ROW('stale', NULL, '', '', 0, 0, NULL, NULL, NULL, NULL)::control.budget_answer;
 	END IF;
 	RETURN control.budget_reserve(p_call);
 END $$;
@@ -1174,6 +1236,12 @@ BEGIN
 	RETURN control.budget_settle(p_request);
 END $$;
 
+CREATE FUNCTION control.gateway_flush(p_ids uuid[]) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+BEGIN
+	RETURN control.budget_flush(p_ids);
+END $$;
+
 CREATE FUNCTION control.gateway_moved(p_request json) RETURNS json
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
 BEGIN
@@ -1185,8 +1253,13 @@ END $$;
 
 CREATE FUNCTION control.gateway_providers(p_tenant int, p_provider uuid) RETURNS json
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
-	SELECT control.providers_for_run(p_tenant, p_provider)
+	SELECT control.stamped(p_tenant, control.providers_for_run(p_tenant, p_provider))
+$$;
+
+CREATE FUNCTION control.gateway_listed(p_tenant int) RETURNS json
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
+	SELECT control.stamped(p_tenant, control.providers_listed(p_tenant))
 $$;
 
 GRANT EXECUTE ON FUNCTION control.gateway_reserve(json), control.gateway_settle(json), control.gateway_moved(json),
-	control.gateway_providers(int, uuid), control.providers_listed(int) TO windlass_web;
+	control.gateway_flush(uuid[]), control.gateway_providers(int, uuid), control.gateway_listed(int) TO windlass_web;

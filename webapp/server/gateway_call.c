@@ -8,11 +8,15 @@
  * A client that reads slowly: while WAITING_MOST bytes wait in its connection, its pieces stay with the call, and when
  * as many wait there the thread waits as well, which holds up the model's server. One that does not read for STALLED_MS
  * is cut. When a client goes, the call's eventfd becomes readable, which ends the call; what it used is settled.
+ *
+ * The client gets its answer when the model has given it (web_gateway_said()). The thread then settles what it used,
+ * and waits for the disk to have that; so long the call stays, and the server does not leave.
  */
 #include "webapp/server/gateway_call.h"
 
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
+#include "lib/llm/source_memory.h"
 #include "lib/store/postgres_budget.h"
 #include "lib/store/postgres_models.h"
 #include "webapp/server/server.h"
@@ -36,7 +40,7 @@ struct gateway_call {
 	struct web_request *request;	   /* held until its head is sent or it is answered; the loop's */
 	struct web_stream *stream;	   /* the loop's */
 	int references;			   /* of the thread and of the stream; the loop's */
-	bool opening, ended;		   /* the loop's */
+	bool answered;			   /* all of it; the loop's */
 	uint64_t moved_ms;		   /* when something was sent last; the loop's */
 	size_t queued_before;
 	web_gateway_work *work;
@@ -44,13 +48,13 @@ struct gateway_call {
 	char id[WL_UUID_TEXT];
 	int tenant;
 	int cancel_fd;
-	bool has_sent; /* the thread's */
 	/* guarded by `lock` */
 	struct wl_buffer pieces;
 	pthread_cond_t taken;
 	struct gateway_call *next_posted;
-	bool posted, gone;
-	/* the thread's until it has ended */
+	bool posted, gone, said;
+	bool has_sent; /* the thread alone changes it */
+	/* the thread's until it has said all */
 	struct wl_buffer answer;
 	int rc, status;
 	const char *code;
@@ -70,7 +74,7 @@ static struct {
 	int wake_fd;
 	struct wl_egress_rules egress;
 	struct wl_llm *llm;
-	struct wl_model_source source;
+	struct wl_model_source database, source; /* what is remembered of it */
 	struct wl_budget budget;
 	struct wl_metered metered;
 } world;
@@ -128,23 +132,30 @@ static void wake(int fd)
 	(void)written; /* it can only be full, and then it is readable */
 }
 
+/* Put the call into the list of those that have something for the loop; true when the loop has to be woken. Locked. */
+static bool post(struct gateway_call *call)
+{
+	bool wakes = posted == NULL;
+	if (call->posted)
+		return false;
+	call->posted = true;
+	call->next_posted = posted;
+	posted = call;
+	return wakes;
+}
+
 void web_gateway_send(struct gateway_call *call, struct wl_buffer *pieces)
 {
 	bool wakes = false;
 	if (pieces->length == 0)
 		return;
-	call->has_sent = true;
 	(void)pthread_mutex_lock(&lock);
+	call->has_sent = true;
 	while (call->pieces.length > WAITING_MOST && !call->gone)
 		(void)pthread_cond_wait(&call->taken, &lock);
 	if (!call->gone) {
 		wl_buffer_append(&call->pieces, pieces->data, pieces->length);
-		if (!call->posted) {
-			wakes = posted == NULL;
-			call->posted = true;
-			call->next_posted = posted;
-			posted = call;
-		}
+		wakes = post(call);
 	}
 	(void)pthread_mutex_unlock(&lock);
 	if (wakes)
@@ -152,10 +163,27 @@ void web_gateway_send(struct gateway_call *call, struct wl_buffer *pieces)
 	wl_buffer_clear(pieces);
 }
 
+void web_gateway_said(struct gateway_call *call, int result, const struct wl_error *err)
+{
+	bool wakes = false;
+	call->rc = result;
+	if (result < 0)
+		call->err = *err;
+	(void)pthread_mutex_lock(&lock);
+	call->said = true;
+	wakes = post(call);
+	(void)pthread_mutex_unlock(&lock);
+	if (wakes)
+		wake(world.wake_fd);
+}
+
 static void run_call(struct web_task *task)
 {
 	struct gateway_call *call = task->context;
-	call->rc = call->work(call, &call->err);
+	struct wl_error err = { 0 };
+	int result = call->work(call, &err);
+	if (!call->said)
+		web_gateway_said(call, result, &err);
 }
 
 /* ---- the loop's side
@@ -201,7 +229,7 @@ static void stream_gone(void *context)
 	release(call);
 }
 
-static void flush(struct gateway_call *call);
+static void serve(struct gateway_call *call);
 static void look(void *context);
 
 static void look_soon(void)
@@ -217,14 +245,13 @@ static void stream_opened(struct web_request *request, struct web_stream *stream
 	call->stream = stream;
 	call->moved_ms = wl_clock_boot_ms();
 	request->state = NULL;
-	flush(call);
+	serve(call);
 }
 
 static void open_stream(struct gateway_call *call)
 {
 	struct web_request *request = call->request;
 	call->request = NULL;
-	call->opening = true;
 	if (request->exchange) {
 		request->client_gone = NULL; /* from now on stream_gone() tells */
 		call->references++;
@@ -259,6 +286,7 @@ static void flush(struct gateway_call *call)
 		return;
 	(void)pthread_mutex_lock(&lock);
 	struct wl_buffer pieces = call->pieces;
+	bool last = call->said;
 	call->pieces = (struct wl_buffer){ 0 };
 	(void)pthread_cond_signal(&call->taken);
 	(void)pthread_mutex_unlock(&lock);
@@ -268,10 +296,51 @@ static void flush(struct gateway_call *call)
 		web_stream_cut(call->stream);
 	else if (pieces.length)
 		good = web_stream_send(call->stream, pieces.data, pieces.length);
-	if (good && call->ended && call->stream)
+	if (good && last && call->stream)
 		web_stream_finish(call->stream);
 	wl_buffer_release(&pieces);
 	release(call);
+}
+
+static void answer_failure(struct web_request *request, const struct gateway_call *call)
+{
+	request->fault = call->code;
+	if (call->status == 429 || call->status == 503)
+		web_answer_header(request, "retry-after", "%llu",
+				  (unsigned long long)(call->retry_after_ms ? (call->retry_after_ms + 999) / 1000 : 1));
+	if (call->code && strcmp(call->code, "insufficient_quota") == 0)
+		web_answer_header(request, "x-should-retry", "false");
+	web_answer_problem(request, call->status, "%s", call->err.text);
+}
+
+/* Give the whole answer of a call that does not stream, or that failed before its stream began. */
+static void answer_whole(struct gateway_call *call)
+{
+	struct web_request *request = call->request;
+	if (!request || request->answered)
+		return;
+	request->client_gone = NULL;
+	request->state = NULL;
+	if (call->rc < 0) {
+		answer_failure(request, call);
+	} else if (request->exchange) {
+		wl_buffer_append(&request->answer, call->answer.data, call->answer.length);
+		request->answer.failed |= call->answer.failed;
+		web_answer_json(request, 200);
+	}
+}
+
+/* Give the client what there is for it. */
+static void serve(struct gateway_call *call)
+{
+	(void)pthread_mutex_lock(&lock);
+	bool said = call->said, streams = call->pieces.length > 0 || call->has_sent;
+	(void)pthread_mutex_unlock(&lock);
+	call->answered = said;
+	if (streams)
+		flush(call);
+	else if (said)
+		answer_whole(call);
 }
 
 static void look(void *context)
@@ -308,12 +377,14 @@ static void pieces_came(void *context, bool readable, bool writable, bool broken
 	ssize_t got = read(world.wake_fd, &count, sizeof(count));
 	(void)got;
 	while ((call = take_posted()))
-		flush(call);
+		serve(call);
 }
 
-static void forget_posted(struct gateway_call *call)
+/* Take it out of the list; true when it was there. */
+static bool forget_posted(struct gateway_call *call)
 {
 	(void)pthread_mutex_lock(&lock);
+	bool there = call->posted;
 	for (struct gateway_call **at = &posted; call->posted && *at; at = &(*at)->next_posted) {
 		if (*at != call)
 			continue;
@@ -322,38 +393,15 @@ static void forget_posted(struct gateway_call *call)
 		break;
 	}
 	(void)pthread_mutex_unlock(&lock);
+	return there;
 }
 
-static void answer_failure(struct web_request *request, const struct gateway_call *call)
-{
-	request->fault = call->code;
-	if (call->status == 429 || call->status == 503)
-		web_answer_header(request, "retry-after", "%llu",
-				  (unsigned long long)(call->retry_after_ms ? (call->retry_after_ms + 999) / 1000 : 1));
-	if (call->code && strcmp(call->code, "insufficient_quota") == 0)
-		web_answer_header(request, "x-should-retry", "false");
-	web_answer_problem(request, call->status, "%s", call->err.text);
-}
-
+/* It is settled. */
 static void call_ended(struct web_task *task)
 {
 	struct gateway_call *call = task->context;
-	struct web_request *request = call->request;
-	forget_posted(call);
-	call->ended = true;
-	if (call->has_sent) {
-		flush(call);
-	} else if (request) {
-		request->client_gone = NULL;
-		request->state = NULL;
-		if (call->rc < 0)
-			answer_failure(request, call);
-		else if (request->exchange) {
-			wl_buffer_append(&request->answer, call->answer.data, call->answer.length);
-			request->answer.failed |= call->answer.failed;
-			web_answer_json(request, 200);
-		}
-	}
+	if (forget_posted(call))
+		serve(call);
 	release(call);
 }
 
@@ -368,8 +416,10 @@ static int open_world(struct wl_error *err)
 	const struct wl_settings *settings = &web.settings;
 	int rc = wl_egress_rules_read(settings->egress_allow, &world.egress, err);
 	rc = rc ? rc : world.llm ? 0 : wl_llm_new(&world.egress, &world.llm, err);
+	if (rc == 0 && !world.database.self)
+		rc = wl_postgres_gateway_models_open(settings->postgres_url, &world.database, err);
 	if (rc == 0 && !world.source.self)
-		rc = wl_postgres_gateway_models_open(settings->postgres_url, &world.source, err);
+		rc = wl_source_memory_open(&world.database, &world.source, err);
 	if (rc == 0 && !world.budget.self)
 		rc = wl_postgres_gateway_budget_open(settings->postgres_url, &world.budget, err);
 	if (rc == 0 && !world.threads)
@@ -384,11 +434,12 @@ static int open_world(struct wl_error *err)
 	return 0;
 }
 
+/* Those that have their answer and are settled now are no longer under way. */
 static int calls_of(int tenant)
 {
 	int count = 0;
 	for (const struct gateway_call *call = calls; call; call = call->next)
-		count += call->tenant == tenant;
+		count += call->tenant == tenant && !call->answered;
 	return count;
 }
 

@@ -27,6 +27,9 @@ const char *web_gateway_id(const struct gateway_call *call);
 /* Give what `pieces` holds to the client, and empty it. Waits while the client has enough to swallow. */
 void web_gateway_send(struct gateway_call *call, struct wl_buffer *pieces);
 bool web_gateway_has_sent(const struct gateway_call *call);
+/* All is said: the client gets the end of its stream, its answer, or (`result` below 0) the failure. What the work does
+ * after this the client does not wait for. Work that returns without it has said all by that. */
+void web_gateway_said(struct gateway_call *call, int result, const struct wl_error *err);
 /* Why it failed: the status, and the word of the client's format (a literal or NULL). */
 void web_gateway_fail(struct gateway_call *call, int status, const char *code, uint64_t retry_after_ms);
 

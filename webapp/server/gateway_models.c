@@ -12,7 +12,6 @@
 #include <strings.h>
 
 #define LISTED_MS 60000	   /* a provider's list of models is believed for so long */
-#define PROVIDERS_MS 2000  /* and the list of a tenant's providers, for names that it holds */
 #define ASK_MS 3000	   /* a provider is waited for when it is asked for its models */
 #define PROVIDERS_ASKED 20 /* of one tenant for one list */
 #define WAIT_MS 15000	   /* PostgreSQL is waited for */
@@ -21,7 +20,7 @@
 
 struct memory {
 	int tenant;
-	char key[WL_UUID_TEXT]; /* a provider's id; "": the list of all of them */
+	char key[WL_UUID_TEXT]; /* a provider's id */
 	uint64_t until_ms;
 	char *text;
 };
@@ -49,7 +48,7 @@ static char *remembered(int tenant, const char *key)
 	return text;
 }
 
-static void remember(int tenant, const char *key, const char *text, uint64_t ms)
+static void remember(int tenant, const char *key, const char *text)
 {
 	char *copy = strdup(text);
 	if (!copy)
@@ -57,7 +56,7 @@ static void remember(int tenant, const char *key, const char *text, uint64_t ms)
 	(void)pthread_mutex_lock(&lock);
 	struct memory *memory = memory_of(tenant, key);
 	free(memory->text);
-	*memory = (struct memory){ .tenant = tenant, .until_ms = wl_clock_boot_ms() + ms, .text = copy };
+	*memory = (struct memory){ .tenant = tenant, .until_ms = wl_clock_boot_ms() + LISTED_MS, .text = copy };
 	(void)snprintf(memory->key, sizeof(memory->key), "%s", key);
 	(void)pthread_mutex_unlock(&lock);
 }
@@ -83,10 +82,7 @@ static int read_providers(const struct wl_model_source *source, int tenant, int 
 			return wl_fail(err, ECANCELED, "stopped before the model was asked");
 		result = source->list(source->self, tenant, &text, err);
 	}
-	result = result < 0 ? result : wl_json_parse(text, strlen(text), ret_list, err);
-	if (result == 0)
-		remember(tenant, "", text, PROVIDERS_MS);
-	return result;
+	return result < 0 ? result : wl_json_parse(text, strlen(text), ret_list, err);
 }
 
 /* The models of a provider as a JSON array; NULL when it does not tell. A key that is wrong counts as that. */
@@ -102,7 +98,7 @@ static struct wl_json *models_of(const struct wl_metered *models, int tenant, co
 		enum wl_model_fault fault;
 		const struct wl_llm_provider *items = wl_provider_chain_items(chain, &count);
 		if (wl_llm_models(models->llm, items, ASK_MS, &text, &fault, &ignored) == 0)
-			remember(tenant, key, text, LISTED_MS);
+			remember(tenant, key, text);
 	}
 	wl_provider_chain_free(chain);
 	if (text && wl_json_parse(text, strlen(text), &list, NULL) < 0)
@@ -177,15 +173,13 @@ static void by_lists(const struct wl_metered *models, int tenant, const struct w
 int web_gateway_resolve(const struct wl_metered *models, int tenant, const char *name, int cancel_fd,
 			struct gateway_target *ret_target, struct wl_error *err)
 {
-	_wl_json_ struct wl_json *known = NULL, *providers = NULL;
-	_wl_free_ char *text = remembered(tenant, "");
-	if (text && wl_json_parse(text, strlen(text), &known, NULL) == 0 && by_name(known, name, ret_target))
-		return 0;
+	_wl_json_ struct wl_json *providers = NULL;
 	int result = read_providers(models->source, tenant, cancel_fd, &providers, err);
 	if (result < 0)
 		return result;
 	if (!by_name(providers, name, ret_target) && !by_default_model(providers, name, ret_target))
 		by_lists(models, tenant, providers, name, cancel_fd, ret_target);
+	ret_target->stamp = (uint64_t)wl_json_get_number(wl_json_first(providers), "stamp", 0);
 	return 0;
 }
 
@@ -240,6 +234,8 @@ int web_gateway_list(const struct wl_metered *models, int tenant, int cancel_fd,
 {
 	_wl_json_ struct wl_json *providers = NULL;
 	char *first = NULL, *last = NULL;
+	if (models->source->forget) /* no reservation would tell that it has changed */
+		models->source->forget(models->source->self, tenant);
 	int result = read_providers(models->source, tenant, cancel_fd, &providers, err);
 	if (result < 0)
 		return result;

@@ -4,7 +4,7 @@
  *   "provider/model"   the provider of that name (or id), and its model
  *   "model"            the first provider whose default model it is, else the first that lists it, else the first
  *
- * Providers stand in the order of lib/ports/model_source.h. What was found is remembered for a moment. All block.
+ * Providers stand in the order of lib/ports/model_source.h. Lists of models are remembered for a moment. All block.
  */
 #ifndef WL_WEBAPP_GATEWAY_MODELS_H
 #define WL_WEBAPP_GATEWAY_MODELS_H
@@ -16,6 +16,7 @@
 struct gateway_target {
 	char provider_id[WL_UUID_TEXT]; /* "": the tenant has none, and the demo answers */
 	const char *model;		/* points into the name that was asked for */
+	uint64_t stamp;			/* of the providers that it was chosen from: for struct wl_metered_caller */
 };
 
 /* 0, or a failure of model_source.h's list(). */

@@ -14,6 +14,7 @@
 
 /* A request of the right form that asks for what cannot be. */
 #define REFUSED 422
+#define CHOICES 4 /* so often a provider is chosen anew, when it is changed in the same moment */
 
 static const char *code_of(enum wl_model_fault fault)
 {
@@ -32,12 +33,17 @@ static const char *code_of(enum wl_model_fault fault)
 	}
 }
 
-static struct wl_metered_caller caller_of(const struct gateway_call *call)
+static struct wl_metered_caller caller_of(const struct gateway_call *call, const struct gateway_target *target,
+					  void (*answered)(void *context, int result), void *context)
 {
-	return (struct wl_metered_caller){ .tenant = web_gateway_tenant(call), .caller = "gateway" };
+	return (struct wl_metered_caller){ .tenant = web_gateway_tenant(call),
+					   .caller = "gateway",
+					   .stamp = target->stamp,
+					   .answered = answered,
+					   .context = context };
 }
 
-/* Find the provider that the client means; the front's model becomes the one to ask it for. */
+/* Find the provider that the client means. */
 static int choose(struct gateway_call *call, struct wl_front *front, struct gateway_target *target,
 		  struct wl_error *err)
 {
@@ -94,56 +100,82 @@ static void tell_tool_arguments(void *context, size_t index, const char *text, s
  * -----------------------------------------------------------------------------------------------------------
  */
 
-static int ask(struct gateway_call *call, struct telling *telling, struct wl_front *front, struct wl_error *err)
+/* A chat that is under way. */
+struct chat {
+	struct telling telling;
+	struct wl_front front;
+	struct wl_model_answer answer;
+	struct wl_error err;
+};
+
+/* What became of it is known: the client gets it, while the ledger does. */
+static void chat_answered(void *context, int result)
 {
-	const struct wl_front_format *format = telling->format;
-	const struct wl_metered_caller caller = caller_of(call);
-	const struct wl_model_stream stream = { telling, tell_text, tell_tool_begin, tell_tool_arguments };
-	_wl_model_answer_ struct wl_model_answer answer = { 0 };
-	struct wl_budget_answer said;
-	front->request.stream = front->stream ? &stream : NULL;
-	int result = wl_metered_call(web_gateway_world(), &caller, &front->request, &answer, &said, err);
+	struct chat *chat = context;
+	struct telling *telling = &chat->telling;
+	struct gateway_call *call = telling->call;
+	const struct wl_model_answer *answer = &chat->answer;
 	if (result < 0) {
-		int status = wl_front_status(answer.fault);
-		web_gateway_fail(call, status, code_of(answer.fault), answer.retry_after_ms);
-		if (web_gateway_has_sent(call)) {
-			format->fail(&telling->reply, status, code_of(answer.fault), err->text);
-			send_pieces(telling);
-		}
-	} else if (front->stream) {
-		format->end(&telling->reply, &answer);
-		send_pieces(telling);
+		int status = wl_front_status(answer->fault);
+		web_gateway_fail(call, status, code_of(answer->fault), answer->retry_after_ms);
+		if (web_gateway_has_sent(call))
+			telling->format->fail(&telling->reply, status, code_of(answer->fault), chat->err.text);
+	} else if (chat->front.stream) {
+		telling->format->end(&telling->reply, answer);
 	} else {
-		format->answer(&telling->reply, &answer);
+		telling->format->answer(&telling->reply, answer);
 	}
+	send_pieces(telling);
+	web_gateway_said(call, result, &chat->err);
+}
+
+static int ask(struct chat *chat)
+{
+	struct telling *telling = &chat->telling;
+	struct wl_front *front = &chat->front;
+	const struct wl_model_stream stream = { telling, tell_text, tell_tool_begin, tell_tool_arguments };
+	struct wl_budget_answer said;
+	int result = -ESTALE;
+	front->request.stream = front->stream ? &stream : NULL;
+	for (int i = 0; i < CHOICES && result == -ESTALE; i++) {
+		struct gateway_target target = { 0 };
+		result = choose(telling->call, front, &target, &chat->err);
+		if (result < 0)
+			return result;
+		const struct wl_metered_caller caller = caller_of(telling->call, &target, chat_answered, chat);
+		result = wl_metered_call(web_gateway_world(), &caller, &front->request, &chat->answer, &said,
+					 &chat->err);
+	}
+	if (result == -ESTALE)
+		web_gateway_fail(telling->call, 503, NULL, 0);
 	return result;
 }
 
 static int converse(struct gateway_call *call, const struct wl_front_format *format, struct wl_error *err)
 {
-	struct wl_front front;
-	struct gateway_target target;
-	struct telling telling = { .call = call, .format = format };
-	int result = wl_front_read(format, web_gateway_take_body(call), &front, err);
-	if (result < 0)
+	struct chat chat = { .telling = { .call = call, .format = format } };
+	struct telling *telling = &chat.telling;
+	const struct wl_front *front = &chat.front;
+	int result = wl_front_read(format, web_gateway_take_body(call), &chat.front, &chat.err);
+	if (result < 0) {
 		web_gateway_fail(call, result == -ENOMEM ? 503 : REFUSED, NULL, 0);
-	else
-		result = choose(call, &front, &target, err);
-	if (result == 0) {
-		telling.reply =
+	} else {
+		telling->reply =
 			(struct wl_front_reply){ .id = web_gateway_id(call),
-						 .model = front.model,
+						 .model = front->model,
 						 .created_s = wl_clock_wall_ms() / 1000,
-						 .include_usage = front.include_usage,
-						 .out = front.stream ? &telling.pieces : web_gateway_answer(call) };
-		result = ask(call, &telling, &front, err);
+						 .include_usage = front->include_usage,
+						 .out = front->stream ? &telling->pieces : web_gateway_answer(call) };
+		result = ask(&chat);
 	}
-	wl_buffer_release(&telling.pieces);
-	wl_front_release(&front);
+	*err = chat.err;
+	wl_model_answer_release(&chat.answer);
+	wl_buffer_release(&telling->pieces);
+	wl_front_release(&chat.front);
 	return result;
 }
 
-static int chat(struct gateway_call *call, struct wl_error *err)
+static int completions(struct gateway_call *call, struct wl_error *err)
 {
 	return converse(call, &wl_front_openai, err);
 }
@@ -153,33 +185,63 @@ static int messages(struct gateway_call *call, struct wl_error *err)
 	return converse(call, &wl_front_anthropic, err);
 }
 
+/* Texts that are made vectors. */
+struct embedding {
+	struct gateway_call *call;
+	struct wl_front front;
+	float *vectors;
+	size_t dimensions;
+	struct wl_model_usage usage;
+	enum wl_model_fault fault;
+	struct wl_error err;
+};
+
+static void embedding_answered(void *context, int result)
+{
+	struct embedding *embedding = context;
+	struct gateway_call *call = embedding->call;
+	if (result < 0)
+		web_gateway_fail(call, wl_front_status(embedding->fault), code_of(embedding->fault), 0);
+	else
+		wl_front_put_embeddings(web_gateway_answer(call), &embedding->front, embedding->vectors,
+					embedding->front.text_count, embedding->dimensions, &embedding->usage);
+	web_gateway_said(call, result, &embedding->err);
+}
+
+static int ask_vectors(struct embedding *embedding)
+{
+	struct wl_front *front = &embedding->front;
+	struct wl_budget_answer said;
+	double cost;
+	int result = -ESTALE;
+	for (int i = 0; i < CHOICES && result == -ESTALE; i++) {
+		struct gateway_target target = { 0 };
+		result = choose(embedding->call, front, &target, &embedding->err);
+		if (result < 0)
+			return result;
+		const struct wl_metered_caller caller =
+			caller_of(embedding->call, &target, embedding_answered, embedding);
+		result = wl_metered_embed(web_gateway_world(), &caller, front->request.provider_id,
+					  front->request.model, front->texts, front->text_count, NULL,
+					  front->request.cancel_fd, &embedding->vectors, &embedding->dimensions,
+					  &embedding->usage, &cost, &embedding->fault, &said, &embedding->err);
+	}
+	if (result == -ESTALE)
+		web_gateway_fail(embedding->call, 503, NULL, 0);
+	return result;
+}
+
 static int embed(struct gateway_call *call, struct wl_error *err)
 {
-	struct wl_front front;
-	struct gateway_target target;
-	_wl_free_ float *vectors = NULL;
-	size_t dimensions = 0;
-	double cost;
-	const struct wl_metered_caller caller = caller_of(call);
-	struct wl_model_usage usage = { 0 };
-	struct wl_budget_answer said;
-	enum wl_model_fault fault = WL_MODEL_FAULT_NONE;
-	int result = wl_front_read_embeddings(web_gateway_take_body(call), &front, err);
+	struct embedding embedding = { .call = call };
+	int result = wl_front_read_embeddings(web_gateway_take_body(call), &embedding.front, &embedding.err);
 	if (result < 0)
 		web_gateway_fail(call, result == -ENOMEM ? 503 : REFUSED, NULL, 0);
 	else
-		result = choose(call, &front, &target, err);
-	if (result == 0) {
-		result = wl_metered_embed(web_gateway_world(), &caller, front.request.provider_id, front.request.model,
-					  front.texts, front.text_count, NULL, front.request.cancel_fd, &vectors,
-					  &dimensions, &usage, &cost, &fault, &said, err);
-		if (result < 0)
-			web_gateway_fail(call, wl_front_status(fault), code_of(fault), 0);
-		else
-			wl_front_put_embeddings(web_gateway_answer(call), &front, vectors, front.text_count, dimensions,
-						&usage);
-	}
-	wl_front_release(&front);
+		result = ask_vectors(&embedding);
+	*err = embedding.err;
+	free(embedding.vectors);
+	wl_front_release(&embedding.front);
 	return result;
 }
 
@@ -194,7 +256,7 @@ static int list(struct gateway_call *call, struct wl_error *err)
 
 void web_gateway_chat(struct web_request *request)
 {
-	web_gateway_start(request, chat);
+	web_gateway_start(request, completions);
 }
 
 void web_gateway_messages(struct web_request *request)
