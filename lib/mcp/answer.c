@@ -97,3 +97,15 @@ int wl_mcp_answer_output(const struct wl_json *result, char **ret_json, struct w
 	*ret_json = output ? wl_json_print(output) : NULL;
 	return *ret_json ? 0 : wl_fail(err, ENOMEM, "no memory for a tool's answer");
 }
+
+char *wl_mcp_list_text(const struct wl_mcp_session *session)
+{
+	_wl_json_ struct wl_json *output = wl_json_object();
+	struct wl_json *server = wl_json_object();
+	int failed = wl_json_set_string(server, "name", wl_mcp_session_server_name(session));
+	failed |= wl_json_set_string(server, "version", wl_mcp_session_server_version(session));
+	failed |= wl_json_set_string(server, "protocol", wl_mcp_session_protocol(session));
+	failed |= wl_json_set(output, "server", server);
+	failed |= wl_json_set(output, "tools", wl_json_copy(wl_mcp_session_tools(session)));
+	return failed ? NULL : wl_json_print(output);
+}

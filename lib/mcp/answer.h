@@ -4,6 +4,7 @@
 
 #include "lib/base/error.h"
 #include "lib/codec/json.h"
+#include "lib/mcp/session.h"
 
 #define WL_MCP_DATA_MAX (256u << 10) /* bytes of the base64 text of one image, sound or file */
 
@@ -19,5 +20,9 @@ int wl_mcp_answer_output(const struct wl_json *result, char **ret_json, struct w
 bool wl_mcp_answer_failed(const struct wl_json *result);
 /* The texts of a result's content, joined by line ends; allocated, NULL without memory. */
 char *wl_mcp_answer_text(const struct wl_json *result);
+
+/* {"server": {"name","version","protocol"}, "tools"} of a session that was made for the list; allocated, NULL without
+ * memory. */
+char *wl_mcp_list_text(const struct wl_mcp_session *session);
 
 #endif

@@ -41,18 +41,6 @@ struct wl_mcp_session *tool_mcp_session(const struct tool_call *tool, struct nod
 
 /* ---- the end ------------------------------------------------------------------------------------------------- */
 
-static char *list_text(const struct wl_mcp_session *session)
-{
-	_wl_json_ struct wl_json *output = wl_json_object();
-	struct wl_json *server = wl_json_object();
-	int failed = wl_json_set_string(server, "name", wl_mcp_session_server_name(session));
-	failed |= wl_json_set_string(server, "version", wl_mcp_session_server_version(session));
-	failed |= wl_json_set_string(server, "protocol", wl_mcp_session_protocol(session));
-	failed |= wl_json_set(output, "server", server);
-	failed |= wl_json_set(output, "tools", wl_json_copy(wl_mcp_session_tools(session)));
-	return failed ? NULL : wl_json_print(output);
-}
-
 static void give_answer(const struct tool_call *tool, const struct wl_json *result, struct node_outcome *outcome)
 {
 	struct wl_error err = { 0 };
@@ -89,7 +77,7 @@ void tool_mcp_finish(const struct tool_call *tool, const struct wl_mcp_session *
 		node_fail(outcome, tool->call, fault->for_good ? NODE_FAILED_FOR_GOOD : NODE_FAILED, fault->code,
 			  detail, "%s", fault->text);
 	} else if (!result) {
-		node_give(outcome, tool->call, list_text(session));
+		node_give(outcome, tool->call, wl_mcp_list_text(session));
 	} else if (wl_mcp_answer_failed(result)) {
 		fail_tool(tool, result, outcome);
 	} else {

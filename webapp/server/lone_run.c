@@ -29,7 +29,7 @@ static char *document_text(const char *id, const char *node)
 	return wl_flow_document_canonical(document);
 }
 
-static struct wl_json *members(const char *id, const char *node, double timeout_s)
+struct wl_json *web_lone_members(const char *id, const char *node, double timeout_s)
 {
 	unsigned char hash[WL_SHA256_BYTES];
 	char hex[WL_SHA256_HEX], eid[WL_UUID_TEXT];
@@ -58,7 +58,7 @@ static void accepted(struct web_request *request, const struct web_api_answer *a
 
 void web_lone_run(struct web_request *request, const char *id, const char *node, double timeout_s, bool waits)
 {
-	struct wl_json *extra = members(id, node, timeout_s);
+	struct wl_json *extra = web_lone_members(id, node, timeout_s);
 	if (extra)
 		web_api_call(request, extra, waits ? accepted : NULL);
 	else

@@ -14,4 +14,10 @@
  */
 void web_lone_run(struct web_request *request, const char *id, const char *node, double timeout_s, bool waits);
 
+/*
+ * The members that such a call has, for operations that call it with more of their own: "hash", "document", "eid",
+ * "timeout_ms". NULL without memory.
+ */
+struct wl_json *web_lone_members(const char *id, const char *node, double timeout_s);
+
 #endif

@@ -94,6 +94,19 @@ static int open_threads(struct wl_error *err)
 	return rc < 0 ? rc : web_thread_pool_open(TRIAL_THREADS, TRIALS_WAITING, &threads, err);
 }
 
+const struct wl_egress_rules *web_trial_egress(void)
+{
+	return &egress;
+}
+
+int web_trial_task(struct web_task *task, struct wl_error *err)
+{
+	int rc = open_threads(err);
+	if (rc == 0 && web_thread_pool_run(threads, task) < 0)
+		rc = wl_fail(err, EAGAIN, "too many trials are under way");
+	return rc;
+}
+
 static void read_thing(struct web_request *request, const struct web_api_answer *answer)
 {
 	struct web_trial *trial = request->state;

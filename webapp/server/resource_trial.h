@@ -9,6 +9,7 @@
 #include "lib/llm/llm.h"
 #include "lib/net/http_client.h"
 #include "webapp/server/api_call.h"
+#include "webapp/server/thread_pool.h"
 
 struct web_trial;
 
@@ -29,5 +30,10 @@ struct wl_llm *web_trial_llm(void);
 
 /* Send a request by the egress rules of this server; as wl_http_send(). */
 int web_trial_send(const struct wl_http_request *request, struct wl_http_response *response, struct wl_error *err);
+
+/* Run a task on these threads; -EAGAIN when too much waits. Others with a sentence. */
+int web_trial_task(struct web_task *task, struct wl_error *err);
+/* The egress rules of this server; they stand once a task was handed over. */
+const struct wl_egress_rules *web_trial_egress(void);
 
 #endif

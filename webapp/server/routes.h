@@ -56,6 +56,8 @@ struct web_request;
 	X(tools_test)                                                                                                  \
 	X(tools_import)                                                                                                \
 	X(tools_import_preview)                                                                                        \
+	X(tools_import_mcp)                                                                                            \
+	X(tools_import_mcp_preview)                                                                                    \
 	X(llm_providers_create)                                                                                        \
 	X(llm_providers_update)                                                                                        \
 	X(llm_providers_validate)                                                                                      \

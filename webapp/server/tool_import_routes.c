@@ -5,12 +5,10 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
 #include "lib/codec/openapi_document.h"
-#include "webapp/server/api_call.h"
-#include "webapp/server/resource_seal.h"
 #include "webapp/server/routes.h"
 #include "webapp/server/server.h"
 #include "webapp/server/tool_check.h"
-#include "webapp/server/tool_config.h"
+#include "webapp/server/tool_store.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -165,80 +163,6 @@ static void read_and_check(struct web_task *task)
 		import->rc = check_tools(import);
 }
 
-/* ---- storing ---------------------------------------------------------------------------------------------------- */
-
-/* Whether credentials with these members are what the tool's auth sends. */
-static bool takes_credentials(const struct wl_json *tool, const struct wl_json *credentials)
-{
-	const struct wl_json *auth = wl_json_get(wl_json_get(tool, "execution_config"), "auth");
-	const char *type = wl_json_get_string(auth, "type", "none");
-	if (strcmp(type, "none") == 0)
-		return false;
-	return (strcmp(type, "basic") == 0) == (wl_json_get(credentials, "token") == NULL);
-}
-
-/* {"one": the tool, "id", and its credentials when there are any for it}. NULL: see err. */
-static struct wl_json *entry_of(const struct import *import, const struct wl_json *tool, const char *sealed_key,
-				int *ret_sealed, struct wl_error *err)
-{
-	char id[WL_UUID_TEXT];
-	const struct wl_json *credentials = wl_json_get(import->request->json, "credentials");
-	_wl_json_ struct wl_json *entry = wl_json_object();
-	struct wl_json *one = wl_json_copy(tool);
-	int rc = wl_json_set_string(one, "state", wl_json_get_string(import->request->json, "state", "active"));
-	rc = wl_json_set(entry, "one", one) < 0 ? -ENOMEM : rc;
-	rc = rc ? rc : wl_json_set_string(entry, "id", wl_uuid7(wl_clock_wall_ms(), id));
-	if (rc < 0) {
-		(void)wl_fail(err, ENOMEM, "no memory");
-		return NULL;
-	}
-	if (sealed_key && takes_credentials(tool, credentials)) {
-		if (web_put_sealed(entry, sealed_key, "tool", id, credentials, err) < 0)
-			return NULL;
-		++*ret_sealed;
-	}
-	return wl_steal(entry);
-}
-
-static struct wl_json *call_of(const struct import *import, const char *sealed_key, int *ret_sealed,
-			       struct wl_error *err)
-{
-	_wl_json_ struct wl_json *extra = wl_json_object();
-	struct wl_json *list = wl_json_array();
-	int rc = wl_json_set(extra, "tools", list);
-	rc = rc ? rc : wl_json_set(extra, "body", wl_json_object());
-	rc = rc ? rc : wl_json_set(extra, "warnings", wl_json_copy(wl_json_get(import->result, "warnings")));
-	const struct wl_json *tools = wl_json_get(import->result, "tools");
-	for (const struct wl_json *one = wl_json_first(tools); one && rc == 0; one = wl_json_next(one)) {
-		struct wl_json *entry = entry_of(import, one, sealed_key, ret_sealed, err);
-		if (!entry)
-			return NULL;
-		rc = wl_json_append(list, entry);
-	}
-	if (rc == 0)
-		return wl_steal(extra);
-	(void)wl_fail(err, ENOMEM, "no memory");
-	return NULL;
-}
-
-static void store(struct web_request *request, const char *sealed_key, void *context)
-{
-	struct import *import = context;
-	struct wl_error err = { 0 };
-	int sealed = 0;
-	struct wl_json *extra = call_of(import, sealed_key, &sealed, &err);
-	if (!extra) {
-		web_answer_unavailable(request, 1, "%s", err.text);
-	} else if (sealed_key && !sealed) {
-		wl_flow_fault_add(&import->faults, "credentials", "fit none of the operations");
-		web_answer_faults(request, 422, &import->faults, "nobody takes the credentials");
-		wl_json_free(extra);
-	} else {
-		web_api_call(request, extra, NULL);
-	}
-	free_import(import);
-}
-
 /* ---- the operations --------------------------------------------------------------------------------------------- */
 
 static void answer_preview(struct import *import)
@@ -254,7 +178,6 @@ static void checked(struct web_task *task)
 {
 	struct import *import = task->context;
 	struct web_request *request = import->request;
-	bool secret = wl_json_is(wl_json_get(request->json, "credentials"), WL_JSON_OBJECT);
 	if (import->faults.count || import->rc < 0) {
 		if (import->faults.count)
 			web_answer_faults(request, 422, &import->faults, "the OpenAPI document cannot be imported");
@@ -263,10 +186,9 @@ static void checked(struct web_task *task)
 		free_import(import);
 	} else if (import->preview) {
 		answer_preview(import);
-	} else if (secret) {
-		web_tenant_key(request, store, free_import, import);
 	} else {
-		store(request, NULL, import);
+		web_tools_store(request, wl_steal(import->result));
+		free_import(import);
 	}
 }
 

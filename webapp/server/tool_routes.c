@@ -3,12 +3,14 @@
  * as its only node.
  */
 #include "lib/base/cleanup.h"
+#include "lib/mcp/session.h"
 #include "webapp/server/lone_run.h"
 #include "webapp/server/resource_trial.h"
 #include "webapp/server/routes.h"
 #include "webapp/server/server.h"
 #include "webapp/server/tool_check.h"
 #include "webapp/server/tool_config.h"
+#include "webapp/server/tool_mcp_ask.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -124,6 +126,44 @@ static void check_server(struct checks *checks, const struct wl_json *config)
 	add_check(checks, "server", rc == 0, message);
 }
 
+/* What the server says of the tool now. */
+static void check_listed(struct checks *checks, const struct wl_json *config, const struct wl_json *list)
+{
+	char hash[WL_MCP_HASH_TEXT];
+	const char *name = wl_json_get_string(config, "tool", ""), *pin = wl_json_get_string(config, "pin", NULL);
+	const struct wl_json *listed = web_mcp_listed(list, name);
+	if (!listed)
+		add_check(checks, "tool", false, "the server has no such tool");
+	else if (!pin)
+		add_check(checks, "tool", true, "the server has it; without a pin nobody tells when it changes");
+	else if (wl_mcp_tool_hash(listed, hash) == 0 && strcmp(hash, pin) == 0)
+		add_check(checks, "tool", true, "the server describes it as it did when it was imported");
+	else
+		add_check(checks, "tool", false, "the server describes it otherwise than when it was imported");
+}
+
+/* A program is run by trials alone. */
+static void check_mcp(struct checks *checks, const struct web_trial *trial, const struct wl_json *config)
+{
+	_wl_json_ struct wl_json *credentials = NULL, *list = NULL;
+	struct wl_error err = { 0 };
+	char message[WL_ERROR_TEXT + 32];
+	if (strcmp(wl_json_get_string(config, "transport", ""), "stdio") == 0) {
+		add_check(checks, "tool", true, "not asked: its program runs in trial calls only");
+		return;
+	}
+	if (web_trial_credentials(trial, &credentials, &err) < 0 || web_mcp_ask(config, credentials, &list, &err) < 0) {
+		add_check(checks, "server", false, err.text);
+		return;
+	}
+	const struct wl_json *server = wl_json_get(list, "server");
+	(void)snprintf(message, sizeof(message), "answers as %.200s %.100s, revision %s",
+		       wl_json_get_string(server, "name", ""), wl_json_get_string(server, "version", ""),
+		       wl_json_get_string(server, "protocol", ""));
+	add_check(checks, "server", true, message);
+	check_listed(checks, config, list);
+}
+
 static int validate(struct web_trial *trial, struct wl_buffer *answer, struct wl_error *err)
 {
 	const struct wl_json *body = web_trial_body(trial), *config = wl_json_get(body, "execution_config");
@@ -135,7 +175,10 @@ static int validate(struct web_trial *trial, struct wl_buffer *answer, struct wl
 	if (rc < 0)
 		return rc;
 	check_credentials(&checks, trial, config);
-	if (strcmp(wl_json_get_string(config, "kind", ""), "code") != 0)
+	const char *kind = wl_json_get_string(config, "kind", "");
+	if (strcmp(kind, "mcp") == 0)
+		check_mcp(&checks, trial, config);
+	else if (strcmp(kind, "code") != 0)
 		check_server(&checks, config);
 	wl_buffer_appendf(answer, "],\"valid\":%s}", checks.valid ? "true" : "false");
 	return 0;
