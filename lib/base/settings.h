@@ -30,6 +30,10 @@ enum wl_program {
 	  "model calls of the gateway under way at once in one worker, a thread for each, started when needed")        \
 	X(tenant_gateway_calls, 256, 1, 4096, "calls", WL_PROGRAM_WEB,                                                 \
 	  "model calls of the gateway that one tenant may have under way in each worker")                              \
+	X(mcp_wait_s, 50, 1, 3600, "s", WL_PROGRAM_WEB,                                                                \
+	  "how long a tool that an MCP client calls is waited for before it is told that the run goes on")             \
+	X(mcp_messages_per_minute, 1200, 0, 600000, "messages", WL_PROGRAM_WEB,                                        \
+	  "messages a minute of one API key or person to the MCP server, in each worker; 0: no limit")                 \
 	X(access_token_s, 900, 60, 86400, "s", WL_PROGRAM_WEB, "life of an access token")                              \
 	X(refresh_token_s, 2592000, 600, 31536000, "s", WL_PROGRAM_WEB, "life of a refresh token")                     \
 	X(logins_per_minute, 30, 0, 60000, "logins", WL_PROGRAM_WEB,                                                   \

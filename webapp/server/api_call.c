@@ -112,16 +112,24 @@ void web_api_send(struct web_request *request, const struct web_api_answer *answ
 	web_answer_json(request, answer->status);
 }
 
+bool web_api_take(const struct pg_job *job, int step, struct web_api_answer *ret_answer)
+{
+	if (pg_rows(job, step) == 0)
+		return false;
+	*ret_answer = (struct web_api_answer){ .status = (int)pg_number(job, step, 0, COLUMN_STATUS),
+					       .body = pg_text(job, step, 0, COLUMN_BODY),
+					       .etag = pg_text(job, step, 0, COLUMN_ETAG),
+					       .location = pg_text(job, step, 0, COLUMN_LOCATION) };
+	do_effects(pg_text(job, step, 0, COLUMN_EFFECTS));
+	return true;
+}
+
 static void called(struct pg_job *job)
 {
 	struct call *call = job->context;
 	struct web_request *request = call->request;
-	if (!web_job_failed(request, job) && pg_rows(job, 0)) {
-		struct web_api_answer answer = { .status = (int)pg_number(job, 0, 0, COLUMN_STATUS),
-						 .body = pg_text(job, 0, 0, COLUMN_BODY),
-						 .etag = pg_text(job, 0, 0, COLUMN_ETAG),
-						 .location = pg_text(job, 0, 0, COLUMN_LOCATION) };
-		do_effects(pg_text(job, 0, 0, COLUMN_EFFECTS));
+	struct web_api_answer answer;
+	if (!web_job_failed(request, job) && web_api_take(job, 0, &answer)) {
 		if (call->taken)
 			call->taken(request, &answer);
 		else

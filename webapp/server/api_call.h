@@ -37,6 +37,12 @@ void web_api_values(struct pg_job *job, const struct web_request *request, struc
 /* The same with the actor alone. */
 void web_api_value_actor(struct pg_job *job, const struct web_request *request);
 
+/*
+ * For handlers that call one in a job of their own: what that step answered, after its effects are done. False when
+ * there is no row. The job must be PG_DONE.
+ */
+bool web_api_take(const struct pg_job *job, int step, struct web_api_answer *ret_answer);
+
 /* The handler of operations that are nothing but the call. */
 void web_api_operation(struct web_request *request);
 

@@ -75,6 +75,7 @@ struct web_request;
 	X(gateway_messages)                                                                                            \
 	X(gateway_embeddings)                                                                                          \
 	X(gateway_models)                                                                                              \
+	X(mcp_post)                                                                                                    \
 	X(openapi_get)                                                                                                 \
 	X(healthz)                                                                                                     \
 	X(readyz)                                                                                                      \

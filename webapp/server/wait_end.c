@@ -24,19 +24,18 @@
 #define WAITS_TENANT_MOST 64 /* so that one tenant leaves some to the others */
 #define TICK_MS 100
 
-struct wait {
+struct web_wait {
 	struct web_event_listener listener; /* first, so that it is the wait */
-	struct wait *next, **link;	    /* among all */
-	struct web_request *request;
-	web_wait_ended *ended;
+	struct web_wait *next, **link;	    /* among all */
+	const struct web_wait_calls *calls;
+	void *context;
 	int tenant;
 	uint64_t until_ms;
 	bool reading, again; /* a reading is under way; another has to follow it */
 	bool last;	     /* the time is over: the reading under way decides */
-	bool over;	     /* answered or forgotten, and no more among all */
 };
 
-static struct wait *waits;
+static struct web_wait *waits;
 static int wait_count;
 static bool ticking;
 
@@ -49,24 +48,8 @@ void web_wait_answer_accepted(struct web_request *request, const char *eid)
 	web_answer_json(request, 202);
 }
 
-static void tell(struct web_request *request, const char *eid, web_wait_ended *ended, const char *result)
+static void leave(struct web_wait *wait)
 {
-	if (ended) {
-		ended(request, result);
-	} else if (result) {
-		wl_buffer_append_text(&request->answer, result);
-		web_answer_json(request, 200);
-	} else {
-		web_wait_answer_accepted(request, eid);
-	}
-}
-
-/* It waits no more; its memory stays while a reading is under way. */
-static void leave(struct wait *wait)
-{
-	if (wait->over)
-		return;
-	wait->over = true;
 	*wait->link = wait->next;
 	if (wait->next)
 		wait->next->link = wait->link;
@@ -74,15 +57,16 @@ static void leave(struct wait *wait)
 	web_event_unlisten(&wait->listener);
 }
 
-static void free_wait(struct wait *wait)
+static void forget(struct web_wait *wait)
 {
-	web_request_release(wait->request);
+	leave(wait);
+	wait->calls->forgotten(wait->context);
 	free(wait);
 }
 
 /* ---- the ledger ------------------------------------------------------------------------------------------------- */
 
-static void read_ledger(struct wait *wait);
+static void read_ledger(struct web_wait *wait);
 
 static void put_result(struct wl_buffer *result, const char *eid, const struct pg_job *job)
 {
@@ -102,13 +86,12 @@ static bool has_ended(const struct pg_job *job)
 
 static void ledger_read(struct pg_job *job)
 {
-	struct wait *wait = job->context;
+	struct web_wait *wait = job->context;
 	_wl_buffer_ struct wl_buffer result = { 0 };
 	bool again = wait->again;
 	wait->reading = wait->again = false;
-	if (wait->over || !wait->request->exchange) {
-		leave(wait);
-		free_wait(wait);
+	if (!wait->calls->wanted(wait->context)) {
+		forget(wait);
 		return;
 	}
 	bool ended = has_ended(job);
@@ -119,11 +102,11 @@ static void ledger_read(struct pg_job *job)
 	if (ended)
 		put_result(&result, wait->listener.eid, job);
 	leave(wait);
-	tell(wait->request, wait->listener.eid, wait->ended, ended && !result.failed ? result.data : NULL);
-	free_wait(wait);
+	wait->calls->ended(wait->context, ended && !result.failed ? result.data : NULL);
+	free(wait);
 }
 
-static void read_ledger(struct wait *wait)
+static void read_ledger(struct web_wait *wait)
 {
 	if (wait->reading) {
 		wait->again = true; /* what is under way may be older than what we were told */
@@ -142,7 +125,7 @@ static void read_ledger(struct wait *wait)
 
 static void confirmed(struct web_event_listener *listener)
 {
-	read_ledger((struct wait *)listener);
+	read_ledger((struct web_wait *)listener);
 }
 
 static void happened(struct web_event_listener *listener, const struct web_event *event)
@@ -150,17 +133,16 @@ static void happened(struct web_event_listener *listener, const struct web_event
 	/* "reset" also follows an end that the supervisor could not be sure of */
 	if ((event->type_length == 3 && memcmp(event->type, "end", 3) == 0) ||
 	    (event->type_length == 5 && memcmp(event->type, "reset", 5) == 0))
-		read_ledger((struct wait *)listener);
+		read_ledger((struct web_wait *)listener);
 }
 
 static void tick(void *context);
 
-static void look_at(struct wait *wait, uint64_t now)
+static void look_at(struct web_wait *wait, uint64_t now)
 {
-	if (!wait->request->exchange) {
-		leave(wait);
-		if (!wait->reading)
-			free_wait(wait);
+	if (!wait->calls->wanted(wait->context)) {
+		if (!wait->reading) /* else the reading forgets it */
+			forget(wait);
 	} else if (now >= wait->until_ms || web.draining) {
 		wait->last = true;
 		if (!wait->reading)
@@ -181,7 +163,7 @@ static void tick(void *context)
 	uint64_t now = wl_clock_boot_ms();
 	(void)context;
 	ticking = false;
-	for (struct wait *wait = waits, *next; wait; wait = next) {
+	for (struct web_wait *wait = waits, *next; wait; wait = next) {
 		next = wait->next;
 		look_at(wait, now);
 	}
@@ -193,28 +175,24 @@ static void tick(void *context)
 static bool has_room(int tenant)
 {
 	int count = 0;
-	for (const struct wait *wait = waits; wait; wait = wait->next)
+	for (const struct web_wait *wait = waits; wait; wait = wait->next)
 		count += wait->tenant == tenant;
 	return wait_count < WAITS_MOST && count < WAITS_TENANT_MOST;
 }
 
-void web_wait_end(struct web_request *request, const char *eid, int seconds, web_wait_ended *ended)
+struct web_wait *web_wait_start(int tenant, const char *eid, int seconds, const struct web_wait_calls *calls,
+				void *context)
 {
-	int tenant = request->identity.tenant;
-	if (request->answered || !request->exchange)
-		return;
-	struct wait *wait = seconds > 0 && !web.draining && has_room(tenant) ? calloc(1, sizeof(*wait)) : NULL;
-	if (!wait) {
-		tell(request, eid, ended, NULL);
-		return;
-	}
-	*wait = (struct wait){ .listener = { .confirmed = confirmed, .happened = happened },
-			       .next = waits,
-			       .link = &waits,
-			       .request = web_request_hold(request),
-			       .ended = ended,
-			       .tenant = tenant,
-			       .until_ms = wl_clock_boot_ms() + (uint64_t)seconds * 1000 };
+	struct web_wait *wait = seconds > 0 && !web.draining && has_room(tenant) ? calloc(1, sizeof(*wait)) : NULL;
+	if (!wait)
+		return NULL;
+	*wait = (struct web_wait){ .listener = { .confirmed = confirmed, .happened = happened },
+				   .next = waits,
+				   .link = &waits,
+				   .calls = calls,
+				   .context = context,
+				   .tenant = tenant,
+				   .until_ms = wl_clock_boot_ms() + (uint64_t)seconds * 1000 };
 	(void)snprintf(wait->listener.eid, sizeof(wait->listener.eid), "%s", eid);
 	if (waits)
 		waits->link = &wait->next;
@@ -222,4 +200,67 @@ void web_wait_end(struct web_request *request, const char *eid, int seconds, web
 	wait_count++;
 	web_event_listen(&wait->listener);
 	start_ticking();
+	return wait;
+}
+
+void web_wait_hurry(struct web_wait *wait)
+{
+	wait->last = true;
+	read_ledger(wait);
+}
+
+/* ---- requests ---------------------------------------------------------------------------------------------------- */
+
+struct asking {
+	struct web_request *request; /* held */
+	char eid[WL_UUID_TEXT];
+	web_wait_ended *ended;
+};
+
+static void tell(struct web_request *request, const char *eid, web_wait_ended *ended, const char *result)
+{
+	if (ended) {
+		ended(request, result);
+	} else if (result) {
+		wl_buffer_append_text(&request->answer, result);
+		web_answer_json(request, 200);
+	} else {
+		web_wait_answer_accepted(request, eid);
+	}
+}
+
+static bool request_wanted(void *context)
+{
+	const struct asking *asking = context;
+	return asking->request->exchange != NULL;
+}
+
+static void request_forgotten(void *context)
+{
+	struct asking *asking = context;
+	web_request_release(asking->request);
+	free(asking);
+}
+
+static void request_ended(void *context, const char *result)
+{
+	struct asking *asking = context;
+	tell(asking->request, asking->eid, asking->ended, result);
+	request_forgotten(asking);
+}
+
+void web_wait_end(struct web_request *request, const char *eid, int seconds, web_wait_ended *ended)
+{
+	static const struct web_wait_calls calls = { request_wanted, request_ended, request_forgotten };
+	if (request->answered || !request->exchange)
+		return;
+	struct asking *asking = calloc(1, sizeof(*asking));
+	if (asking) {
+		*asking = (struct asking){ .request = web_request_hold(request), .ended = ended };
+		(void)snprintf(asking->eid, sizeof(asking->eid), "%s", eid);
+		if (web_wait_start(request->identity.tenant, eid, seconds, &calls, asking))
+			return;
+		request_forgotten(asking);
+	}
+	tell(request, eid, ended, NULL);
 }
