@@ -35,6 +35,7 @@
 #include "supervisor/clerk.h"
 #include "supervisor/committer.h"
 #include "supervisor/keeper.h"
+#include "supervisor/knowledge.h"
 #include "supervisor/node_pool.h"
 #include "supervisor/publisher.h"
 #include "supervisor/run_loop.h"
@@ -71,6 +72,7 @@ struct supervisor {
 	struct wl_storage_room storage;
 	struct wl_exchange_log exchanges;
 	struct wl_crew_memory memory;
+	struct wl_knowledge_source knowledge;
 	struct wl_metered metered;
 	struct node_pool pure, effects, models;
 	struct committer committer;
@@ -211,6 +213,8 @@ static int open_models(struct supervisor *supervisor, struct wl_error *err)
 	if (wl_mongo_exchanges_open(settings->mongodb_url, &supervisor->exchanges, err) < 0 ||
 	    wl_mongo_crew_memory_open(settings->mongodb_url, &supervisor->memory, err) < 0)
 		return wl_fail_within(err, "the document server (setting mongodb_url) does not answer");
+	if (knowledge_open(settings, &supervisor->knowledge, err) < 0)
+		return -err->code;
 	supervisor->metered = (struct wl_metered){ .llm = supervisor->llm,
 						   .source = &supervisor->model_source,
 						   .budget = &supervisor->budget,
@@ -220,6 +224,7 @@ static int open_models(struct supervisor *supervisor, struct wl_error *err)
 
 static void close_models(struct supervisor *supervisor)
 {
+	supervisor->knowledge.close(supervisor->knowledge.self);
 	supervisor->memory.close(supervisor->memory.self);
 	supervisor->exchanges.close(supervisor->exchanges.self);
 	supervisor->storage.close(supervisor->storage.self);
@@ -242,7 +247,8 @@ static int start_pools(struct supervisor *supervisor, int pure_threads, struct w
 				    .models = &supervisor->metered,
 				    .exchanges = &supervisor->exchanges,
 				    .storage = &supervisor->storage,
-				    .memory = &supervisor->memory };
+				    .memory = &supervisor->memory,
+				    .knowledge = &supervisor->knowledge };
 	if (node_pool_start(&supervisor->pure, pure_threads, &world, &supervisor->messages, err) < 0 ||
 	    node_pool_start(&supervisor->effects, (int)settings->node_threads, &world, &supervisor->messages, err) < 0)
 		return -err->code;

@@ -355,13 +355,30 @@ int wl_crew_embed(struct crew_lane *lane, const struct crew_member *who, const c
 	if (result == 0)
 		return 0;
 	*ret_vectors = NULL;
-	if (result == -ECANCELED || result == -EIO || result == -EINPROGRESS)
-		return wl_crew_world_failed(result, err);
-	if (result == -EDQUOT) {
+	switch (result) {
+	case -EINVAL:
+	case -ENOENT:
+	case -EACCES:
+	case -EMSGSIZE:
+	case -EPROTO: /* the provider makes no vectors: what needs them does without */
+		*err = (struct wl_error){ 0 };
+		return 0;
+	case -EDQUOT:
 		lane->fault = wl_model_fault_word(WL_MODEL_FAULT_BUDGET);
 		return result;
+	case -EAGAIN:
+	case -ECONNREFUSED:
+	case -ETIMEDOUT:
+	case -EFBIG: /* as a model's own calls fail */
+		lane->fault = wl_model_fault_word(result == -EAGAIN	 ? WL_MODEL_FAULT_RATE
+						  : result == -ETIMEDOUT ? WL_MODEL_FAULT_LATE
+									 : WL_MODEL_FAULT_AWAY);
+		err->code = result == -EAGAIN ? EBUSY : -result; /* no reason to begin again */
+		return -err->code;
+	case -ESTALE:
+		lane->fault = wl_model_fault_word(WL_MODEL_FAULT_DIVERGED);
+		return result;
+	default:
+		return wl_crew_world_failed(result, err);
 	}
-	/* the provider makes no vectors: what needs them does without */
-	*err = (struct wl_error){ 0 };
-	return 0;
 }

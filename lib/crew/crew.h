@@ -145,8 +145,11 @@ struct wl_crew_world {
 	 * and is begun again when he has answered. NULL: human_input is refused. */
 	int (*human)(void *self, const char *place, const char *task, const char *output,
 		     enum wl_crew_verdict *ret_verdict, char **ret_feedback, struct wl_error *err);
-	/* The text of a knowledge source (artifact). *ret_text is allocated. NULL: knowledge is refused. */
-	int (*knowledge)(void *self, const char *artifact_id, char **ret_text, struct wl_error *err);
+	/*
+	 * The text of a knowledge source (artifact). *ret_text is allocated. -EIO, -EAGAIN, -ECANCELED end the run; any
+	 * other failure says what is wrong with the source. NULL: knowledge is refused.
+	 */
+	int (*knowledge)(void *self, const char *place, const char *artifact_id, char **ret_text, struct wl_error *err);
 	/* Long-term memory of (tenant, crew): the `count` nearest texts as a JSON array of {"text","score"}, and
 	 * keeping one. NULL: memory lasts as long as the run. */
 	int (*recall)(void *self, const char *place, const float *vector, size_t dimensions, int count, char **ret_json,

@@ -2,10 +2,15 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <math.h>
 #include <string.h>
+#include <strings.h>
 
 #define NAMES_MAX 16
 #define SENTENCE_MAX 300
+#define QUERY_WORDS 32
+#define FOUND_MAX 64
+#define BM25_SATURATION 1.2
 
 int wl_crew_passages_add(struct crew_passages *passages, const char *text, size_t length, bool head)
 {
@@ -142,7 +147,31 @@ int wl_crew_passages_names(struct crew_passages *passages, const char *text)
 	return 0;
 }
 
-/* ---- the nearest ----------------------------------------------------------------------------------------- */
+/* ---- the best -------------------------------------------------------------------------------------------- */
+
+struct best {
+	double scores[FOUND_MAX];
+	size_t *indices;
+	size_t count, most;
+};
+
+/* Among equals the first stays first. */
+static void take_best(struct best *best, size_t index, double score)
+{
+	size_t place = best->count;
+	while (place > 0 && best->scores[place - 1] < score)
+		place--;
+	if (place >= best->most)
+		return;
+	if (best->count < best->most)
+		best->count++;
+	for (size_t j = best->count - 1; j > place; j--) {
+		best->scores[j] = best->scores[j - 1];
+		best->indices[j] = best->indices[j - 1];
+	}
+	best->scores[place] = score;
+	best->indices[place] = index;
+}
 
 static double closeness(const float *a, const float *b, size_t dimensions)
 {
@@ -155,29 +184,88 @@ static double closeness(const float *a, const float *b, size_t dimensions)
 size_t wl_crew_passages_nearest(const struct crew_passages *passages, size_t count, const float *vector,
 				size_t dimensions, size_t most, size_t *ret_indices)
 {
-	double scores[64];
-	size_t found = 0;
-	if (most > WL_COUNT_OF(scores))
-		most = WL_COUNT_OF(scores);
+	struct best best = { .indices = ret_indices, .most = most < FOUND_MAX ? most : FOUND_MAX };
 	if (!vector || passages->dimensions != dimensions || most == 0)
 		return 0;
 	for (size_t i = 0; i < count; i++) {
-		if (!passages->items[i].vector)
-			continue;
-		double score = closeness(passages->items[i].vector, vector, dimensions);
-		size_t place = found < most ? found : most;
-		while (place > 0 && scores[place - 1] < score)
-			place--;
-		if (place >= most)
-			continue;
-		if (found < most)
-			found++;
-		for (size_t j = found - 1; j > place; j--) {
-			scores[j] = scores[j - 1];
-			ret_indices[j] = ret_indices[j - 1];
-		}
-		scores[place] = score;
-		ret_indices[place] = i;
+		if (passages->items[i].vector)
+			take_best(&best, i, closeness(passages->items[i].vector, vector, dimensions));
 	}
-	return found;
+	return best.count;
+}
+
+/* ---- words ----------------------------------------------------------------------------------------------- */
+
+struct word {
+	const char *text;
+	size_t length;
+	size_t found_in; /* passages */
+};
+
+/* The next word of at least two letters from `text` on; its length is 0 at the end. */
+static struct word next_word(const char *text)
+{
+	for (;;) {
+		while (*text && word_length(text) == 0)
+			text++;
+		size_t length = word_length(text);
+		if (length != 1)
+			return (struct word){ .text = text, .length = length };
+		text++;
+	}
+}
+
+static bool same_word(const struct word *a, const struct word *b)
+{
+	return a->length == b->length && strncasecmp(a->text, b->text, a->length) == 0;
+}
+
+static size_t words_of(const char *query, struct word words[QUERY_WORDS])
+{
+	size_t count = 0;
+	for (struct word word = next_word(query); word.length > 0 && count < QUERY_WORDS;
+	     word = next_word(word.text + word.length)) {
+		size_t i = 0;
+		while (i < count && !same_word(&words[i], &word))
+			i++;
+		if (i == count)
+			words[count++] = word;
+	}
+	return count;
+}
+
+static void count_words(const char *text, const struct word *words, size_t count, unsigned ret_times[QUERY_WORDS])
+{
+	memset(ret_times, 0, QUERY_WORDS * sizeof(*ret_times));
+	for (struct word word = next_word(text); word.length > 0; word = next_word(word.text + word.length)) {
+		for (size_t i = 0; i < count; i++)
+			ret_times[i] += same_word(&words[i], &word);
+	}
+}
+
+size_t wl_crew_passages_matching(const struct crew_passages *passages, const char *query, size_t most,
+				 size_t *ret_indices)
+{
+	struct best best = { .indices = ret_indices, .most = most < FOUND_MAX ? most : FOUND_MAX };
+	struct word words[QUERY_WORDS];
+	unsigned times[QUERY_WORDS];
+	size_t count = words_of(query, words);
+	for (size_t i = 0; i < passages->count && count > 0; i++) {
+		count_words(passages->items[i].text, words, count, times);
+		for (size_t j = 0; j < count; j++)
+			words[j].found_in += times[j] > 0;
+	}
+	for (size_t i = 0; i < passages->count && count > 0; i++) {
+		double score = 0, all = (double)passages->count;
+		count_words(passages->items[i].text, words, count, times);
+		for (size_t j = 0; j < count; j++) {
+			double in = (double)words[j].found_in;
+			if (times[j] > 0)
+				score += log1p((all - in + 0.5) / (in + 0.5)) * times[j] * (BM25_SATURATION + 1) /
+					 (times[j] + BM25_SATURATION);
+		}
+		if (score > 0)
+			take_best(&best, i, score);
+	}
+	return best.count;
 }

@@ -20,5 +20,12 @@ int wl_crew_passages_names(struct crew_passages *passages, const char *text);
  */
 size_t wl_crew_passages_nearest(const struct crew_passages *passages, size_t count, const float *vector,
 				size_t dimensions, size_t most, size_t *ret_indices);
+/*
+ * The `most` (up to 64) passages that say the most of the query's words, rare ones counting more (BM25, Robertson and
+ * Zaragoza 2009), best first, as indices. Words are two letters long at least; case counts for ASCII letters alone not.
+ * How many; none when no word is found.
+ */
+size_t wl_crew_passages_matching(const struct crew_passages *passages, const char *query, size_t most,
+				 size_t *ret_indices);
 
 #endif

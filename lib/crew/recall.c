@@ -1,7 +1,8 @@
 /*
  * What an agent remembers and what it can look up: passages of earlier outputs, of earlier runs (the world's) and of
- * its knowledge sources, nearest first when the provider makes vectors. Without them: the latest outputs, and how each
- * source begins. Nothing here is worth a failed run but a source that cannot be read.
+ * its knowledge sources, nearest first when the provider makes vectors. Without them: the latest outputs, and what has
+ * words in common with the task, else how each source begins. Nothing here is worth a failed run but a source that
+ * cannot be read.
  */
 #include "lib/crew/internal.h"
 #include "lib/crew/passages.h"
@@ -70,12 +71,17 @@ static int embed_passages(struct crew_lane *lane, const struct crew_member *who,
 
 /* ---- knowledge ------------------------------------------------------------------------------------------- */
 
-static int read_source(struct crew_lane *lane, struct crew_member *who, const char *id, struct wl_error *err)
+static int read_source(const struct crew_worker *worker, size_t index, struct wl_error *err)
 {
+	struct crew_lane *lane = worker->lane;
+	struct crew_member *who = worker->who;
 	const struct wl_crew_world *world = lane->run->world;
+	const char *id = who->agent.knowledge[index];
+	char place[CREW_PLACE];
 	struct wl_error why = { 0 };
 	_wl_free_ char *text = NULL;
-	int result = world->knowledge(world->self, id, &text, &why);
+	wl_crew_place(place, "agent/%zu/source/%zu", worker->member, index);
+	int result = world->knowledge(world->self, place, id, &text, &why);
 	if (result == -EIO || result == -EAGAIN || result == -ECANCELED) {
 		*err = why;
 		return wl_crew_world_failed(result, err);
@@ -83,7 +89,13 @@ static int read_source(struct crew_lane *lane, struct crew_member *who, const ch
 	if (result < 0)
 		return wl_crew_fault(lane, CREW_FAULT_KNOWLEDGE, ENOENT, err, "knowledge %.100s of %.100s: %.300s", id,
 				     who->agent.name, why.text);
-	return wl_crew_passages_cut(&who->knowledge, text, HEADS) < 0 ? no_memory(err) : 0;
+	if (wl_crew_passages_cut(&who->knowledge, text, HEADS) < 0)
+		return no_memory(err);
+	if (who->knowledge.count < CREW_PASSAGES_MAX)
+		return 0;
+	return wl_crew_fault(lane, CREW_FAULT_KNOWLEDGE, EMSGSIZE, err,
+			     "the knowledge of %.100s is more than %d KiB in all", who->agent.name,
+			     CREW_PASSAGES_MAX * (CREW_PASSAGE_BYTES - CREW_PASSAGE_OVERLAP) / 1024);
 }
 
 static int read_sources(struct crew_worker *worker, struct wl_error *err)
@@ -93,9 +105,17 @@ static int read_sources(struct crew_worker *worker, struct wl_error *err)
 	char place[CREW_PLACE];
 	int result = 0;
 	for (size_t i = 0; result == 0 && i < who->agent.knowledge_count; i++)
-		result = read_source(lane, who, who->agent.knowledge[i], err);
+		result = read_source(worker, i, err);
 	wl_crew_place(place, "agent/%zu/knowledge", worker->member);
 	return result < 0 ? result : embed_passages(lane, who, place, &who->knowledge, 0, err);
+}
+
+/* By meaning; without vectors by words. None when nothing fits. */
+static size_t find_known(const struct crew_passages *known, const char *query, const float *vector, size_t dimensions,
+			 size_t *ret_found)
+{
+	size_t count = wl_crew_passages_nearest(known, known->count, vector, dimensions, CREW_RECALLED, ret_found);
+	return count > 0 ? count : wl_crew_passages_matching(known, query, CREW_RECALLED, ret_found);
 }
 
 static int tell_knowledge(struct crew_worker *worker, const float *vector, size_t dimensions, struct wl_buffer *text,
@@ -109,9 +129,7 @@ static int tell_knowledge(struct crew_worker *worker, const float *vector, size_
 		wl_crew_step_begin(worker->lane->run, worker->step.id, WL_CREW_STEP_KNOWLEDGE, worker->place,
 				   "knowledge", worker->who->agent.name, worker->job.description);
 	int result = wl_crew_once(worker, &worker->who->knowledge_known, read_sources, err);
-	size_t count =
-		result < 0 ? 0
-			   : wl_crew_passages_nearest(known, known->count, vector, dimensions, CREW_RECALLED, found);
+	size_t count = result < 0 ? 0 : find_known(known, worker->job.description, vector, dimensions, found);
 	if (result == 0 && known->count > 0)
 		(void)wl_buffer_appendf(text, "%sFrom your documents:", text->length ? "\n\n" : "");
 	for (size_t i = 0; i < count; i++)

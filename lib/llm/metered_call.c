@@ -258,7 +258,7 @@ int wl_metered_embed(const struct wl_metered *world, const struct wl_metered_cal
 	describe(caller, provider, place, &call);
 	call.model = model ? model : provider->default_model;
 	call.prompt_tokens = tokens_of(texts, count);
-	call.ttl_s = ttl_s(provider, 0);
+	call.ttl_s = ttl_s(provider, caller->timeout_ms);
 	call.stamp = wl_provider_chain_stamp(chain);
 	result = caller->stamp && call.stamp != caller->stamp
 			 ? stale(world, caller->tenant, err)
@@ -268,8 +268,8 @@ int wl_metered_embed(const struct wl_metered *world, const struct wl_metered_cal
 	if (result == 0 && ret_budget->verdict != WL_BUDGET_GRANTED)
 		result = refused(ret_budget, err);
 	if (result == 0) {
-		result = wl_llm_embed(world->llm, provider, model, texts, count, 0, cancel_fd, ret_vectors,
-				      ret_dimensions, ret_usage, ret_fault, err);
+		result = wl_llm_embed(world->llm, provider, model, texts, count, caller->timeout_ms, cancel_fd,
+				      ret_vectors, ret_dimensions, ret_usage, ret_fault, err);
 		answer.usage = *ret_usage;
 		answer.fault = result < 0 ? *ret_fault : WL_MODEL_FAULT_NONE;
 		answer.model = (char *)call.model;

@@ -27,6 +27,7 @@ struct wl_metered_caller {
 	int attempt;
 	const char *agent_id;
 	const char *caller;
+	uint32_t timeout_ms; /* of vectors, with all retries; 0: the provider's. Requests have their own */
 	/* what a person said when a budget asked (wl_budget_answer.wait): the wait's name; NULL: nobody was asked */
 	const char *asked_wait;
 	bool approved;

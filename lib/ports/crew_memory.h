@@ -1,6 +1,6 @@
 /*
- * What a crew, or an agent alone, remembers beyond its runs (MongoDB protocol, collection crew_memory), and the texts
- * that it may look things up in. Calls block; thread-safe.
+ * What a crew, or an agent alone, remembers beyond its runs (MongoDB protocol, collection crew_memory), the texts that
+ * it may look things up in, and their vectors. Calls block; thread-safe.
  */
 #ifndef WL_PORTS_CREW_MEMORY_H
 #define WL_PORTS_CREW_MEMORY_H
@@ -13,7 +13,9 @@
 
 #define WL_MEMORY_TEXT_MAX 8192	    /* bytes of one memory */
 #define WL_MEMORY_KEPT 2000	    /* memories of one owner; the oldest go */
-#define WL_KNOWLEDGE_MAX (4u << 20) /* bytes of one knowledge source */
+#define WL_VECTORS_MAX (2u << 20)   /* bytes of vectors that are kept under one key */
+#define WL_VECTORS_KEPT 128	    /* keys of one tenant; the oldest go */
+#define WL_KNOWLEDGE_MAX (2u << 20) /* bytes of one knowledge source */
 
 /* What a memory counts for in a tenant's storage. */
 static inline int64_t wl_memory_bytes(const char *text, size_t dimensions)
@@ -36,14 +38,26 @@ struct wl_crew_memory {
 	 */
 	int (*remember)(void *self, int tenant, const char *owner, const char *key, const char *text,
 			const float *vector, size_t dimensions, int64_t *ret_grown, struct wl_error *err);
+	/*
+	 * Vectors of texts that were paid for once: `key` names texts and model. *ret_vectors is allocated. 0; -ENOENT;
+	 * -errno.
+	 */
+	int (*vectors)(void *self, int tenant, const char *key, size_t count, float **ret_vectors,
+		       size_t *ret_dimensions, struct wl_error *err);
+	/* Keep such; those above WL_VECTORS_MAX are not. 0 or -errno. */
+	int (*keep_vectors)(void *self, int tenant, const char *key, const float *vectors, size_t count,
+			    size_t dimensions, struct wl_error *err);
 	void (*close)(void *self);
 };
 
 struct wl_knowledge_source {
 	void *self;
-	/* The text of an artifact of the tenant, allocated. 0; -ENOENT: there is none; -EMSGSIZE: over
-	 * WL_KNOWLEDGE_MAX; -EILSEQ: it is no UTF-8; others may pass. */
-	int (*text)(void *self, int tenant, const char *artifact_id, char **ret_text, struct wl_error *err);
+	/*
+	 * The text of an artifact that whoever the execution is for may see, allocated. 0; -ENOENT: there is none;
+	 * -EMSGSIZE: over WL_KNOWLEDGE_MAX; -EILSEQ: it is no text in UTF-8; others may pass.
+	 */
+	int (*text)(void *self, int tenant, const char *eid, const char *artifact_id, char **ret_text,
+		    struct wl_error *err);
 	void (*close)(void *self);
 };
 

@@ -175,7 +175,9 @@ struct wl_model_port {
 		    struct wl_error *err);
 	/*
 	 * Vectors for `count` texts by the provider's embedding model (NULL model: its default). *ret_vectors is one
-	 * allocated array of count * *ret_dimensions floats, each vector of length 1. As above for failures.
+	 * allocated array of count * *ret_dimensions floats, each vector of length 1. As above for failures: of them
+	 * -EINVAL, -ENOENT, -EACCES, -EMSGSIZE and -EPROTO say that there are no vectors to be had. -ESTALE: a replay
+	 * asks for something else than the record holds.
 	 */
 	int (*embed)(void *self, const char *provider_id, const char *model, const char *const *texts, size_t count,
 		     const char *place, float **ret_vectors, size_t *ret_dimensions, struct wl_error *err);

@@ -3,6 +3,7 @@
  * vectors takes a few milliseconds, and no server of ours has an index for nearness.
  * Documents: _id "<tenant>/<owner>/<hash of the key>", t, o the owner, x the text, v the vector's bytes, a when, ms, z
  * what it counts for in the tenant's storage.
+ * Vectors of knowledge lie beside them with the owner "vectors": v those of all texts, d numbers in each.
  */
 #include "lib/store/mongo_crew_memory.h"
 
@@ -18,6 +19,7 @@
 #define COLLECTION "crew_memory"
 #define ID_SIZE 256
 #define FOUND_MAX 64 /* of one search */
+#define VECTORS "vectors"
 
 struct found {
 	double score;
@@ -146,14 +148,14 @@ static int drop_each(struct wl_mongo_session *session, const bson_t *filter, int
 }
 
 /* The oldest go when there are more than may be. */
-static int prune(struct wl_mongo_session *session, int tenant, const char *owner, int64_t *ret_grown,
+static int prune(struct wl_mongo_session *session, int tenant, const char *owner, int kept, int64_t *ret_grown,
 		 struct wl_error *err)
 {
 	bson_error_t error = { 0 };
 	const bson_t *document = NULL;
 	int64_t before = 0;
 	bson_t *filter = owned_by(tenant, owner);
-	bson_t *options = BCON_NEW("sort", "{", "a", BCON_INT32(-1), "}", "skip", BCON_INT64(WL_MEMORY_KEPT), "limit",
+	bson_t *options = BCON_NEW("sort", "{", "a", BCON_INT32(-1), "}", "skip", BCON_INT64(kept), "limit",
 				   BCON_INT64(1), "projection", "{", "a", BCON_INT32(1), "}");
 	mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(session->collection, filter, options, NULL);
 	if (mongoc_cursor_next(cursor, &document))
@@ -171,32 +173,101 @@ static int prune(struct wl_mongo_session *session, int tenant, const char *owner
 	return result;
 }
 
-static int remember(void *self, int tenant, const char *owner, const char *key, const char *text, const float *vector,
-		    size_t dimensions, int64_t *ret_grown, struct wl_error *err)
+static bson_t *document_of(int tenant, const char *owner, const char *key, const float *numbers, size_t count,
+			   int64_t bytes)
 {
-	_wl_mongo_session_ struct wl_mongo_session session = wl_mongo_session_open(self, COLLECTION);
 	char id[ID_SIZE];
-	bool clash = false, refused = false;
-	*ret_grown = 0;
-	if (strlen(text) > WL_MEMORY_TEXT_MAX)
-		return wl_fail(err, EMSGSIZE, "a memory has at most %d bytes", WL_MEMORY_TEXT_MAX);
 	bson_t *document = bson_new();
 	BSON_APPEND_UTF8(document, "_id", id_of(tenant, owner, key, id));
 	BSON_APPEND_INT32(document, "t", tenant);
 	BSON_APPEND_UTF8(document, "o", owner);
-	BSON_APPEND_UTF8(document, "x", text);
-	BSON_APPEND_BINARY(document, "v", BSON_SUBTYPE_BINARY, (const uint8_t *)vector,
-			   (uint32_t)(dimensions * sizeof(*vector)));
+	BSON_APPEND_BINARY(document, "v", BSON_SUBTYPE_BINARY, (const uint8_t *)numbers,
+			   (uint32_t)(count * sizeof(*numbers)));
 	BSON_APPEND_INT64(document, "a", wl_clock_wall_ms());
-	BSON_APPEND_INT64(document, "z", wl_memory_bytes(text, dimensions));
+	BSON_APPEND_INT64(document, "z", bytes);
+	return document;
+}
+
+/* Takes the document over. *ret_grown is what the owner's documents grew by. */
+static int keep(struct wl_mongo *mongo, int tenant, const char *owner, bson_t *document, int kept, int64_t *ret_grown,
+		struct wl_error *err)
+{
+	_wl_mongo_session_ struct wl_mongo_session session = wl_mongo_session_open(mongo, COLLECTION);
+	bool clash = false, refused = false;
+	int64_t bytes = wl_mongo_number(document, "z");
 	int result = wl_mongo_insert(&session, &document, 1, &clash, &refused, err);
 	bson_destroy(document);
 	if (clash)
 		return 0;
 	if (result == 0 && refused)
 		return wl_fail(err, WL_MONGO_DOCUMENT, "the document server refuses a memory");
-	*ret_grown = wl_memory_bytes(text, dimensions); /* one whose answer was lost may be there */
-	return result < 0 ? result : prune(&session, tenant, owner, ret_grown, err);
+	*ret_grown = bytes; /* one whose answer was lost may be there */
+	return result < 0 ? result : prune(&session, tenant, owner, kept, ret_grown, err);
+}
+
+static int remember(void *self, int tenant, const char *owner, const char *key, const char *text, const float *vector,
+		    size_t dimensions, int64_t *ret_grown, struct wl_error *err)
+{
+	*ret_grown = 0;
+	if (strlen(text) > WL_MEMORY_TEXT_MAX)
+		return wl_fail(err, EMSGSIZE, "a memory has at most %d bytes", WL_MEMORY_TEXT_MAX);
+	bson_t *document = document_of(tenant, owner, key, vector, dimensions, wl_memory_bytes(text, dimensions));
+	BSON_APPEND_UTF8(document, "x", text);
+	return keep(self, tenant, owner, document, WL_MEMORY_KEPT, ret_grown, err);
+}
+
+/* ---- vectors -------------------------------------------------------------------------------------------------- */
+
+static int copy_vectors(const bson_t *document, size_t count, float **ret_vectors, size_t *ret_dimensions,
+			struct wl_error *err)
+{
+	bson_iter_t field;
+	bson_subtype_t subtype;
+	const uint8_t *bytes = NULL;
+	uint32_t length = 0;
+	int64_t dimensions = wl_mongo_number(document, "d");
+	if (!bson_iter_init_find(&field, document, "v") || !BSON_ITER_HOLDS_BINARY(&field))
+		return wl_fail(err, ENOENT, "there are no such vectors");
+	bson_iter_binary(&field, &subtype, &length, &bytes);
+	if (dimensions <= 0 || count == 0 || (uint64_t)dimensions != length / sizeof(float) / count ||
+	    length % (sizeof(float) * count) != 0)
+		return wl_fail(err, ENOENT, "there are no such vectors");
+	float *vectors = malloc(length);
+	if (!vectors)
+		return wl_fail(err, ENOMEM, "no memory for vectors");
+	*ret_vectors = memcpy(vectors, bytes, length);
+	*ret_dimensions = (size_t)dimensions;
+	return 0;
+}
+
+static int find_vectors(void *self, int tenant, const char *key, size_t count, float **ret_vectors,
+			size_t *ret_dimensions, struct wl_error *err)
+{
+	_wl_mongo_session_ struct wl_mongo_session session = wl_mongo_session_open(self, COLLECTION);
+	char id[ID_SIZE];
+	bson_error_t error = { 0 };
+	const bson_t *document = NULL;
+	bson_t *filter = BCON_NEW("_id", BCON_UTF8(id_of(tenant, VECTORS, key, id)));
+	mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(session.collection, filter, NULL, NULL);
+	int result = mongoc_cursor_next(cursor, &document)
+			     ? copy_vectors(document, count, ret_vectors, ret_dimensions, err)
+			     : wl_fail(err, ENOENT, "there are no such vectors");
+	if (!document && mongoc_cursor_error(cursor, &error))
+		result = wl_mongo_failed(&error, err);
+	mongoc_cursor_destroy(cursor);
+	bson_destroy(filter);
+	return result;
+}
+
+static int keep_vectors(void *self, int tenant, const char *key, const float *vectors, size_t count, size_t dimensions,
+			struct wl_error *err)
+{
+	if (count * dimensions * sizeof(*vectors) > WL_VECTORS_MAX)
+		return 0;
+	int64_t grown = 0; /* a bounded cache of ours: it does not count as the tenant's */
+	bson_t *document = document_of(tenant, VECTORS, key, vectors, count * dimensions, 0);
+	BSON_APPEND_INT64(document, "d", (int64_t)dimensions);
+	return keep(self, tenant, VECTORS, document, WL_VECTORS_KEPT, &grown, err);
 }
 
 static void close_memory(void *self)
@@ -213,8 +284,11 @@ int wl_mongo_crew_memory_open(const char *url, struct wl_crew_memory *ret_memory
 	int result = wl_mongo_open(url, mongo, err);
 	if (result < 0)
 		return result;
-	*ret_memory = (struct wl_crew_memory){
-		.self = wl_steal(mongo), .recall = recall, .remember = remember, .close = close_memory
-	};
+	*ret_memory = (struct wl_crew_memory){ .self = wl_steal(mongo),
+					       .recall = recall,
+					       .remember = remember,
+					       .vectors = find_vectors,
+					       .keep_vectors = keep_vectors,
+					       .close = close_memory };
 	return 0;
 }

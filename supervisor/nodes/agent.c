@@ -177,11 +177,57 @@ static int human(void *self, const char *place, const char *task, const char *ou
 /* ---- knowledge and memory
  * ----------------------------------------------------------------------------------------------- */
 
-static int knowledge(void *self, const char *artifact_id, char **ret_text, struct wl_error *err)
+static bool may_pass(int result)
 {
-	const struct job *job = self;
+	return result == -ECONNREFUSED || result == -EPIPE || result == -ETIMEDOUT || result == -EAGAIN;
+}
+
+/* The text of an artifact; waits for the stores for a while. Faults of the source itself are told as they are. */
+static int read_artifact(const struct job *job, const char *artifact_id, char **ret_text, struct wl_error *err)
+{
 	const struct wl_knowledge_source *source = job->world->knowledge;
-	return source->text(source->self, job->call->tenant, artifact_id, ret_text, err);
+	uint64_t give_up_ms = wl_clock_boot_ms() + SOURCE_WAIT_MS;
+	for (;;) {
+		int result = source->text(source->self, job->call->tenant, job->call->eid, artifact_id, ret_text, err);
+		if (result == 0 || result == -ENOENT || result == -EMSGSIZE || result == -EILSEQ)
+			return result;
+		if (wl_clock_boot_ms() > give_up_ms)
+			return wl_fail(err, EAGAIN, "the artifact %.36s cannot be read now", artifact_id);
+		if (node_pause(job->call, LOOK_MS))
+			return wl_fail(err, ECANCELED, "stopped before it ran");
+	}
+}
+
+static int put_text(struct job *job, const char *place, const char *hash, const struct wl_json *asked, const char *text,
+		    struct wl_error *err)
+{
+	_wl_json_ struct wl_json *answer = wl_json_object();
+	int failed = wl_json_set_string(answer, "text", text);
+	_wl_free_ char *asked_text = wl_json_print(asked);
+	_wl_free_ char *answer_text = failed ? NULL : wl_json_print(answer);
+	if (!asked_text || !answer_text)
+		return wl_fail(err, EAGAIN, "no memory for knowledge");
+	int result = node_record_put(&job->record, WL_EXCHANGE_MEMORY, place, hash, asked_text, answer_text,
+				     wl_clock_wall_ms(), err);
+	return result == -ESTALE ? wl_fail(err, ECANCELED, "another attempt has begun") : result;
+}
+
+/* The text is on record as any answer is: a replay needs no artifact, which may be gone by then. */
+static int knowledge(void *self, const char *place, const char *artifact_id, char **ret_text, struct wl_error *err)
+{
+	struct job *job = self;
+	_wl_json_ struct wl_json *asked = wl_json_object(), *recorded = NULL;
+	char hash[65];
+	if (wl_json_set_string(asked, "artifact_id", artifact_id) < 0 || node_record_hash(asked, hash) < 0)
+		return wl_fail(err, EAGAIN, "no memory for knowledge");
+	int result = node_record_find(&job->record, WL_EXCHANGE_MEMORY, place, hash, &recorded, err);
+	if (result == 0) {
+		*ret_text = strdup(wl_json_get_string(recorded, "text", ""));
+		return *ret_text ? 0 : wl_fail(err, EAGAIN, "no memory for knowledge");
+	}
+	if (result == -ENOENT)
+		result = read_artifact(job, artifact_id, ret_text, err);
+	return result < 0 ? result : put_text(job, place, hash, asked, *ret_text, err);
 }
 
 /* A crew's memory is its own; that of an agent alone is the agent's. */
@@ -263,11 +309,6 @@ static struct wl_crew_world world_of(struct job *job)
 
 /* ---- the definition
  * -------------------------------------------------------------------------------------------------------- */
-
-static bool may_pass(int result)
-{
-	return result == -ECONNREFUSED || result == -EPIPE || result == -ETIMEDOUT || result == -EAGAIN;
-}
 
 static int read_source(const struct job *job, const char *kind, char **ret_text, struct wl_error *err)
 {

@@ -2,6 +2,7 @@
 
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
+#include "lib/ports/crew_memory.h"
 #include "lib/secrets/digest.h"
 
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 
 #define ASKED_KEPT (64u << 10) /* bytes of a question that are kept for people */
+#define VECTORS_KEY 384
 
 /* ---- what is asked, as JSON -----------------------------------------------------------------------------------------
  */
@@ -370,17 +372,84 @@ static int ask_vectors(struct node_models *models, const char *provider_id, cons
 		       size_t count, const char *place, float **ret_vectors, size_t *ret_dimensions,
 		       struct wl_error *err)
 {
-	const struct wl_metered_caller caller = caller_of(models);
+	struct wl_metered_caller caller = caller_of(models);
 	struct wl_model_usage usage;
 	struct wl_budget_answer said;
 	enum wl_model_fault fault = WL_MODEL_FAULT_NONE;
 	double cost;
+	caller.timeout_ms = time_left(models, 0);
 	int result = wl_metered_embed(models->world->models, &caller, provider_id, model, texts, count, place,
 				      models->call->cancel_fd, ret_vectors, ret_dimensions, &usage, &cost, &fault,
 				      &said, err);
+	if (result == -EDQUOT && said.verdict == WL_BUDGET_CHEAPER) /* vectors of two models do not compare */
+		return wl_fail(err, EINVAL, "the budget sends to a cheaper model, which makes no such vectors");
 	if (result < 0 && fault == WL_MODEL_FAULT_BUDGET)
 		keep_said(models, &said);
 	return result;
+}
+
+/* Whether a failure says that this provider makes no vectors; others pass, and are asked about again. */
+static bool makes_none(int result)
+{
+	return result == -EINVAL || result == -ENOENT || result == -EACCES || result == -EMSGSIZE || result == -EPROTO;
+}
+
+/*
+ * What vectors of knowledge are kept by: the provider as it is now, its model, and the texts. "" when they are not to
+ * be kept: others than those of knowledge are hardly ever asked for twice.
+ */
+static const char *vectors_key(const struct node_models *models, const char *provider_id, const char *model,
+			       const char *place, const char *hash, char key[VECTORS_KEY])
+{
+	struct wl_provider_chain *chain = NULL;
+	struct wl_error ignored;
+	size_t count;
+	key[0] = '\0';
+	if (!models->world->memory || strncmp(place, "agent/", 6) != 0 || !strstr(place, "/knowledge/") ||
+	    wl_provider_chain_open(models->world->models, models->call->tenant, provider_id, models->call->cancel_fd,
+				   &chain, &ignored) < 0)
+		return key;
+	const struct wl_llm_provider *provider = wl_provider_chain_items(chain, &count);
+	if (!model)
+		model = provider->default_model ? provider->default_model : "";
+	(void)snprintf(key, VECTORS_KEY, "%.64s@%d/%s/%.200s", provider->id, provider->version, hash, model);
+	wl_provider_chain_free(chain);
+	return key;
+}
+
+/* Those that an earlier run paid for, else new ones. */
+static int get_vectors(struct node_models *models, const char *provider_id, const char *model, const char *const *texts,
+		       size_t count, const char *place, const char *hash, float **ret_vectors, size_t *ret_dimensions,
+		       struct wl_error *err)
+{
+	const struct wl_crew_memory *memory = models->world->memory;
+	char key[VECTORS_KEY];
+	struct wl_error ignored;
+	bool kept = *vectors_key(models, provider_id, model, place, hash, key) != '\0';
+	if (kept &&
+	    memory->vectors(memory->self, models->call->tenant, key, count, ret_vectors, ret_dimensions, &ignored) == 0)
+		return 0;
+	int result = ask_vectors(models, provider_id, model, texts, count, place, ret_vectors, ret_dimensions, err);
+	if (result == 0 && kept)
+		(void)memory->keep_vectors(memory->self, models->call->tenant, key, *ret_vectors, count,
+					   *ret_dimensions, &ignored);
+	return result;
+}
+
+/* Put what came on record: vectors, or that there are none. */
+static int put_vectors(const struct node_models *models, const char *place, const char *hash, int64_t start_ms,
+		       size_t count, const float *vectors, size_t dimensions, struct wl_error *err)
+{
+	char note[64];
+	struct wl_error why = { 0 };
+	_wl_free_ char *text =
+		vectors ? vectors_text(vectors, count, dimensions) : fault_text(WL_MODEL_FAULT_REQUEST, err);
+	(void)snprintf(note, sizeof(note), "{\"texts\":%zu}", count);
+	int put = text ? node_record_put(models->record, WL_EXCHANGE_EMBED, place, hash, note, text, start_ms, &why)
+		       : wl_fail(&why, EIO, "no memory for vectors");
+	if (put < 0)
+		*err = why;
+	return put == -ESTALE ? wl_fail(err, ECANCELED, "another attempt has begun") : put;
 }
 
 static int embed(void *self, const char *provider_id, const char *model, const char *const *texts, size_t count,
@@ -388,9 +457,10 @@ static int embed(void *self, const char *provider_id, const char *model, const c
 {
 	struct node_models *models = self;
 	_wl_json_ struct wl_json *asked = embed_json(provider_id, model, texts, count), *recorded = NULL;
-	char hash[65], note[64];
+	_wl_free_ float *vectors = NULL;
+	char hash[65];
 	if (node_record_hash(asked, hash) < 0)
-		return wl_fail(err, ENOMEM, "no memory for vectors");
+		return wl_fail(err, EIO, "no memory for vectors");
 	int found = node_record_find(models->record, WL_EXCHANGE_EMBED, place, hash, &recorded, err);
 	struct wl_model_answer failed = { 0 };
 	if (found == 0 && recorded_fault(recorded, &failed, err) < 0)
@@ -400,23 +470,13 @@ static int embed(void *self, const char *provider_id, const char *model, const c
 	if (found != -ENOENT)
 		return found;
 	int64_t start_ms = wl_clock_wall_ms();
-	float *vectors = NULL;
-	int result = ask_vectors(models, provider_id, model, texts, count, place, &vectors, ret_dimensions, err);
-	if (result == -ECANCELED || result == -EDQUOT) /* nothing was asked: another attempt may have more to spend */
+	int result = get_vectors(models, provider_id, model, texts, count, place, hash, &vectors, ret_dimensions, err);
+	if (result < 0 && !makes_none(result))
 		return result;
-	struct wl_error why = { 0 };
-	_wl_free_ char *text =
-		result < 0 ? fault_text(WL_MODEL_FAULT_REQUEST, err) : vectors_text(vectors, count, *ret_dimensions);
-	(void)snprintf(note, sizeof(note), "{\"texts\":%zu}", count);
-	int put = text ? node_record_put(models->record, WL_EXCHANGE_EMBED, place, hash, note, text, start_ms, &why)
-		       : wl_fail(&why, ENOMEM, "no memory for vectors");
-	if (put == 0) {
-		*ret_vectors = vectors;
-		return result;
-	}
-	free(vectors);
-	*err = why;
-	return put;
+	int put = put_vectors(models, place, hash, start_ms, count, vectors, *ret_dimensions, err);
+	if (put == 0)
+		*ret_vectors = wl_steal(vectors);
+	return put < 0 ? put : result;
 }
 
 void node_models_open(struct node_world *world, const struct node_call *call, struct node_record *record,

@@ -431,14 +431,14 @@ static int human(void *self, const char *place, const char *task, const char *ou
 }
 
 /* A source's id is the place of its text in the script. */
-static int knowledge(void *self, const char *artifact_id, char **ret_text, struct wl_error *err)
+static int knowledge(void *self, const char *place, const char *artifact_id, char **ret_text, struct wl_error *err)
 {
 	struct crew_stage *stage = self;
 	struct stage_entry *entry;
 	bool known;
 	const struct stage_line *line = line_of(stage, artifact_id);
 	(void)pthread_mutex_lock(&stage->lock);
-	int result = enter(stage, artifact_id, false, &entry, &known);
+	int result = enter(stage, place, false, &entry, &known);
 	(void)pthread_mutex_unlock(&stage->lock);
 	if (result < 0)
 		return fail(err, result);

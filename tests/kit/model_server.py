@@ -108,6 +108,7 @@ class ModelServer(HttpServer):
         super().__init__(host)
         self.turns, self.asked, self.models = [], [], [MODEL, "scripted-2"]
         self.otherwise = lambda asked: Turn("ok")
+        self.vectors = []  # statuses of the next calls for vectors; None: there are none
         self.numbers = itertools.count(1)
         self.closing = threading.Event()
 
@@ -141,7 +142,7 @@ class ModelServer(HttpServer):
         if asked.path in ("/v1/models", "/api/tags"):
             return 200, {}, listing(asked.path, self.models)
         if asked.path in ("/v1/embeddings", "/api/embed"):
-            return 200, {}, embeddings(asked)
+            return self.embed(asked)
         if asked.path not in formats or asked.json is None:
             return 404 if asked.json is not None else 400, {}, {"error": {"message": "no such path, or no JSON"}}
         with self.lock:
@@ -153,6 +154,11 @@ class ModelServer(HttpServer):
             self.closing.wait(turn.wait_s)
         form = formats[asked.path](turn, asked, next(self.numbers))
         return self.play(request, turn, form, asked)
+
+    def embed(self, asked):
+        with self.lock:
+            status = 404 if self.vectors is None else self.vectors.pop(0) if self.vectors else 200
+        return (status, {}, embeddings(asked)) if status == 200 else (status, {}, {"error": {"message": "no vectors here"}})
 
     def play(self, request, turn, form, asked):
         if turn.body is not None or turn.status != 200:

@@ -88,9 +88,9 @@ static int human(void *self, const char *place, const char *task, const char *ou
 	ENOUGH(int, plain.world.human(self, place, task, output, verdict, feedback, ret));
 }
 
-static int knowledge(void *self, const char *id, char **text, struct wl_error *ret)
+static int knowledge(void *self, const char *place, const char *id, char **text, struct wl_error *ret)
 {
-	ENOUGH(int, plain.world.knowledge(self, id, text, ret));
+	ENOUGH(int, plain.world.knowledge(self, place, id, text, ret));
 }
 
 static int recall(void *self, const char *place, const float *vector, size_t dimensions, int count, char **json,

@@ -403,7 +403,12 @@ static void a_crew_remembers_without_vectors_too(void **state)
 					AGENT("a", "A", ",\"knowledge\":[\"k\"]") "," AGENT("b", "B", ""));
 	static const int errors[][2] = { { ENOENT, 0 },
 					 { EPROTO, 0 },
-					 { ETIMEDOUT, 0 },
+					 { EACCES, 0 },
+					 { ETIMEDOUT, -ETIMEDOUT },
+					 { EAGAIN, -EBUSY },
+					 { ECONNREFUSED, -ECONNREFUSED },
+					 { EFBIG, -EFBIG },
+					 { ESTALE, -ESTALE },
 					 { EIO, -EIO },
 					 { EDQUOT, -EDQUOT },
 					 { EINPROGRESS, -EINPROGRESS },
@@ -420,6 +425,10 @@ static void a_crew_remembers_without_vectors_too(void **state)
 		}
 		if (errors[i][0] == EDQUOT)
 			assert_string_equal(result.code, "budget_exceeded");
+		if (errors[i][0] == ECONNREFUSED)
+			assert_string_equal(result.code, "model_unavailable");
+		if (errors[i][0] == ESTALE)
+			assert_string_equal(result.code, "replay_diverged");
 	}
 }
 
@@ -458,6 +467,44 @@ static void knowledge_is_looked_up(void **state)
 		-ENOENT);
 	assert_string_equal(result.code, "knowledge_missing");
 	assert_has(err.text, "there is no artifact gone");
+}
+
+/* Without vectors words decide, rare ones before those that stand everywhere. */
+static void knowledge_is_looked_up_by_words(void **state)
+{
+	(void)state;
+	static char book[60001];
+	for (size_t i = 0; i < sizeof(book) - 1; i += 10)
+		memcpy(book + i, "The task. ", 10);
+	memcpy(book + 30000, "ZEBRAS eat hay. ", 16);
+	static const struct stage_line lines[] = { { .place = "k1", .text = book },
+						   { .place = "task/0/agent/turn/1", .text = "done" },
+						   { .place = "task/1/agent/turn/1", .text = "done" },
+						   { 0 } };
+	static const char crew[] = CREW("", TASK("What do zebras of the task eat?", "a", "") "," TASK("??", "a", ""),
+					AGENT("a", "A", ",\"knowledge\":[\"k1\"]") "," AGENT("b", "B", ""));
+	assert_runs(lines, crew, NULL);
+	const char *text = strstr(said("task/0/agent/turn/1"), "From your documents:\n---\n");
+	assert_non_null(text);
+	const char *second = strstr(text + 30, "\n---\n"), *found = strstr(text, "ZEBRAS eat hay.");
+	assert_true(found && second && found < second);
+	assert_null(strstr(said("task/1/agent/turn/1"), "ZEBRAS"));
+	assert_has(said("task/1/agent/turn/1"), "From your documents:\n---\nThe task.");
+}
+
+static void knowledge_has_a_bound(void **state)
+{
+	(void)state;
+	static char book[2000 * 1800 + 4000];
+	memset(book, 'x', sizeof(book) - 1);
+	static const struct stage_line lines[] = { { .place = "k1", .text = book }, { 0 } };
+	assert_int_equal(
+		run(lines,
+		    CREW("", TASK("t", "a", ""), AGENT("a", "A", ",\"knowledge\":[\"k1\"]") "," AGENT("b", "B", "")),
+		    NULL),
+		-EMSGSIZE);
+	assert_string_equal(result.code, "knowledge_missing");
+	assert_has(err.text, "is more than");
 }
 
 /* ---- tasks beside each other ----------------------------------------------------------------------------- */
@@ -661,6 +708,8 @@ int main(void)
 		crew_test(a_crew_remembers_within_and_between_runs),
 		crew_test(a_crew_remembers_without_vectors_too),
 		crew_test(knowledge_is_looked_up),
+		crew_test(knowledge_is_looked_up_by_words),
+		crew_test(knowledge_has_a_bound),
 		crew_test(asynchronous_tasks_run_beside_and_see_the_same),
 		crew_test(an_asynchronous_task_waits_for_those_it_names),
 		crew_test(a_failure_beside_stops_the_others),
