@@ -6,7 +6,7 @@
  *
  * The name of the model says what to do: "t64-p20" answers with 64 tokens, one every 20 ms in a stream; "t64-p0" with
  * all at once. Each token is the time at which it was sent (CLOCK_MONOTONIC in ns): whoever reads it on this machine
- * knows how long it was on its way.
+ * knows how long it was on its way. "tool-t64-p0" first asks once for the first of the tools that it is offered.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -122,10 +122,10 @@ static void put_token(struct client *client)
 	put_event(client, delta, "null");
 }
 
-static void end_stream(struct client *client)
+static void end_stream(struct client *client, const char *finish)
 {
 	char data[300];
-	put_event(client, "{}", "\"stop\"");
+	put_event(client, "{}", finish);
 	(void)snprintf(
 		data, sizeof(data),
 		"{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"instant\",\"choices\":[],"
@@ -146,7 +146,7 @@ static void step_stream(struct client *client)
 	if (client->tokens_left)
 		client->due_ns += client->pause_ms * 1000000L;
 	else
-		end_stream(client);
+		end_stream(client, "\"stop\"");
 }
 
 static void answer_whole(struct client *client)
@@ -168,6 +168,41 @@ static void answer_whole(struct client *client)
 	put(client, body, (size_t)all);
 }
 
+/* The first tool's name, when tools are offered and none was used yet; else 0 bytes. */
+static size_t wanted_tool(const char *body, const char **ret_name)
+{
+	const char *tools = strstr(body, "\"tools\":"), *name = tools ? strstr(tools, "\"name\":") : NULL;
+	if (!name || strstr(body, "\"role\":\"tool\"") || strstr(body, "\"role\": \"tool\""))
+		return 0;
+	*ret_name = strchr(name + 7, '"') + 1;
+	return strcspn(*ret_name, "\"");
+}
+
+static void answer_tool(struct client *client, const char *name, size_t length, bool streamed)
+{
+	char call[300], body[700], head[128];
+	(void)snprintf(
+		call, sizeof(call),
+		"{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"index\":0,\"id\":\"call_1\",\"type\":"
+		"\"function\",\"function\":{\"name\":\"%.*s\",\"arguments\":\"{\\\"city\\\":\\\"Vienna\\\"}\"}}]}",
+		(int)(length < 64 ? length : 64), name);
+	if (streamed) {
+		put_event(client, call, "null");
+		end_stream(client, "\"tool_calls\"");
+		return;
+	}
+	int all = snprintf(body, sizeof(body),
+			   "{\"id\":\"c\",\"object\":\"chat.completion\",\"created\":1,\"model\":\"instant\","
+			   "\"choices\":[{\"index\":0,"
+			   "\"message\":%s,\"finish_reason\":\"tool_calls\"}],\"usage\":{\"prompt_tokens\":20,"
+			   "\"completion_tokens\":%d,\"total_tokens\":%d}}",
+			   call, client->tokens, client->tokens + 20);
+	put(client, head,
+	    (size_t)snprintf(head, sizeof(head),
+			     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", all));
+	put(client, body, (size_t)all);
+}
+
 static void answer(struct client *client, const char *body)
 {
 	static const char streams[] =
@@ -175,9 +210,15 @@ static void answer(struct client *client, const char *body)
 	static const char models[] = "{\"object\":\"list\",\"data\":[{\"id\":\"t16-p0\",\"object\":\"model\"}]}";
 	const char *model = strstr(body, "\"model\":"), *stream = strstr(body, "\"stream\":");
 	char head[160];
-	model = model ? strchr(model + 8, '"') : NULL;
+	const char *name = NULL;
+	size_t tool = 0;
+	model = model ? strchr(model + 8, '"') + 1 : NULL;
+	if (model && strncmp(model, "tool-", 5) == 0) {
+		tool = wanted_tool(body, &name);
+		model += 5;
+	}
 	if (strncmp(client->in, "POST", 4) != 0 || !model ||
-	    sscanf(model, "\"t%d-p%d", &client->tokens, &client->pause_ms) != 2) {
+	    sscanf(model, "t%d-p%d", &client->tokens, &client->pause_ms) != 2) {
 		put(client, head,
 		    (size_t)snprintf(head, sizeof(head),
 				     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
@@ -186,15 +227,22 @@ static void answer(struct client *client, const char *body)
 		return;
 	}
 	if (!stream || strncmp(stream + 9 + strspn(stream + 9, " "), "true", 4) != 0) {
-		answer_whole(client);
+		if (tool)
+			answer_tool(client, name, tool, false);
+		else
+			answer_whole(client);
 		return;
 	}
 	put(client, streams, sizeof(streams) - 1);
-	put_event(client, "{\"role\":\"assistant\",\"content\":\"\"}", "null");
+	if (!tool)
+		put_event(client, "{\"role\":\"assistant\",\"content\":\"\"}", "null");
 	client->usage = strstr(body, "include_usage") != NULL;
 	client->tokens_left = client->tokens;
 	client->due_ns = now_ns();
-	step_stream(client);
+	if (tool)
+		answer_tool(client, name, tool, true);
+	else
+		step_stream(client);
 }
 
 /* ---- requests ---------------------------------------------------------------------------------------------- */
