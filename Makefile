@@ -32,7 +32,7 @@ BIN := build/tsan/bin
 else
 $(error MODE is release, asan or tsan)
 endif
-PACKAGES := libpq hiredis libmongoc-1.0 libcurl libjwt libsodium libcjson yaml-0.1 libseccomp libcap
+PACKAGES := libpq hiredis libmongoc-1.0 libcurl libjwt libsodium libcjson yaml-0.1 libseccomp libcap libmicrohttpd
 # evaluated only when something is compiled: the packages are there by then
 PKG_CFLAGS = $(shell pkg-config --cflags $(PACKAGES) | sed 's/-I\([^ ]*\)/-isystem \1/g')
 PKG_LIBS = $(shell pkg-config --libs $(PACKAGES)) -ljq -lonig -lm -lpthread

@@ -161,3 +161,22 @@ int wl_front_status(enum wl_model_fault fault)
 		return 503;
 	}
 }
+
+const char *wl_front_code(enum wl_model_fault fault)
+{
+	switch (fault) {
+	case WL_MODEL_FAULT_NONE:
+		return NULL;
+	case WL_MODEL_FAULT_PROVIDER:
+	case WL_MODEL_FAULT_MODEL:
+		return "model_not_found";
+	case WL_MODEL_FAULT_CONTEXT:
+		return "context_length_exceeded";
+	case WL_MODEL_FAULT_BUDGET:
+		return "insufficient_quota";
+	case WL_MODEL_FAULT_RATE:
+		return "rate_limit_exceeded";
+	default:
+		return wl_model_fault_word(fault);
+	}
+}

@@ -74,6 +74,8 @@ void wl_front_put_embeddings(struct wl_buffer *out, const struct wl_front *front
 
 /* The HTTP status that says why a model call failed. */
 int wl_front_status(enum wl_model_fault fault);
+/* And the word that OpenAI's clients know it by, or ours; NULL: none. */
+const char *wl_front_code(enum wl_model_fault fault);
 
 /* ---- for the formats ---------------------------------------------------------------------------------------------
  */

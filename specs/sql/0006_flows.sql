@@ -495,13 +495,14 @@ END $$;
 -- The ids that a document names, as [{"type","id","path"}].
 CREATE FUNCTION api.document_uses(p_doc json) RETURNS json
 LANGUAGE sql IMMUTABLE AS $$
-	SELECT coalesce(json_agg(json_build_object('type', m.type, 'id', n.node->'data'->>m.field,
+	SELECT coalesce(json_agg(json_build_object('type', m.type, 'id', n.node->'data' #>> string_to_array(m.field, '.'),
 	                         'path', format('nodes[%s].data.%s', n.place - 1, m.field)) ORDER BY n.place), '[]')
 	FROM json_array_elements(p_doc->'nodes') WITH ORDINALITY AS n(node, place)
 	JOIN (VALUES ('tool', 'tool', 'tool_id'), ('agent', 'agent', 'agent_id'), ('crew', 'crew', 'crew_id'),
-	             ('subflow', 'flow', 'flow_id'), ('llm', 'llm_provider', 'provider_id')) AS m(kind, type, field)
+	             ('subflow', 'flow', 'flow_id'), ('llm', 'llm_provider', 'provider_id'),
+	             ('code', 'llm_provider', 'models.provider_id')) AS m(kind, type, field)
 	  ON m.kind = n.node->>'type'
-	WHERE n.node->'data'->>m.field ~ '^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$'
+	WHERE n.node->'data' #>> string_to_array(m.field, '.') ~ '^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$'
 $$;
 
 -- Whether a document may name anything at all: a quick look before the thorough one.

@@ -1158,7 +1158,7 @@ GRANT EXECUTE ON FUNCTION control.currency(), control.budget_put(json, uuid, jso
 	control.my_model_usage(json), control.my_run_usage(uuid) TO windlass_tenant;
 GRANT EXECUTE ON FUNCTION control.budget_reserve(json), control.budget_settle(json), control.budget_moved(json),
 	control.budget_flush(uuid[]), control.budget_allow(json), control.model_calls_drop(json), control.providers_for_run(int, uuid),
-	control.crew_for_run(int, text, uuid) TO windlass_engine;
+	control.providers_listed(int), control.crew_for_run(int, text, uuid) TO windlass_engine;
 
 -- ---- the gateway -------------------------------------------------------------------------------------------------------------
 

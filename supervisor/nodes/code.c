@@ -6,6 +6,7 @@
 #include "supervisor/nodes/code.h"
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
+#include "supervisor/nodes/code_models.h"
 #include "supervisor/nodes/text.h"
 
 #include <errno.h>
@@ -36,7 +37,8 @@ static const struct {
 struct attempt {
 	struct node_world *world;
 	const struct node_call *call;
-	int fd; /* what the program left; -1: nothing came */
+	int fd;			    /* what the program left; -1: nothing came */
+	struct code_models *models; /* NULL: it has none */
 	char *artifacts_json;
 };
 
@@ -45,6 +47,11 @@ static void forward_log(void *context, const char *bytes, size_t length)
 	const struct node_call *call = ((const struct attempt *)context)->call;
 	if (call->on_log)
 		call->on_log(call->log_context, "stderr", bytes, length);
+}
+
+static int listen_for_models(void *context, const int *fds, struct wl_error *err)
+{
+	return code_models_listen(((const struct attempt *)context)->models, fds[0], err);
 }
 
 static int open_out(void *context)
@@ -266,6 +273,8 @@ void node_run_code(struct node_world *world, const struct node_call *call, struc
 	size_t length = strlen(input);
 	node_keep_inputs(outcome, input, length);
 	struct attempt attempt = { .world = world, .call = call, .fd = -1 };
+	if (call->plan->models.wanted && !code_models_open(world, call, outcome, &attempt.models))
+		return;
 	char id[96];
 	(void)snprintf(id, sizeof(id), "%s/%.50s", call->eid, node_call_path(call));
 	struct sandbox_file file = { .path = runtimes[call->plan->language].file,
@@ -289,17 +298,27 @@ void node_run_code(struct node_world *world, const struct node_call *call, struc
 	};
 	if (world->artifacts)
 		request.out = world->artifacts->limits;
+	if (attempt.models) {
+		request.listen[0] = SANDBOX_MODELS_PORT;
+		request.on_listen = listen_for_models;
+		request.env = code_models_env(attempt.models);
+	}
 	request.limits.wall_ms = call->node->timeout_ms > 0 ? (uint32_t)call->node->timeout_ms : 0;
 	struct sandbox_result ended = { 0 };
 	struct wl_error err = { 0 };
 	int result = run_somewhere(world, call, &request, &ended, &err);
 	if (result == 0) {
-		judge(outcome, &attempt, &ended);
+		bool failed = ended.reason != SANDBOX_EXITED || ended.exit_code != 0;
+		if (!attempt.models || !code_models_end(attempt.models, failed, outcome))
+			judge(outcome, &attempt, &ended);
 		outcome->receipt_json = node_sandbox_receipt(&ended, attempt.artifacts_json);
 		sandbox_result_release(&ended);
 	} else {
 		node_sandbox_refused(outcome, call, result, &err);
 	}
+	if (attempt.models)
+		code_models_tell(attempt.models, outcome);
+	code_models_free(attempt.models);
 	if (attempt.fd >= 0)
 		(void)close(attempt.fd);
 	free(attempt.artifacts_json);

@@ -278,8 +278,17 @@ static int ask(struct node_models *models, const struct wl_model_request *reques
 	struct wl_model_request asked = *request;
 	const struct wl_metered_caller caller = caller_of(models);
 	struct wl_budget_answer said;
+	struct wl_model_target target;
 	asked.cancel_fd = models->call->cancel_fd;
 	asked.timeout_ms = time_left(models, request->timeout_ms);
+	if (models->choose) {
+		int found =
+			models->choose(models->choose_context, request->model, false, asked.cancel_fd, &target, err);
+		if (found < 0)
+			return fault(answer, record_fault(found), found);
+		asked.provider_id = *target.provider_id ? target.provider_id : NULL;
+		asked.model = target.model;
+	}
 	int result = wl_metered_call(models->world->models, &caller, &asked, answer, &said, err);
 	if (result < 0 && answer->fault == WL_MODEL_FAULT_BUDGET)
 		keep_said(models, &said);
@@ -376,7 +385,15 @@ static int ask_vectors(struct node_models *models, const char *provider_id, cons
 	struct wl_model_usage usage;
 	struct wl_budget_answer said;
 	enum wl_model_fault fault = WL_MODEL_FAULT_NONE;
+	struct wl_model_target target;
 	double cost;
+	if (models->choose) {
+		int found = models->choose(models->choose_context, model, true, models->call->cancel_fd, &target, err);
+		if (found < 0)
+			return found;
+		provider_id = *target.provider_id ? target.provider_id : NULL;
+		model = target.model;
+	}
 	caller.timeout_ms = time_left(models, 0);
 	int result = wl_metered_embed(models->world->models, &caller, provider_id, model, texts, count, place,
 				      models->call->cancel_fd, ret_vectors, ret_dimensions, &usage, &cost, &fault,
@@ -477,6 +494,18 @@ static int embed(void *self, const char *provider_id, const char *model, const c
 	if (put == 0)
 		*ret_vectors = wl_steal(vectors);
 	return put < 0 ? put : result;
+}
+
+int node_models_hash(const struct wl_model_request *request, char ret_hash[65])
+{
+	_wl_json_ struct wl_json *asked = asked_json(request);
+	return node_record_hash(asked, ret_hash);
+}
+
+int node_models_hash_texts(const char *model, const char *const *texts, size_t count, char ret_hash[65])
+{
+	_wl_json_ struct wl_json *asked = embed_json(NULL, model, texts, count);
+	return node_record_hash(asked, ret_hash);
 }
 
 void node_models_open(struct node_world *world, const struct node_call *call, struct node_record *record,

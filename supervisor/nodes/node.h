@@ -41,6 +41,11 @@ struct node_plan {
 	char *profile; /* NULL: the default one */
 	bool parse_text;
 	struct sandbox_limits limits;
+	struct {
+		bool wanted;
+		char *provider_id, *model; /* NULL: whom and what the program names */
+		int max_calls;		   /* 0: CODE_MODELS_CALLS */
+	} models;
 	/* tool */
 	char tool_id[WL_UUID_TEXT]; /* in lower case */
 	char *tool_config; /* JSON: in place of a stored tool, of runs that ask a program for its tools; else NULL */
@@ -56,6 +61,7 @@ struct node_plan {
 	const char *pinned_handle; /* the handle that goes with it, of a node that chooses */
 	/* agent, crew */
 	char resource_id[WL_UUID_TEXT];
+	bool has_context; /* of a crew: its input is {input, context} */
 	/* llm, agent: what is asked of the answer */
 	char *schema_json;
 	/* llm */

@@ -100,11 +100,32 @@ int node_plan_sandbox(const struct wl_json *data, struct node_plan *plan)
 	return 0;
 }
 
+/* Copies of texts that a node may do without. */
+static int copy_text(const struct wl_json *data, const char *name, char **ret_text)
+{
+	const char *text = wl_json_get_string(data, name, NULL);
+	*ret_text = text ? strdup(text) : NULL;
+	return text && !*ret_text ? -ENOMEM : 0;
+}
+
+/* `models`: true, or an object with what the program may ask for. */
+static int read_models(const struct wl_json *models, struct node_plan *plan)
+{
+	bool object = wl_json_is(models, WL_JSON_OBJECT);
+	plan->models.wanted = object || wl_json_bool(models, false);
+	plan->models.max_calls = (int)wl_json_get_number(models, "max_calls", 0);
+	if (!object)
+		return 0;
+	int result = copy_text(models, "provider_id", &plan->models.provider_id);
+	return result < 0 ? result : copy_text(models, "model", &plan->models.model);
+}
+
 int node_plan_code(const struct wl_json *data, struct node_plan *plan)
 {
 	int result = node_plan_program(data, plan);
 	plan->parse_text = strcmp(wl_json_get_string(data, "parse", "json"), "text") == 0;
-	return result < 0 ? result : node_plan_sandbox(data, plan);
+	result = result < 0 ? result : node_plan_sandbox(data, plan);
+	return result < 0 ? result : read_models(wl_json_get(data, "models"), plan);
 }
 
 static int code_template(const struct wl_json *data, struct node_plan *plan, struct wl_json **ret_template)
@@ -128,14 +149,6 @@ static int tool_template(const struct wl_json *data, struct node_plan *plan, str
 	if (config && !plan->tool_config)
 		return -ENOMEM;
 	return member_template(data, "input", ret_template);
-}
-
-/* Copies of texts that a node may do without. */
-static int copy_text(const struct wl_json *data, const char *name, char **ret_text)
-{
-	const char *text = wl_json_get_string(data, name, NULL);
-	*ret_text = text ? strdup(text) : NULL;
-	return text && !*ret_text ? -ENOMEM : 0;
 }
 
 static int copy_schema(const struct wl_json *data, struct node_plan *plan)
@@ -192,8 +205,11 @@ static int agent_template(const struct wl_json *data, struct node_plan *plan, st
 
 static int crew_template(const struct wl_json *data, struct node_plan *plan, struct wl_json **ret_template)
 {
+	static const char *const members[] = { "input", "context" };
 	copy_id(data, "crew_id", plan->resource_id);
-	return member_template(data, "input", ret_template);
+	plan->has_context = wl_json_get(data, "context") != NULL;
+	return plan->has_context ? object_template(data, members, WL_COUNT_OF(members), ret_template)
+				 : member_template(data, "input", ret_template);
 }
 
 static int loop_template(const struct wl_json *data, struct node_plan *plan, struct wl_json **ret_template)
@@ -332,6 +348,8 @@ void node_plan_release(struct node_plan *plan)
 	free(plan->pinned_json);
 	free(plan->source);
 	free(plan->profile);
+	free(plan->models.provider_id);
+	free(plan->models.model);
 	free(plan->schema_json);
 	free(plan->tool_config);
 	free(plan->provider_id);

@@ -4,8 +4,8 @@
  */
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
+#include "lib/llm/model_names.h"
 #include "webapp/server/gateway_call.h"
-#include "webapp/server/gateway_models.h"
 #include "webapp/server/routes.h"
 
 #include <errno.h>
@@ -16,24 +16,7 @@
 #define REFUSED 422
 #define CHOICES 4 /* so often a provider is chosen anew, when it is changed in the same moment */
 
-static const char *code_of(enum wl_model_fault fault)
-{
-	switch (fault) {
-	case WL_MODEL_FAULT_PROVIDER:
-	case WL_MODEL_FAULT_MODEL:
-		return "model_not_found";
-	case WL_MODEL_FAULT_CONTEXT:
-		return "context_length_exceeded";
-	case WL_MODEL_FAULT_BUDGET:
-		return "insufficient_quota";
-	case WL_MODEL_FAULT_RATE:
-		return "rate_limit_exceeded";
-	default:
-		return wl_model_fault_word(fault);
-	}
-}
-
-static struct wl_metered_caller caller_of(const struct gateway_call *call, const struct gateway_target *target,
+static struct wl_metered_caller caller_of(const struct gateway_call *call, const struct wl_model_target *target,
 					  void (*answered)(void *context, int result), void *context)
 {
 	return (struct wl_metered_caller){ .tenant = web_gateway_tenant(call),
@@ -44,11 +27,11 @@ static struct wl_metered_caller caller_of(const struct gateway_call *call, const
 }
 
 /* Find the provider that the client means. */
-static int choose(struct gateway_call *call, struct wl_front *front, struct gateway_target *target,
+static int choose(struct gateway_call *call, struct wl_front *front, struct wl_model_target *target,
 		  struct wl_error *err)
 {
-	int result = web_gateway_resolve(web_gateway_world(), web_gateway_tenant(call), front->model,
-					 web_gateway_cancel_fd(call), target, err);
+	int result = wl_model_name_resolve(web_gateway_world(), web_gateway_tenant(call), front->model,
+					   web_gateway_cancel_fd(call), target, err);
 	if (result < 0) {
 		web_gateway_fail(call, 503, NULL, 0);
 		return result;
@@ -117,9 +100,9 @@ static void chat_answered(void *context, int result)
 	const struct wl_model_answer *answer = &chat->answer;
 	if (result < 0) {
 		int status = wl_front_status(answer->fault);
-		web_gateway_fail(call, status, code_of(answer->fault), answer->retry_after_ms);
+		web_gateway_fail(call, status, wl_front_code(answer->fault), answer->retry_after_ms);
 		if (web_gateway_has_sent(call))
-			telling->format->fail(&telling->reply, status, code_of(answer->fault), chat->err.text);
+			telling->format->fail(&telling->reply, status, wl_front_code(answer->fault), chat->err.text);
 	} else if (chat->front.stream) {
 		telling->format->end(&telling->reply, answer);
 	} else {
@@ -138,7 +121,7 @@ static int ask(struct chat *chat)
 	int result = -ESTALE;
 	front->request.stream = front->stream ? &stream : NULL;
 	for (int i = 0; i < CHOICES && result == -ESTALE; i++) {
-		struct gateway_target target = { 0 };
+		struct wl_model_target target = { 0 };
 		result = choose(telling->call, front, &target, &chat->err);
 		if (result < 0)
 			return result;
@@ -201,7 +184,7 @@ static void embedding_answered(void *context, int result)
 	struct embedding *embedding = context;
 	struct gateway_call *call = embedding->call;
 	if (result < 0)
-		web_gateway_fail(call, wl_front_status(embedding->fault), code_of(embedding->fault), 0);
+		web_gateway_fail(call, wl_front_status(embedding->fault), wl_front_code(embedding->fault), 0);
 	else
 		wl_front_put_embeddings(web_gateway_answer(call), &embedding->front, embedding->vectors,
 					embedding->front.text_count, embedding->dimensions, &embedding->usage);
@@ -215,7 +198,7 @@ static int ask_vectors(struct embedding *embedding)
 	double cost;
 	int result = -ESTALE;
 	for (int i = 0; i < CHOICES && result == -ESTALE; i++) {
-		struct gateway_target target = { 0 };
+		struct wl_model_target target = { 0 };
 		result = choose(embedding->call, front, &target, &embedding->err);
 		if (result < 0)
 			return result;
@@ -247,8 +230,8 @@ static int embed(struct gateway_call *call, struct wl_error *err)
 
 static int list(struct gateway_call *call, struct wl_error *err)
 {
-	int result = web_gateway_list(web_gateway_world(), web_gateway_tenant(call), web_gateway_cancel_fd(call),
-				      web_gateway_answer(call), err);
+	int result = wl_model_names_list(web_gateway_world(), web_gateway_tenant(call), web_gateway_cancel_fd(call),
+					 web_gateway_answer(call), err);
 	if (result < 0)
 		web_gateway_fail(call, 503, NULL, 0);
 	return result;

@@ -1,4 +1,4 @@
-#include "webapp/server/gateway_models.h"
+#include "lib/llm/model_names.h"
 
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
@@ -110,14 +110,14 @@ static struct wl_json *models_of(const struct wl_metered *models, int tenant, co
  * -----------------------------------------------------------------------------------------------------------
  */
 
-static void take(const struct wl_json *provider, const char *model, struct gateway_target *target)
+static void take(const struct wl_json *provider, const char *model, struct wl_model_target *target)
 {
 	(void)snprintf(target->provider_id, sizeof(target->provider_id), "%s", wl_json_get_string(provider, "id", ""));
 	target->model = model;
 }
 
 /* The provider whose name and a slash the text begins with, the longest name when there are several. */
-static bool by_name(const struct wl_json *providers, const char *name, struct gateway_target *target)
+static bool by_name(const struct wl_json *providers, const char *name, struct wl_model_target *target)
 {
 	size_t longest = 0;
 	for (const struct wl_json *one = wl_json_first(providers); one; one = wl_json_next(one)) {
@@ -134,7 +134,7 @@ static bool by_name(const struct wl_json *providers, const char *name, struct ga
 	return longest > 0;
 }
 
-static bool by_default_model(const struct wl_json *providers, const char *name, struct gateway_target *target)
+static bool by_default_model(const struct wl_json *providers, const char *name, struct wl_model_target *target)
 {
 	for (const struct wl_json *one = wl_json_first(providers); one; one = wl_json_next(one)) {
 		if (strcmp(wl_json_get_string(one, "default_model", ""), name) != 0)
@@ -155,7 +155,7 @@ static bool holds(const struct wl_json *list, const char *name)
 
 /* Ask the providers which models they have; the first one is meant when none says that it has this one. */
 static void by_lists(const struct wl_metered *models, int tenant, const struct wl_json *providers, const char *name,
-		     int cancel_fd, struct gateway_target *target)
+		     int cancel_fd, struct wl_model_target *target)
 {
 	const struct wl_json *one = wl_json_first(providers);
 	size_t asked = wl_json_count(providers) > 1 ? PROVIDERS_ASKED : 0;
@@ -170,8 +170,8 @@ static void by_lists(const struct wl_metered *models, int tenant, const struct w
 	}
 }
 
-int web_gateway_resolve(const struct wl_metered *models, int tenant, const char *name, int cancel_fd,
-			struct gateway_target *ret_target, struct wl_error *err)
+int wl_model_name_resolve(const struct wl_metered *models, int tenant, const char *name, int cancel_fd,
+			  struct wl_model_target *ret_target, struct wl_error *err)
 {
 	_wl_json_ struct wl_json *providers = NULL;
 	int result = read_providers(models->source, tenant, cancel_fd, &providers, err);
@@ -229,8 +229,8 @@ static void put_provider(const struct wl_metered *models, int tenant, const stru
 		put_model(out, provider, wl_json_string(one, ""), first, last);
 }
 
-int web_gateway_list(const struct wl_metered *models, int tenant, int cancel_fd, struct wl_buffer *out,
-		     struct wl_error *err)
+int wl_model_names_list(const struct wl_metered *models, int tenant, int cancel_fd, struct wl_buffer *out,
+			struct wl_error *err)
 {
 	_wl_json_ struct wl_json *providers = NULL;
 	char *first = NULL, *last = NULL;
