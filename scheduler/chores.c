@@ -4,6 +4,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/store/mongo_audit_log.h"
+#include "lib/store/mongo_chat.h"
 #include "lib/store/mongo_exchanges.h"
 #include "lib/store/mongo_node_results.h"
 #include "lib/store/object_store.h"
@@ -89,6 +90,14 @@ int chore_audit_log(struct chore_desk *desk, struct wl_audit_log **ret_log, stru
 	const char *url = desk->scheduler->settings->mongodb_url;
 	int r = desk->audit.self ? 0 : mongo_audit_log_open(url, &desk->audit, err);
 	*ret_log = &desk->audit;
+	return r;
+}
+
+int chore_chat_log(struct chore_desk *desk, struct wl_chat_log **ret_log, struct wl_error *err)
+{
+	const char *url = desk->scheduler->settings->mongodb_url;
+	int r = desk->chats.self ? 0 : wl_mongo_chat_open(url, &desk->chats, err);
+	*ret_log = &desk->chats;
 	return r;
 }
 
@@ -238,6 +247,8 @@ void chores_end(void)
 			desks[i].exchanges.close(desks[i].exchanges.self);
 		if (desks[i].audit.close)
 			desks[i].audit.close(desks[i].audit.self);
+		if (desks[i].chats.close)
+			desks[i].chats.close(desks[i].chats.self);
 		if (desks[i].objects.close)
 			desks[i].objects.close(desks[i].objects.self);
 	}

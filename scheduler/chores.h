@@ -12,17 +12,19 @@
 
 #include "lib/codec/json.h"
 #include "lib/ports/audit_log.h"
+#include "lib/ports/chat_log.h"
 #include "lib/ports/exchange_log.h"
 #include "lib/ports/node_results.h"
 #include "lib/ports/object_store.h"
 #include "lib/store/postgres_session.h"
 #include "scheduler/scheduler.h"
 
-/* X(NAME, name): clock must not be late; house may be; objects waits for the object store, sending and hooks for
- * servers of others, exports for whole files */
+/* X(NAME, name): clock must not be late, and for chats people wait; house may be; objects waits for the object store,
+ * sending and hooks for servers of others, exports for whole files */
 #define SCHEDULER_CHORE_GROUPS(X)                                                                                      \
 	X(CLOCK, "clock")                                                                                              \
 	X(HOUSE, "house")                                                                                              \
+	X(CHATS, "chats")                                                                                              \
 	X(OBJECTS, "objects")                                                                                          \
 	X(SENDING, "sending")                                                                                          \
 	X(HOOKS, "hooks")                                                                                              \
@@ -41,6 +43,7 @@ enum chore_group {
 	X(schedules, CLOCK, 200)                                                                                       \
 	X(wake, CLOCK, 500)                                                                                            \
 	X(audit, HOUSE, 1000)                                                                                          \
+	X(chat, CHATS, 100)                                                                                            \
 	X(objects, OBJECTS, 2000)                                                                                      \
 	X(purge, HOUSE, 1000)                                                                                          \
 	X(recount, HOUSE, 300000)                                                                                      \
@@ -60,6 +63,7 @@ struct chore_desk {
 	struct wl_node_results results;	  /* by chore_node_results() */
 	struct wl_exchange_log exchanges; /* by chore_exchanges() */
 	struct wl_audit_log audit;	  /* by chore_audit_log() */
+	struct wl_chat_log chats;	  /* by chore_chat_log() */
 	struct object_store objects;	  /* by chore_object_store() */
 };
 
@@ -75,6 +79,7 @@ SCHEDULER_CHORES(X)
 int chore_node_results(struct chore_desk *desk, struct wl_node_results **ret_results, struct wl_error *err);
 int chore_exchanges(struct chore_desk *desk, struct wl_exchange_log **ret_log, struct wl_error *err);
 int chore_audit_log(struct chore_desk *desk, struct wl_audit_log **ret_log, struct wl_error *err);
+int chore_chat_log(struct chore_desk *desk, struct wl_chat_log **ret_log, struct wl_error *err);
 /* The object store, the same way. */
 int chore_object_store(struct chore_desk *desk, struct object_store **ret_store, struct wl_error *err);
 

@@ -500,7 +500,7 @@ static const char *const expression_fields[WL_KIND_COUNT][6] = {
 	[WL_KIND_APPROVAL] = { "message" },
 	[WL_KIND_LLM] = { "system", "prompt", "images" },
 	[WL_KIND_AGENT] = { "task", "expected_output", "input" },
-	[WL_KIND_CREW] = { "input" },
+	[WL_KIND_CREW] = { "input", "context" },
 };
 
 struct scan {

@@ -66,6 +66,7 @@ struct wl_crew {
 	size_t task_count;
 	int manager;				   /* index into agents of the manager; -1: none */
 	char *manager_provider_id, *manager_model; /* of the manager that is made when there is none */
+	char *context;				   /* what every task is given as context; NULL: nothing */
 	bool planning, memory;
 	int max_rpm; /* of all agents together; 0: no bound */
 	bool lone;   /* one agent without a crew: the text of its task is taken as it is, braces and all */
@@ -79,6 +80,8 @@ struct wl_crew {
 int wl_crew_make(const struct wl_json *document, struct wl_crew **ret_crew, struct wl_error *err);
 /* Give a definition of one agent its one task. `schema` may be NULL. 0 or -ENOMEM. */
 int wl_crew_set_task(struct wl_crew *crew, const char *description, const char *expected_output, const char *schema);
+/* Give every task that text as context, before the outputs of other tasks. Copied. 0 or -ENOMEM. */
+int wl_crew_set_context(struct wl_crew *crew, const char *context);
 void wl_crew_free(struct wl_crew *crew);
 /* The names in braces that its texts ask for, as CrewAI's: a JSON array, sorted, each once. NULL without memory. */
 struct wl_json *wl_crew_inputs(const struct wl_crew *crew);

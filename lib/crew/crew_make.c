@@ -439,6 +439,13 @@ int wl_crew_set_task(struct wl_crew *crew, const char *description, const char *
 	return task->name && task->description && task->expected_output && (!schema || task->schema) ? 0 : -ENOMEM;
 }
 
+int wl_crew_set_context(struct wl_crew *crew, const char *context)
+{
+	free(crew->context);
+	crew->context = *context ? strdup(context) : NULL;
+	return crew->context || !*context ? 0 : -ENOMEM;
+}
+
 static void free_list(char **texts, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
@@ -470,5 +477,6 @@ void wl_crew_free(struct wl_crew *crew)
 	free(crew->name);
 	free(crew->manager_provider_id);
 	free(crew->manager_model);
+	free(crew->context);
 	free(crew);
 }

@@ -269,6 +269,8 @@ static void append_capped(struct wl_buffer *text, const char *output)
 static int make_context(struct crew_run *run, size_t index, struct wl_error *err)
 {
 	_wl_buffer_ struct wl_buffer text = { 0 };
+	if (run->crew->context)
+		append_capped(&text, run->crew->context);
 	for (size_t i = first_kept(run, index); i < index; i++) {
 		if (!in_context(run, index, i))
 			continue;

@@ -593,7 +593,12 @@ END $$;
 
 -- With hash and document: the flow that asks the partner, as the server makes it.
 CREATE FUNCTION api.chat_sessions_create(p_actor json, p_request json) RETURNS api.answer
-LANGUAGE sql AS $$ SELECT api.chat_session_answer(201, control.chat_create(p_actor, p_request)) $$;
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_id uuid := control.chat_create(p_actor, p_request);
+BEGIN
+	RETURN api.chat_session_answer(201, v_id);
+END $$;
 
 CREATE FUNCTION api.chat_sessions_get(p_actor json, p_request json) RETURNS api.answer
 LANGUAGE sql STABLE AS $$ SELECT api.chat_session_answer(200, (api.chat_need(p_actor, p_request)).id) $$;

@@ -372,6 +372,8 @@ static bool make_crew(struct job *job, const struct wl_json *input, struct node_
 		result = wl_crew_set_task(job->crew, wl_json_get_string(input, "task", ""),
 					  wl_json_get_string(input, "expected_output", ""),
 					  job->call->plan->schema_json);
+	if (result == 0 && job->call->plan->has_context)
+		result = wl_crew_set_context(job->crew, wl_json_get_string(input, "context", ""));
 	return result == 0 || fail_definition(outcome, job, kind, result, &err);
 }
 
@@ -442,7 +444,7 @@ static void run(struct node_world *world, const struct node_call *call, const st
 	struct wl_error err = { 0 };
 	bool agent = call->node->kind == WL_KIND_AGENT;
 	_wl_json_ struct wl_json *given = NULL; /* by the node's predecessors, to an agent without inputs of its own */
-	const struct wl_json *inputs = agent ? wl_json_get(input, "input") : input;
+	const struct wl_json *inputs = agent || call->plan->has_context ? wl_json_get(input, "input") : input;
 	if (!inputs && wl_json_parse(call->upstream, call->upstream_length, &given, &err) == 0)
 		inputs = given;
 	uint64_t deadline_ms = call->node->timeout_ms > 0 ? wl_clock_boot_ms() + (uint64_t)call->node->timeout_ms : 0;

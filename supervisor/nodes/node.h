@@ -62,6 +62,7 @@ struct node_plan {
 	/* agent, crew */
 	char resource_id[WL_UUID_TEXT];
 	bool has_context; /* of a crew: its input is {input, context} */
+	bool has_context; /* of a crew: its input is {input, context} */
 	/* llm, agent: what is asked of the answer */
 	char *schema_json;
 	/* llm */

@@ -206,6 +206,7 @@ static int agent_template(const struct wl_json *data, struct node_plan *plan, st
 static int crew_template(const struct wl_json *data, struct node_plan *plan, struct wl_json **ret_template)
 {
 	static const char *const members[] = { "input", "context" };
+	static const char *const members[] = { "input", "context" };
 	copy_id(data, "crew_id", plan->resource_id);
 	plan->has_context = wl_json_get(data, "context") != NULL;
 	return plan->has_context ? object_template(data, members, WL_COUNT_OF(members), ret_template)
@@ -223,7 +224,9 @@ static int subflow_template(const struct wl_json *data, struct node_plan *plan, 
 {
 	(void)snprintf(plan->flow_id, sizeof(plan->flow_id), "%s", wl_json_get_string(data, "flow_id", ""));
 	plan->version = (int)wl_json_get_number(data, "version", 0);
-	return member_template(data, "input", ret_template);
+	plan->has_context = wl_json_get(data, "context") != NULL;
+	return plan->has_context ? object_template(data, members, WL_COUNT_OF(members), ret_template)
+				 : member_template(data, "input", ret_template);
 }
 
 static int wait_template(const struct wl_json *data, struct wl_json **ret_template)

@@ -18,7 +18,7 @@ THINGS = {"flows": "flow", "executions": "execution", "approvals": "approval", "
 # members of bodies, and query parameters, that hold an id
 MEMBERS = {"flow_id": "flow", "target_id": "flow", "flow_ids": "flow", "agent_id": "agent", "agent_ids": "agent", "user_id": "user",
            "execution_id": "execution", "llm_provider_id": "provider", "manager_agent_id": "agent", "created_by": "user", "tools": "tool",
-           "failover": "provider", "ids": "execution"}
+           "failover": "provider", "ids": "execution", "attached_flow_id": "flow", "crew_id": "crew"}
 
 
 class Operation:

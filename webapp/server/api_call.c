@@ -27,7 +27,7 @@ struct wl_json *web_api_actor(const struct web_request *request)
 	rc = rc ? rc : wl_json_set_number(actor, "tenant", identity->tenant);
 	rc = rc ? rc : wl_json_set_string(actor, "key", *identity->key ? identity->key : NULL);
 	rc = rc ? rc : wl_json_set_string(actor, "family", *identity->family ? identity->family : NULL);
-	rc = rc ? rc : wl_json_set_string(actor, "ip", web_exchange_peer(request->exchange, address, sizeof(address)));
+	rc = rc ? rc : wl_json_set_string(actor, "ip", web_request_peer(request, address, sizeof(address)));
 	rc = rc ? rc : wl_json_set_string(actor, "request_id", request->id);
 	if (rc == 0)
 		return actor;

@@ -14,6 +14,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define OFFERED_TOKEN_MOST 4096
+
 struct check {
 	struct web_request *request;
 	void (*then)(struct web_request *request);
@@ -81,7 +83,7 @@ static void check_login(struct web_request *request, const unsigned char *digest
 	if (is_key) {
 		pg_job_step(job, SQL_KEY_CHECK);
 		pg_job_bytes(job, digest, WL_SHA256_BYTES);
-		pg_job_value(job, web_exchange_peer(request->exchange, address, sizeof(address)));
+		pg_job_value(job, web_request_peer(request, address, sizeof(address)));
 		pg_job_value(job, request->id);
 	} else if (request->identity.role == WEB_ROLE_OPERATOR) {
 		pg_job_step(job, SQL_OPERATOR_CHECK);
@@ -111,10 +113,51 @@ static bool verify(struct web_request *request, const char *token, int64_t now_s
 	return true;
 }
 
+void web_authenticate_again(struct web_request *request, const unsigned char token_digest[WEB_TOKEN_DIGEST],
+			    void (*then)(struct web_request *request))
+{
+	struct web_identity identity;
+	bool fresh = false;
+	if (request->identity.expires_s <= wl_clock_wall_ms() / 1000) {
+		refuse(request, "the token has expired");
+		return;
+	}
+	bool known = web_token_cache_get(web.tokens, token_digest, wl_clock_wall_ms() / 1000,
+					 (int64_t)wl_clock_boot_ms(), WEB_SESSION_RECHECK_MS, &identity, &fresh);
+	memcpy(request->token_digest, token_digest, WEB_TOKEN_DIGEST);
+	if (known && fresh) {
+		request->identity = identity; /* with the role of now */
+		then(request);
+	} else {
+		check_login(request, token_digest, *request->identity.key, then);
+	}
+}
+
+/* The token among a WebSocket's subprotocols (Sec-WebSocket-Protocol: windlass.v1, bearer.<token>), the only place
+ * where a browser can put one. False when there is none that fits. */
+static bool offered_token(struct web_request *request, char *token, size_t size)
+{
+	const char *offered = web_exchange_header(request->exchange, "sec-websocket-protocol");
+	if (!request->route || strcmp(request->route->operation, "chat_stream") != 0 || !offered)
+		return false;
+	for (const char *word = offered; *word; word += strcspn(word, ",")) {
+		word += strspn(word, ", \t");
+		size_t length = strcspn(word, ", \t");
+		if (length <= 7 || length - 7 >= size || strncmp(word, "bearer.", 7) != 0)
+			continue;
+		(void)snprintf(token, size, "%.*s", (int)(length - 7), word + 7);
+		return true;
+	}
+	return false;
+}
+
 void web_authenticate(struct web_request *request, void (*then)(struct web_request *request))
 {
 	const char *header = web_exchange_header(request->exchange, "authorization");
 	const char *key = web_gateway_is(request->path) ? web_exchange_header(request->exchange, "x-api-key") : NULL;
+	char offered[OFFERED_TOKEN_MOST];
+	if (!header && !key && offered_token(request, offered, sizeof(offered)))
+		key = offered;
 	if (!header && !key) {
 		web_answer_unauthorized(request, NULL, "this needs an access token");
 		return;
@@ -128,6 +171,7 @@ void web_authenticate(struct web_request *request, void (*then)(struct web_reque
 	bool fresh = false, is_key = wl_api_key_looks_like(token);
 	int64_t now_s = wl_clock_wall_ms() / 1000, now_ms = (int64_t)wl_clock_boot_ms();
 	wl_sha256(token, strlen(token), digest);
+	memcpy(request->token_digest, digest, sizeof(digest));
 	bool known = web_token_cache_get(web.tokens, digest, now_s, now_ms, WEB_SESSION_RECHECK_MS, &request->identity,
 					 &fresh);
 	if (known && fresh)

@@ -56,7 +56,7 @@ static void read_ended(struct web_task *task)
 {
 	struct reading *reading = task->context;
 	struct web_request *request = reading->request;
-	if (request->exchange) /* else nobody waits for an answer */
+	if (web_request_waits(request)) /* else nobody waits for an answer */
 		judge(reading);
 	free_reading(reading);
 	web_request_release(request);
@@ -96,7 +96,8 @@ void web_body_check(struct web_request *request, void (*then)(struct web_request
 		web_answer_problem(request, 400, "this operation needs a body");
 	} else if (!request->body_length) {
 		then(request);
-	} else if (!web_content_is_json(web_exchange_header(request->exchange, "content-type"))) {
+	} else if (!request->inner_answered &&
+		   !web_content_is_json(web_exchange_header(request->exchange, "content-type"))) {
 		web_answer_problem(request, 415, "the body must be application/json");
 	} else if (route->role == WEB_ROLE_NONE && request->body_length > PUBLIC_MOST) {
 		web_answer_problem(request, 413, "without a token a body has at most %u bytes", PUBLIC_MOST);

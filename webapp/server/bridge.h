@@ -53,6 +53,9 @@ void web_exchange_wake(struct web_exchange *exchange);
 /* A connection that stays open after its head was sent. */
 struct web_stream;
 
+/* What a client sends on a stream of a protocol of its own, as it comes; may cut or finish the stream. */
+typedef void web_stream_received(void *context, const unsigned char *bytes, size_t length);
+
 /* Send bytes. False when the connection is gone; `gone` has been called then or will be. */
 bool web_stream_send(struct web_stream *stream, const void *bytes, size_t length);
 /* Bytes that wait to be sent. */

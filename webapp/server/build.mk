@@ -22,4 +22,4 @@ $(OBJ)/webapp/server/kore_bridge.o: webapp/server/kore_bridge.c $(KORE_STAMP)
 $(BIN)/windlass-web: $(WEB_OBJECTS) $(LIB) $(KORE_STAMP)
 	@mkdir -p $(@D)
 	@echo "  LD  $@"
-	@$(CXX) $(LDFLAGS) -o $@ $(WEB_OBJECTS) $(KORE_OBJECTS) $(LIB) $(KORE_LDFLAGS) $(filter-out -ljq -lonig,$(PKG_LIBS))
+	@$(CXX) $(LDFLAGS) -o $@ $(WEB_OBJECTS) $(KORE_OBJECTS) $(LIB) $(KORE_LDFLAGS) -lwslay $(filter-out -ljq -lonig,$(PKG_LIBS))

@@ -302,6 +302,7 @@ void web_problem_id(char text[WL_UUID_TEXT])
 struct web_stream {
 	struct connection *connection;
 	void (*gone)(void *context);
+	web_stream_received *received;
 	void *context;
 };
 
@@ -316,6 +317,34 @@ static void stream_closed(struct connection *connection)
 	free(stream);
 }
 
+#define RECEIVE_BYTES 16384
+
+/* What kore read; it reads on behind it. A stream that is gone swallows the rest. */
+static int stream_receives(struct netbuf *buffer)
+{
+	struct connection *connection = buffer->owner;
+	struct web_stream *stream = connection->hdlr_extra;
+	size_t length = buffer->s_off;
+	buffer->s_off = 0;
+	if (stream && connection->state != CONN_STATE_DISCONNECTING)
+		stream->received(stream->context, buffer->buf, length);
+	return KORE_RESULT_OK;
+}
+
+/* From here on the connection is not HTTP's: first what came with the request, then what comes. */
+static void take_connection(struct http_request *req, struct connection *connection)
+{
+	struct web_stream *stream = connection->hdlr_extra;
+	if (req->rest_len > 0)
+		stream->received(stream->context, req->headers + req->headers_len, req->rest_len);
+	if (connection->state == CONN_STATE_DISCONNECTING)
+		return;
+	net_recv_reset(connection, RECEIVE_BYTES, stream_receives);
+	connection->rnb->flags |= NETBUF_CALL_CB_ALWAYS;
+	if (!net_recv_flush(connection))
+		kore_connection_disconnect(connection);
+}
+
 static void open_stream(struct http_request *req, struct web_request *request)
 {
 	struct connection *connection = req->owner;
@@ -325,15 +354,22 @@ static void open_stream(struct http_request *req, struct web_request *request)
 		return;
 	}
 	connection->flags |= CONN_IS_BUSY; /* kore then waits for no further request on it */
+	if (request->stream_received) {
+		connection->proto = CONN_PROTO_WEBSOCKET; /* to kore: no Connection header of its own */
+		connection->flags = (uint16_t)(connection->flags & ~CONN_CLOSE_EMPTY);
+	}
 	http_response(req, request->status, NULL, 0);
 	connection->flags = (uint16_t)(connection->flags & ~CONN_CLOSE_EMPTY);
 	connection->http_timeout = 0;
 	connection->idle_timer.length = UINT64_MAX;
-	*stream = (struct web_stream){ connection, request->stream_gone, request->stream_context };
+	*stream = (struct web_stream){ connection, request->stream_gone, request->stream_received,
+				       request->stream_context };
 	connection->hdlr_extra = stream;
 	connection->disconnect = stream_closed;
 	request->stream_taken = true;
 	request->stream_opened(request, stream);
+	if (request->stream_received && connection->state != CONN_STATE_DISCONNECTING)
+		take_connection(req, connection);
 }
 
 bool web_stream_send(struct web_stream *stream, const void *bytes, size_t length)
@@ -379,7 +415,8 @@ void web_stream_cut(struct web_stream *stream)
 
 static void send_answer(struct http_request *req, struct web_request *request)
 {
-	bool streams = request->stream_opened && (request->status == 200 || request->status == 206);
+	bool streams =
+		request->stream_opened && (request->status == 101 || request->status == 200 || request->status == 206);
 	put_headers(req, request);
 	web_metrics_answered(request);
 	/* of a body that is not sent here, kore knows no length; a 304 has none of its own (RFC 9110 §8.6) */
@@ -492,7 +529,8 @@ static bool busy(void)
 	if (http_request_count > 0 || web_server_sending())
 		return true;
 	TAILQ_FOREACH(connection, &connections, list)
-	if (connection->proto == CONN_PROTO_HTTP && !TAILQ_EMPTY(&connection->send_queue))
+	if ((connection->proto == CONN_PROTO_HTTP || connection->proto == CONN_PROTO_WEBSOCKET) &&
+	    !TAILQ_EMPTY(&connection->send_queue))
 		return true;
 	return false;
 }

@@ -24,6 +24,7 @@ static const struct {
 	{ 414, "URI Too Long" },
 	{ 415, "Unsupported Media Type" },
 	{ 422, "Unprocessable Content" },
+	{ 426, "Upgrade Required" },
 	{ 416, "Range Not Satisfiable" },
 	{ 429, "Too Many Requests" },
 	{ 500, "Internal Server Error" },
@@ -54,6 +55,8 @@ void web_request_release(struct web_request *request)
 {
 	if (!request || --request->references > 0)
 		return;
+	if (!request->answered && request->inner_answered)
+		request->inner_answered(request);
 	if (request->state_free)
 		request->state_free(request->state);
 	if (request->stream_gone && !request->stream_taken)
@@ -100,6 +103,8 @@ static void answer(struct web_request *request, int status)
 	request->answered = true;
 	if (request->exchange)
 		web_exchange_wake(request->exchange);
+	else if (request->inner_answered)
+		request->inner_answered(request);
 }
 
 void web_answer_text(struct web_request *request, int status, const char *content_type)
@@ -227,6 +232,21 @@ void web_answer_stream(struct web_request *request, void (*opened)(struct web_re
 	request->stream_context = context;
 	web_answer_header(request, "x-accel-buffering", "no");
 	web_answer_text(request, 200, "text/event-stream");
+}
+
+void web_answer_upgrade(struct web_request *request, const char *protocol,
+			void (*opened)(struct web_request *, struct web_stream *), web_stream_received *received,
+			void (*gone)(void *context), void *context)
+{
+	if (request->answered)
+		return;
+	request->stream_opened = opened;
+	request->stream_received = received;
+	request->stream_gone = gone;
+	request->stream_context = context;
+	web_answer_header(request, "upgrade", "%s", protocol);
+	web_answer_header(request, "connection", "Upgrade");
+	answer(request, 101);
 }
 
 void web_answer_download(struct web_request *request, const char *content_type,

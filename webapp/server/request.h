@@ -53,8 +53,21 @@ struct web_request {
 	void (*stream_gone)(void *context); /* called once, also when it never opened */
 	void *stream_context;
 	bool stream_taken;				  /* a connection has it */
+	web_stream_received *stream_received;		  /* of another protocol: NULL for HTTP's answers */
 	void (*client_gone)(struct web_request *request); /* called when the client goes before it is answered */
 	const char *fault; /* of a problem on a path of the gateway: the word its clients know; a literal or NULL */
+
+	/* the token that it came with: for what goes on beyond its answer */
+	unsigned char token_digest[WEB_TOKEN_DIGEST];
+
+	/*
+	 * A request that no connection brought, such as a frame of a WebSocket: called once when it is answered, on the
+	 * loop, or given up unanswered. Its client's address, and its Idempotency-Key or NULL, come with it.
+	 */
+	void (*inner_answered)(struct web_request *request);
+	void *inner_context;
+	char inner_peer[64];
+	const char *inner_key;
 
 	/* what the handler keeps between its steps */
 	void *state;
@@ -64,6 +77,18 @@ struct web_request {
 struct web_request *web_request_new(void);
 struct web_request *web_request_hold(struct web_request *request);
 void web_request_release(struct web_request *request);
+
+/* Whether somebody still waits for the answer. */
+static inline bool web_request_waits(const struct web_request *request)
+{
+	return request->exchange || request->inner_answered;
+}
+
+/* The client's address as text; "" when it is gone. */
+static inline const char *web_request_peer(const struct web_request *request, char *text, size_t size)
+{
+	return request->inner_answered ? request->inner_peer : web_exchange_peer(request->exchange, text, size);
+}
 
 /* Add a header to the answer; `name` must be a literal in lower case. */
 void web_answer_header(struct web_request *request, const char *name, const char *fmt, ...)
@@ -94,6 +119,14 @@ void web_answer_too_many(struct web_request *request, int retry_s, const char *f
 /* Answer with a stream of server-sent events; `opened` gets it when the head is sent. */
 void web_answer_stream(struct web_request *request, void (*opened)(struct web_request *, struct web_stream *),
 		       void (*gone)(void *context), void *context);
+
+/*
+ * Answer 101: the connection speaks `protocol` from here on. `opened` gets it when the head is sent, `received` what
+ * the client sends, also what came with the request.
+ */
+void web_answer_upgrade(struct web_request *request, const char *protocol,
+			void (*opened)(struct web_request *, struct web_stream *), web_stream_received *received,
+			void (*gone)(void *context), void *context);
 
 /*
  * Answer with a body that comes piece by piece: the status stands in request->status, 200 or 206, and the headers,

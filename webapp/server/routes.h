@@ -54,6 +54,12 @@ struct web_request;
 	X(crews_test)                                                                                                  \
 	X(crews_kickoff)                                                                                               \
 	X(tools_test)                                                                                                  \
+	X(chat_sessions_create)                                                                                        \
+	X(chat_sessions_delete)                                                                                        \
+	X(chat_sessions_stop)                                                                                          \
+	X(chat_messages_list)                                                                                          \
+	X(chat_messages_create)                                                                                        \
+	X(chat_stream)                                                                                                 \
 	X(tools_import)                                                                                                \
 	X(tools_import_preview)                                                                                        \
 	X(tools_import_mcp)                                                                                            \

@@ -12,6 +12,7 @@
 #include "webapp/server/api_call.h"
 #include "webapp/server/artifact_content.h"
 #include "webapp/server/body_check.h"
+#include "webapp/server/chat_stream.h"
 #include "webapp/server/event_channel.h"
 #include "webapp/server/event_watch.h"
 #include "webapp/server/gateway_call.h"
@@ -25,6 +26,7 @@
 #include <netdb.h>
 #include <pthread.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -76,11 +78,19 @@ static bool framing_refused(struct web_request *request)
 	return true;
 }
 
+static const char *header_of(void *context, const char *name)
+{
+	const struct web_request *request = context;
+	if (request->inner_answered)
+		return strcasecmp(name, "Idempotency-Key") == 0 ? request->inner_key : NULL;
+	return web_exchange_header(request->exchange, name);
+}
+
 static bool parameters_refused(struct web_request *request)
 {
 	_wl_free_ struct wl_flow_faults *faults = calloc(1, sizeof(*faults));
-	int rc = faults ? web_parameters_read(request->route, &request->path_values, request->query,
-					      web_exchange_header, request->exchange, &request->parameters, faults)
+	int rc = faults ? web_parameters_read(request->route, &request->path_values, request->query, header_of, request,
+					      &request->parameters, faults)
 			: -ENOMEM;
 	if (rc == -EINVAL)
 		web_answer_faults(request, 400, faults, "a parameter is wrong");
@@ -98,7 +108,7 @@ static void handle(struct web_request *request)
 /* Who asks is known, when that matters. The client may have gone in between: then nobody waits for an answer. */
 static void identified(struct web_request *request)
 {
-	if (!request->exchange)
+	if (!web_request_waits(request))
 		return;
 	if (request->route->role != WEB_ROLE_NONE && !web_role_suffices(request->identity.role, request->route->role)) {
 		web_answer_problem(request, 403, "this takes the role %s; yours is %s",
@@ -117,6 +127,12 @@ void web_server_handle(struct web_request *request)
 		identified(request);
 	else
 		web_authenticate(request, identified);
+}
+
+void web_server_inner(struct web_request *request, const unsigned char token_digest[WEB_TOKEN_DIGEST])
+{
+	if (find_route(request))
+		web_authenticate_again(request, token_digest, identified);
 }
 
 /* ---- jobs of requests ----------------------------------------------------------------------------------------- */
@@ -390,6 +406,7 @@ static void redis_back(void *context)
 {
 	(void)context;
 	web_event_watch_read_on();
+	web_chat_stream_read_on();
 }
 
 static int start(struct wl_error *err)
@@ -402,6 +419,7 @@ static int start(struct wl_error *err)
 	rc = rc ? rc : wl_expression_pool_open(settings->eval_socket, EXPRESSION_CONNECTIONS, &web.expressions, err);
 	rc = rc ? rc : web_event_channel_open(&address, err);
 	rc = rc ? rc : web_event_watch_open(err);
+	rc = rc ? rc : web_chat_stream_open(err);
 	rc = rc ? rc : web_login_limit_open(err);
 	rc = rc ? rc : web_scheduler_figures_open(err);
 	if (rc < 0)
@@ -432,6 +450,7 @@ void web_server_drain(void)
 void web_server_end_streams(void)
 {
 	web_event_watch_end();
+	web_chat_stream_end();
 	web_gateway_drain();
 }
 

@@ -42,6 +42,16 @@ int web_handlers_check(struct wl_error *err);
 /* Find out who asks (Authorization) and call `then` when that is known; else answers 401 or 503 itself. */
 void web_authenticate(struct web_request *request, void (*then)(struct web_request *request));
 
+/* The same for a request that goes on from another one's token: its identity stands there already. */
+void web_authenticate_again(struct web_request *request, const unsigned char token_digest[WEB_TOKEN_DIGEST],
+			    void (*then)(struct web_request *request));
+
+/*
+ * Handle a request that no connection brought (request->inner_answered): method, path, body, its identity and what
+ * belongs to it are set. It goes the way of all others, from its route on.
+ */
+void web_server_inner(struct web_request *request, const unsigned char token_digest[WEB_TOKEN_DIGEST]);
+
 /* Everything known of the nodes of an execution, from the document server; opens it when it is first needed. Blocks. */
 int web_node_results(int tenant, const char *eid, struct wl_node_result **ret_results, struct wl_error *err);
 
