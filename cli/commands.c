@@ -305,19 +305,22 @@ const struct cli_command cli_commands[] = {
 	  "versions TOOL, uses TOOL      its history; what uses it\n"
 	  "delete TOOL",
 	  tools_group_options, cli_group_run },
-	{ "agents", "ACTION [AGENT]", "list get create update delete activate archive versions uses test", 1, 4,
-	  "Agents",
+	{ "agents", "ACTION [AGENT]", "list get create update delete activate archive versions uses test memory forget",
+	  1, 4, "Agents",
 	  "list, get AGENT               all of them; one\n"
 	  "create FILE                   from a JSON or YAML file with its members\n"
 	  "update AGENT FILE             change those members\n"
 	  "activate, archive AGENT       change its state\n"
 	  "versions AGENT, uses AGENT    its history; what uses it\n"
+	  "memory AGENT                  what it remembers of earlier runs\n"
+	  "forget AGENT [MEMORY]         let it forget that one, or everything\n"
 	  "test AGENT TASK               give it one task and show what it says\n"
 	  "delete AGENT",
 	  agents_group_options, cli_group_run },
 	{ "crews", "ACTION [CREW]",
-	  "list get create update delete activate archive versions uses test inputs kickoff status resume", 1, 4,
-	  "Crews",
+	  "list get create update delete activate archive versions uses test inputs kickoff status resume memory "
+	  "forget",
+	  1, 4, "Crews",
 	  "list, get CREW                all of them; one\n"
 	  "create FILE                   from a JSON or YAML file with its members\n"
 	  "update CREW FILE              change those members\n"
@@ -327,6 +330,8 @@ const struct cli_command cli_commands[] = {
 	  "inputs CREW                   the names that it wants to be given\n"
 	  "kickoff CREW                  start an active one; prints the id of the run\n"
 	  "status CREW RUN               how far that run is\n"
+	  "memory CREW                   what it remembers of earlier runs\n"
+	  "forget CREW [MEMORY]          let it forget that one, or everything\n"
 	  "resume CREW RUN approve|reject  answer a task of it that waits for a person\n"
 	  "delete CREW",
 	  crews_group_options, cli_group_run },

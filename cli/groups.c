@@ -54,15 +54,25 @@
 			.columns = COLUMNS("TYPE", "type", "NAME", "name", "PUBLISHED", "published", "ID", "id")       \
 	}
 
+#define MEMORY_ACTIONS(path_)                                                                                          \
+	{ CALL("memory", 1, "LIST", path_), .shape = CLI_SHAPE_TABLE, .member = "memories",                            \
+	  .columns = COLUMNS("WHEN", "created_at", "TEXT", "text", "ID", "id") },                                      \
+	{                                                                                                              \
+		.name = "forget", .least = 1, .most = 2, .method = "DELETE", .path = path_,                            \
+		.fields = FIELDS(QUERY("2", "memory_id")), .shape = CLI_SHAPE_ONE                                      \
+	}
+
 static const struct cli_action agents[] = {
 	RESOURCE_ACTIONS("/agents", "agents"),
 	{ .name = "test", .least = 2, .most = 2, .run = cli_agent_test },
+	MEMORY_ACTIONS("/agents/{name}/memory"),
 	END,
 };
 
 static const struct cli_action crews[] = {
 	RESOURCE_ACTIONS("/crews", "crews"),
 	{ .name = "test", .least = 1, .most = 1, .run = cli_crew_test },
+	MEMORY_ACTIONS("/crews/{name}/memory"),
 	{ CALL("inputs", 1, "GET", "/crews/{name}/inputs"), .shape = CLI_SHAPE_LINES, .member = "inputs" },
 	{ CALL("kickoff", 1, "POST", "/crews/{name}/kickoff"),
 	  .fields = FIELDS({ "input", "inputs", CLI_FIELD_INPUTS, false }), .shape = CLI_SHAPE_TEXT,

@@ -12,6 +12,7 @@
 #include "lib/base/clock.h"
 #include "lib/store/mongo_connect.h"
 
+#include <errno.h>
 #include <math.h>
 #include <sodium.h>
 #include <string.h>
@@ -125,7 +126,8 @@ static int recall(void *self, int tenant, const char *owner, const float *vector
 }
 
 /* Drop what the filter finds, one by one: two that prune at once do not both count the same one. */
-static int drop_each(struct wl_mongo_session *session, const bson_t *filter, int64_t *grown, struct wl_error *err)
+static int drop_each(struct wl_mongo_session *session, const bson_t *filter, int64_t *grown, int *ret_count,
+		     struct wl_error *err)
 {
 	bson_error_t error = { 0 };
 	const bson_t *document = NULL;
@@ -137,6 +139,7 @@ static int drop_each(struct wl_mongo_session *session, const bson_t *filter, int
 		bson_t *one = BCON_NEW("_id", BCON_UTF8(id ? id : ""));
 		deleted = wl_mongo_delete(session, one, err);
 		*grown -= deleted == 1 ? wl_mongo_number(document, "z") : 0;
+		*ret_count += deleted == 1;
 		bson_destroy(one);
 	}
 	int result = deleted < 0			   ? (int)deleted
@@ -168,7 +171,7 @@ static int prune(struct wl_mongo_session *session, int tenant, const char *owner
 		return result;
 	bson_t *old =
 		BCON_NEW("t", BCON_INT32(tenant), "o", BCON_UTF8(owner), "a", "{", "$lte", BCON_INT64(before), "}");
-	result = drop_each(session, old, ret_grown, err);
+	result = drop_each(session, old, ret_grown, &(int){ 0 }, err);
 	bson_destroy(old);
 	return result;
 }
@@ -268,6 +271,72 @@ static int keep_vectors(void *self, int tenant, const char *key, const float *ve
 	bson_t *document = document_of(tenant, VECTORS, key, vectors, count * dimensions, 0);
 	BSON_APPEND_INT64(document, "d", (int64_t)dimensions);
 	return keep(self, tenant, VECTORS, document, WL_VECTORS_KEPT, &grown, err);
+}
+
+/* ---- for people -------------------------------------------------------------------------------------------------- */
+
+/* The part of a document's _id behind its owner. */
+static const char *public_id(const char *id)
+{
+	const char *last = id ? strrchr(id, '/') : NULL;
+	return last ? last + 1 : "";
+}
+
+static void put_memory(struct wl_buffer *json, const bson_t *document)
+{
+	_wl_free_ char *id = wl_mongo_text(document, "_id"), *text = wl_mongo_text(document, "x");
+	char when[WL_RFC3339_SIZE];
+	(void)wl_buffer_append_text(json, "{\"id\":");
+	(void)wl_buffer_append_json_string(json, public_id(id), strlen(public_id(id)));
+	(void)wl_buffer_append_text(json, ",\"text\":");
+	(void)wl_buffer_append_json_string(json, text ? text : "", text ? strlen(text) : 0);
+	(void)wl_buffer_appendf(json, ",\"created_at\":\"%s\",\"bytes\":%lld}",
+				wl_rfc3339(wl_mongo_number(document, "a"), when),
+				(long long)wl_mongo_number(document, "z"));
+}
+
+int wl_mongo_crew_memory_page(const struct wl_crew_memory *memory, int tenant, const char *owner, int64_t skip,
+			      int limit, struct wl_buffer *json, int64_t *ret_total, struct wl_error *err)
+{
+	_wl_mongo_session_ struct wl_mongo_session session = wl_mongo_session_open(memory->self, COLLECTION);
+	bson_error_t error = { 0 };
+	const bson_t *document = NULL;
+	bson_t *filter = owned_by(tenant, owner);
+	bson_t *options =
+		BCON_NEW("sort", "{", "a", BCON_INT32(-1), "_id", BCON_INT32(1), "}", "skip", BCON_INT64(skip), "limit",
+			 BCON_INT64(limit), "projection", "{", "v", BCON_INT32(0), "}");
+	int64_t total = mongoc_collection_count_documents(session.collection, filter, NULL, NULL, NULL, &error);
+	mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(session.collection, filter, options, NULL);
+	(void)wl_buffer_append_char(json, '[');
+	for (bool more = false; total >= 0 && mongoc_cursor_next(cursor, &document); more = true) {
+		(void)wl_buffer_append_text(json, more ? "," : "");
+		put_memory(json, document);
+	}
+	(void)wl_buffer_append_char(json, ']');
+	int result = total < 0 || mongoc_cursor_error(cursor, &error) ? wl_mongo_failed(&error, err) : 0;
+	mongoc_cursor_destroy(cursor);
+	bson_destroy(options);
+	bson_destroy(filter);
+	*ret_total = total;
+	return result == 0 && json->failed ? wl_fail(err, ENOMEM, "no memory for what is remembered") : result;
+}
+
+int wl_mongo_crew_memory_forget(const struct wl_crew_memory *memory, int tenant, const char *owner, const char *id,
+				int64_t *ret_bytes, struct wl_error *err)
+{
+	_wl_mongo_session_ struct wl_mongo_session session = wl_mongo_session_open(memory->self, COLLECTION);
+	bson_t *filter = owned_by(tenant, owner);
+	int64_t grown = 0;
+	int count = 0;
+	if (id) {
+		char whole[ID_SIZE];
+		(void)snprintf(whole, sizeof(whole), "%d/%.64s/%.80s", tenant, owner, id);
+		BSON_APPEND_UTF8(filter, "_id", whole);
+	}
+	int result = drop_each(&session, filter, &grown, &count, err);
+	bson_destroy(filter);
+	*ret_bytes = -grown;
+	return result < 0 ? result : count;
 }
 
 static void close_memory(void *self)

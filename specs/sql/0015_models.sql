@@ -615,6 +615,53 @@ BEGIN
 	END IF;
 END $$;
 
+-- Room of a tenant's memories that people let it forget: p_bytes of it, or (NULL) all.
+CREATE FUNCTION control.my_memory_forgotten(p_owner uuid, p_bytes bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+BEGIN
+	IF p_bytes IS NULL THEN
+		PERFORM control.kept_drop(control.tenant_of_role(), 'memory', ARRAY[p_owner]);
+	ELSE
+		PERFORM control.kept_take(control.tenant_of_role(), 'memory', p_owner, -greatest(p_bytes, 0));
+	END IF;
+END $$;
+GRANT EXECUTE ON FUNCTION control.my_memory_forgotten(uuid, bigint) TO windlass_tenant;
+
+-- Crews and agents that were deleted a minute ago and longer, whose memories are still there: what was being kept for them
+-- has arrived by now. An array of {"tenant","owner"}, {"limit"} at most.
+CREATE FUNCTION control.memory_gone_take(p_request json) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp SET lock_timeout = '2s' AS $$
+DECLARE
+	v_tenant int;
+	v_limit  int := (p_request->>'limit')::int;
+	v_gone   uuid[];
+	v_found  jsonb := '[]';
+BEGIN
+	FOR v_tenant IN SELECT DISTINCT k.tenant FROM control.kept k WHERE k.kind = 'memory' ORDER BY 1 LOOP
+		BEGIN
+			EXECUTE format('SELECT array_agg(g.owner) FROM (SELECT k.owner FROM control.kept k
+				LEFT JOIN t_%s.resources r ON r.id = k.owner WHERE k.tenant = $1 AND k.kind = ''memory''
+				AND (r.id IS NULL OR r.deleted_at < now() - interval ''1 minute'') LIMIT $2) g', v_tenant)
+			INTO v_gone USING v_tenant, v_limit - jsonb_array_length(v_found);
+		EXCEPTION WHEN OTHERS THEN -- its tables are going, or locked
+			CONTINUE;
+		END;
+		SELECT v_found || coalesce(jsonb_agg(jsonb_build_object('tenant', v_tenant, 'owner', o)), '[]') INTO v_found
+		FROM unnest(v_gone) o;
+		EXIT WHEN jsonb_array_length(v_found) >= v_limit;
+	END LOOP;
+	RETURN v_found;
+END $$;
+
+-- The memories of {"tenant","owner"} are gone.
+CREATE FUNCTION control.memory_gone_done(p_request json) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+BEGIN
+	PERFORM control.kept_drop((p_request->>'tenant')::int, 'memory', ARRAY[(p_request->>'owner')::uuid]);
+	RETURN NULL;
+END $$;
+GRANT EXECUTE ON FUNCTION control.memory_gone_take(json), control.memory_gone_done(json) TO windlass_engine;
+
 -- ---- upkeep ------------------------------------------------------------------------------------------------------------------
 
 -- Calls that nobody settled in time have used all that they might: their caller died, the model may have worked.

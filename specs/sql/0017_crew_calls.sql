@@ -122,3 +122,44 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
 	ORDER BY a.created_at, a.id LIMIT 1
 $$;
 GRANT EXECUTE ON FUNCTION control.question_of(uuid, text) TO windlass_tenant;
+
+-- ---- what crews and agents remember: the server has read it, or let it be forgotten -------------------------------------
+
+CREATE FUNCTION api.memory_list(p_kind text, p_request json) RETURNS api.answer
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	v_total bigint := (p_request->>'total')::bigint;
+BEGIN
+	PERFORM api.resource_exists(p_kind, (p_request #>> '{params,id}')::uuid);
+	RETURN (200, json_build_object('memories', p_request->'memories', 'total', v_total, 'page_info',
+		api.page_info(coalesce((p_request #>> '{params,page}')::int, 1), coalesce((p_request #>> '{params,limit}')::int, 20),
+		              v_total)), NULL, NULL, NULL)::api.answer;
+END $$;
+
+CREATE FUNCTION api.memory_delete(p_kind text, p_actor json, p_request json) RETURNS api.answer
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_id    uuid := (p_request #>> '{params,id}')::uuid;
+	v_one   text := p_request #>> '{params,memory_id}';
+	v_count int := (p_request->>'forgotten')::int;
+BEGIN
+	PERFORM api.resource_exists(p_kind, v_id);
+	IF v_one IS NOT NULL AND v_count = 0 THEN
+		PERFORM api.missing('memory');
+	END IF;
+	PERFORM control.my_memory_forgotten(v_id, CASE WHEN v_one IS NOT NULL THEN (p_request->>'bytes')::bigint END);
+	PERFORM control.audit(p_actor, p_kind || '.forget', p_kind, v_id::text, json_build_object('memories', v_count));
+	RETURN (200, json_build_object('forgotten', v_count), NULL, NULL, NULL)::api.answer;
+END $$;
+
+CREATE FUNCTION api.crews_memory_list(p_actor json, p_request json) RETURNS api.answer
+LANGUAGE sql STABLE AS $$ SELECT api.memory_list('crew', p_request) $$;
+
+CREATE FUNCTION api.agents_memory_list(p_actor json, p_request json) RETURNS api.answer
+LANGUAGE sql STABLE AS $$ SELECT api.memory_list('agent', p_request) $$;
+
+CREATE FUNCTION api.crews_memory_delete(p_actor json, p_request json) RETURNS api.answer
+LANGUAGE sql AS $$ SELECT api.memory_delete('crew', p_actor, p_request) $$;
+
+CREATE FUNCTION api.agents_memory_delete(p_actor json, p_request json) RETURNS api.answer
+LANGUAGE sql AS $$ SELECT api.memory_delete('agent', p_actor, p_request) $$;

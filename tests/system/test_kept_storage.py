@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from kit.client import checked
+from kit.cli import Cli
+from kit.client import checked, problem
 from kit.flows import Flow, ex
 from kit.model_server import ModelServer, Turn
 from kit.models import agent, crew, provider, two_tasks
@@ -108,3 +109,70 @@ def test_what_crews_remember_is_counted(stack, models):
         sizes = [document["z"] for document in memory.find({"t": api.tenant, "o": remembering})]
     assert len(sizes) == 2 and storage(api)["memory"] == sum(sizes)
     assert drift(stack, api) == []
+
+
+# ---- memory, for people ----------------------------------------------------------------------------------------------
+
+def remembering(api, models, runs=2):
+    """A crew of one agent that has remembered something in each run."""
+    models.answers(lambda asked: Turn(f"Fact {len(models.asked)}."))
+    one = agent(api, provider(api, models))
+    task = {"name": "find", "description": "Find", "expected_output": "A fact", "agent_id": one}
+    crew_id = crew(api, [one], [task], memory=True)
+    for _ in range(runs):
+        assert checked(api.post(f"crews/{crew_id}/test", json={}), 200).json()["status"] == "succeeded"
+    return crew_id
+
+
+def documents(stack, api, owner):
+    with stack.documents("crew_memory") as memory:
+        return memory.count_documents({"t": api.tenant, "o": owner})
+
+
+def test_people_read_what_a_crew_remembers_and_let_it_forget(stack, models, tmp_path):
+    api = stack.tenant()
+    one, other = remembering(api, models, 3), remembering(api, models, 1)
+    path = f"crews/{one}/memory"
+    page = checked(api.get(path), 200).json()
+    assert page["total"] == 3 and [m["text"].startswith("find: Fact") for m in page["memories"]] == [True] * 3
+    times = [m["created_at"] for m in page["memories"]]
+    assert times == sorted(times, reverse=True)
+    second = checked(api.get(f"{path}?limit=2&page=2"), 200).json()
+    assert second["memories"] == page["memories"][2:] and second["page_info"]["pages"] == 2
+    before = storage(api)["memory"]
+    gone = page["memories"][0]
+    assert checked(api.delete(f"{path}?memory_id={gone['id']}"), 200).json() == {"forgotten": 1}
+    assert storage(api)["memory"] == before - gone["bytes"] and documents(stack, api, one) == 2
+    problem(api.delete(f"{path}?memory_id={gone['id']}"), 404)
+    problem(api.delete(f"{path}?memory_id=../{gone['id'][3:]}"), 400)
+    cli = Cli(tmp_path / "home", stack.urls["web"], WINDLASS_TOKEN=api.access)
+    shown = cli("crews", "memory", one).stdout
+    assert gone["id"] not in shown and "find: Fact" in shown
+    assert cli.json("crews", "forget", one) == {"forgotten": 2}
+    assert documents(stack, api, one) == 0 and documents(stack, api, other) == 1
+    assert checked(api.get(path), 200).json()["memories"] == [] and drift(stack, api) == []
+
+
+def test_what_is_remembered_is_an_editors_and_the_tenants(stack, models):
+    api = stack.tenant()
+    one = remembering(api, models, 1)
+    for role, status in (("viewer", 403), ("executor", 403), ("editor", 200)):
+        assert stack.user(api, role).get(f"crews/{one}/memory").status_code == status
+    stranger = stack.tenant()
+    problem(stranger.get(f"crews/{one}/memory"), 404)
+    problem(stranger.delete(f"crews/{one}/memory"), 404)
+    problem(api.get(f"agents/{one}/memory"), 404)
+    assert documents(stack, api, one) == 1
+
+
+def test_the_memories_of_a_deleted_crew_go_with_it(stack, models):
+    api = stack.tenant()
+    one, other = remembering(api, models, 1), remembering(api, models, 1)
+    checked(api.delete(f"crews/{one}"), 204)
+    stack.sql(f"UPDATE t_{api.tenant}.resources SET deleted_at = deleted_at - interval '2 minutes' WHERE id = %s", one)
+    stack.restart("scheduler-1")
+    wait_until(lambda: documents(stack, api, one) == 0, "the end of the memories", 30)
+    owners = lambda: [str(row[0]) for row in stack.sql(  # noqa: E731
+        "SELECT owner FROM control.kept WHERE tenant = %s AND kind = 'memory'", api.tenant)]
+    wait_until(lambda: owners() == [other], "their room", 30)
+    assert documents(stack, api, other) == 1 and drift(stack, api) == []

@@ -53,6 +53,10 @@ struct web_request;
 	X(agents_test)                                                                                                 \
 	X(crews_test)                                                                                                  \
 	X(crews_kickoff)                                                                                               \
+	X(crews_memory_list)                                                                                           \
+	X(crews_memory_delete)                                                                                         \
+	X(agents_memory_list)                                                                                          \
+	X(agents_memory_delete)                                                                                        \
 	X(tools_test)                                                                                                  \
 	X(chat_sessions_create)                                                                                        \
 	X(chat_sessions_delete)                                                                                        \
