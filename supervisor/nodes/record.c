@@ -87,12 +87,10 @@ int node_record_open(struct node_world *world, const struct node_call *call, str
 	(void)pthread_mutex_init(&record->lock, NULL);
 	if (!record->log)
 		return 0;
-	if (record->replay != NODE_REPLAY_OFFLINE) {
-		record->storage = world->storage;
-		int room = take_room_soon(record, 1, err);
-		if (room < 0)
-			return room;
-	}
+	record->storage = world->storage;
+	int room = record->replay != NODE_REPLAY_OFFLINE ? take_room_soon(record, 1, err) : 0;
+	if (room < 0)
+		return room;
 	/* the first attempt of a run has nothing behind it */
 	if (call->epoch > 1 || call->attempt > 1 || call->again) {
 		int count = load(record, call->eid, &record->known, err);
@@ -177,13 +175,35 @@ static int parse_answer(const struct wl_exchange *exchange, struct wl_json **ret
 	return wl_json_parse_deep(text, strlen(text), WL_JSON_DEPTH + 4, ret_answer, err);
 }
 
+/*
+ * What a replay is told it has on record, too: it may be replayed or forked itself, also when the first run is gone by
+ * then. Of a replay that asks nobody only what there is room for: it must not fail for that.
+ */
+static int copy_own(struct node_record *record, const char *place, const struct wl_exchange *from, struct wl_error *err)
+{
+	struct wl_error why = { 0 };
+	int result = node_record_put(record, from->kind, place, from->request_hash, from->request_json,
+				     from->answer_json, from->start_ms, &why);
+	if (result == -EDQUOT && record->replay == NODE_REPLAY_OFFLINE) {
+		(void)pthread_mutex_lock(&record->lock);
+		record->full[0] = '\0';
+		(void)pthread_mutex_unlock(&record->lock);
+		return 0;
+	}
+	if (result < 0)
+		*err = why;
+	return result == -ESTALE ? wl_fail(err, ECANCELED, "another attempt has begun") : result;
+}
+
 /* What the replayed run was told. Its rounds have places of their own, of which a replay knows only the first. */
 static int find_in_source(struct node_record *record, enum wl_exchange_kind kind, const char *place, const char *hash,
 			  struct wl_json **ret_answer, struct wl_error *err)
 {
 	const struct wl_exchange *found = at_place(record->source, record->source_count, kind, place);
-	if (found && strcmp(found->request_hash, hash) == 0)
-		return parse_answer(found, ret_answer, err);
+	if (found && strcmp(found->request_hash, hash) == 0) {
+		int copied = copy_own(record, place, found, err);
+		return copied < 0 ? copied : parse_answer(found, ret_answer, err);
+	}
 	if (record->replay == NODE_REPLAY_FORK)
 		return -ENOENT;
 	(void)pthread_mutex_lock(&record->lock);

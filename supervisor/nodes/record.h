@@ -53,7 +53,8 @@ int node_record_hash(const struct wl_json *asked, char ret_hash[65]);
 
 /*
  * The answer to a question that was asked before, parsed, for the caller to free. 0; -ENOENT: it has to be asked;
- * -ESTALE: a replay cannot go on: its record holds no answer to this (err names the place); -ENOMEM.
+ * -ESTALE: a replay cannot go on: its record holds no answer to this (err names the place); -ENOMEM; and what
+ * node_record_put() fails with, since a replay takes over what it is told.
  */
 int node_record_find(struct node_record *record, enum wl_exchange_kind kind, const char *place, const char *hash,
 		     struct wl_json **ret_answer, struct wl_error *err);

@@ -359,6 +359,30 @@ def test_a_fork_takes_the_crew_as_it_is_now(team, models):
     assert team.wait(eid)["execution"]["outputs"] == first["outputs"], "a replay runs the crew as it was"
 
 
+def test_replays_and_forks_are_replayed_and_forked_themselves(stack, team, models):
+    first, flow_id = recorded(team, models)
+    again = lambda eid: team.wait(checked(team.post(f"executions/{eid}/replay"), 202).json()["execution_id"])["execution"]  # noqa: E731
+    fork = lambda eid, topic="cats": team.wait(team.start(flow_id, {"topic": topic}, version="draft", fork={"execution_id": eid}))["execution"]  # noqa: E731
+    asked = len(models.asked)
+    replay = again(first["id"])
+    of_replay = again(replay["id"])
+    assert (of_replay["status"], of_replay["outputs"]) == ("succeeded", first["outputs"]), of_replay
+    dogs = fork(first["id"], "dogs")
+    assert len(models.asked) == asked + 2
+    same = fork(again(fork(replay["id"])["id"])["id"])
+    other = again(fork(dogs["id"], "dogs")["id"])
+    assert (same["outputs"], other["outputs"]) == (first["outputs"], dogs["outputs"])
+    assert len(models.asked) == asked + 2, "nobody was asked again"
+
+
+def test_a_replay_asks_for_no_room(stack, models):
+    api = stack.tenant()
+    first, _ = recorded(api, models)
+    stack.sql("UPDATE control.quota SET max_storage_gb = 0 WHERE tenant = %s", api.tenant)
+    eid = checked(api.post(f"executions/{first['id']}/replay"), 202).json()["execution_id"]
+    assert api.wait(eid)["execution"]["outputs"] == first["outputs"]
+
+
 def test_a_run_of_another_flow_is_no_fork(team, models):
     first, _ = recorded(team, models)
     other = team.create(Flow().output(1))
