@@ -817,7 +817,7 @@ END $$;
 
 -- What is asked before a server of the Model Context Protocol is: whether the actor may, whether the credentials fit, and
 -- whether the tenant may try anything now. A server that is a program is asked by an execution, "document" with its
--- "hash", which has no credentials.
+-- "hash", which gets the configuration as its inputs and has no credentials.
 CREATE FUNCTION api.mcp_import_begin(p_actor json, p_request json) RETURNS api.answer
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -837,7 +837,7 @@ BEGIN
 	INSERT INTO flow_docs (hash, doc) VALUES (decode(p_request->>'hash', 'hex'), p_request->'document') ON CONFLICT DO NOTHING;
 	SELECT * INTO v_run FROM api.accept_one(json_build_object('eid', v_id, 'flow', v_id, 'user_id', p_actor->>'user',
 		'doc_hash', '\x' || (p_request->>'hash'), 'source', 'tool', 'timeout_ms', (p_request->>'timeout_ms')::bigint,
-		'inputs', '{}'::json));
+		'inputs', v_body->'execution_config'));
 	PERFORM control.audit(p_actor, 'tool.ask', 'tool', v_id::text, json_build_object('execution_id', v_run.eid));
 	RETURN (200, json_build_object('execution_id', v_run.eid), NULL, NULL, v_run.effects)::api.answer;
 END $$;

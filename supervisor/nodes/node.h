@@ -48,7 +48,6 @@ struct node_plan {
 	} models;
 	/* tool */
 	char tool_id[WL_UUID_TEXT]; /* in lower case */
-	char *tool_config; /* JSON: in place of a stored tool, of runs that ask a program for its tools; else NULL */
 	/* loop */
 	int parallel, max_items;
 	/* subflow */
@@ -61,7 +60,6 @@ struct node_plan {
 	const char *pinned_handle; /* the handle that goes with it, of a node that chooses */
 	/* agent, crew */
 	char resource_id[WL_UUID_TEXT];
-	bool has_context; /* of a crew: its input is {input, context} */
 	bool has_context; /* of a crew: its input is {input, context} */
 	/* llm, agent: what is asked of the answer */
 	char *schema_json;

@@ -143,11 +143,7 @@ static void copy_id(const struct wl_json *data, const char *name, char ret_id[WL
 
 static int tool_template(const struct wl_json *data, struct node_plan *plan, struct wl_json **ret_template)
 {
-	const struct wl_json *config = wl_json_get(data, "execution_config");
 	copy_id(data, "tool_id", plan->tool_id);
-	plan->tool_config = config ? wl_json_print(config) : NULL;
-	if (config && !plan->tool_config)
-		return -ENOMEM;
 	return member_template(data, "input", ret_template);
 }
 
@@ -206,7 +202,6 @@ static int agent_template(const struct wl_json *data, struct node_plan *plan, st
 static int crew_template(const struct wl_json *data, struct node_plan *plan, struct wl_json **ret_template)
 {
 	static const char *const members[] = { "input", "context" };
-	static const char *const members[] = { "input", "context" };
 	copy_id(data, "crew_id", plan->resource_id);
 	plan->has_context = wl_json_get(data, "context") != NULL;
 	return plan->has_context ? object_template(data, members, WL_COUNT_OF(members), ret_template)
@@ -224,9 +219,7 @@ static int subflow_template(const struct wl_json *data, struct node_plan *plan, 
 {
 	(void)snprintf(plan->flow_id, sizeof(plan->flow_id), "%s", wl_json_get_string(data, "flow_id", ""));
 	plan->version = (int)wl_json_get_number(data, "version", 0);
-	plan->has_context = wl_json_get(data, "context") != NULL;
-	return plan->has_context ? object_template(data, members, WL_COUNT_OF(members), ret_template)
-				 : member_template(data, "input", ret_template);
+	return member_template(data, "input", ret_template);
 }
 
 static int wait_template(const struct wl_json *data, struct wl_json **ret_template)
@@ -354,7 +347,6 @@ void node_plan_release(struct node_plan *plan)
 	free(plan->models.provider_id);
 	free(plan->models.model);
 	free(plan->schema_json);
-	free(plan->tool_config);
 	free(plan->provider_id);
 	free(plan->model);
 	for (int i = 0; i < plan->stop_count; i++)

@@ -12,7 +12,10 @@
 #include <string.h>
 
 #define SOURCE_AWAY_MS 15000 /* so long the source of tools is waited for */
-#define HTTP_TIMEOUT_S 30    /* of an openapi or http tool that says nothing else */
+/* The id of no tool: for runs that the server starts to ask a program which tools it has. No flow can be saved with it.
+ */
+#define TOOL_ID_NONE "00000000-0000-0000-0000-000000000000"
+#define HTTP_TIMEOUT_S 30 /* of an openapi or http tool that says nothing else */
 
 static bool may_pass(int result)
 {
@@ -43,17 +46,6 @@ static char *find_row(struct node_world *world, const struct node_call *call, st
 			return NULL;
 		}
 	}
-}
-
-/* A row of what the plan has in place of a tool; NULL: the outcome tells why. */
-static char *given_row(const struct node_call *call, struct node_outcome *outcome)
-{
-	_wl_json_ struct wl_json *row = wl_json_object();
-	int failed = wl_json_set_raw(row, "execution_config", call->plan->tool_config);
-	char *text = failed ? NULL : wl_json_print(row);
-	if (!text)
-		node_fail(outcome, call, NODE_FAILED, "internal", NULL, "no memory for a tool");
-	return text;
 }
 
 /* A schema's text, allocated; NULL when it says nothing: an object without members allows everything. */
@@ -149,19 +141,49 @@ static void call_tool(struct node_world *world, const struct node_call *call, co
 			  "tools of kind '%.20s' cannot be called", tool.kind);
 }
 
-void node_run_tool(struct node_world *world, const struct node_call *call, struct node_outcome *outcome)
+static void call_row(struct node_world *world, const struct node_call *call, const char *row_text, const char *input,
+		     struct node_outcome *outcome)
 {
-	_wl_free_ char *input = NULL;
 	_wl_json_ struct wl_json *row = NULL;
 	struct wl_error err = { 0 };
-	if (!node_evaluate(world, call, outcome, &input))
-		return;
-	node_keep_inputs(outcome, input, strlen(input));
-	_wl_free_ char *text = call->plan->tool_config ? given_row(call, outcome) : find_row(world, call, outcome);
-	if (!text)
-		return;
-	if (wl_json_parse_deep(text, strlen(text), WL_JSON_DEPTH + 4, &row, &err) < 0)
+	if (wl_json_parse_deep(row_text, strlen(row_text), WL_JSON_DEPTH + 4, &row, &err) < 0)
 		node_fail(outcome, call, NODE_FAILED, "internal", NULL, "%s", err.text);
 	else
 		call_tool(world, call, row, input, outcome);
+}
+
+/* Ask a program for its tools: the input is the execution_config that they will have, without a tool. */
+static void ask_program(struct node_world *world, const struct node_call *call, const char *input,
+			struct node_outcome *outcome)
+{
+	_wl_json_ struct wl_json *config = NULL;
+	_wl_json_ struct wl_json *row = wl_json_object();
+	bool read = wl_json_parse(input, strlen(input), &config, NULL) == 0;
+	bool asks = strcmp(wl_json_get_string(config, "kind", ""), "mcp") == 0 &&
+		    strcmp(wl_json_get_string(config, "transport", ""), "stdio") == 0 && !wl_json_get(config, "tool");
+	if (!read || !asks) {
+		node_fail(outcome, call, NODE_FAILED_FOR_GOOD, "tool_missing", NULL, "there is no tool %s",
+			  call->plan->tool_id);
+		return;
+	}
+	_wl_free_ char *text = wl_json_set(row, "execution_config", wl_steal(config)) == 0 ? wl_json_print(row) : NULL;
+	if (text)
+		call_row(world, call, text, "{}", outcome);
+	else
+		node_fail(outcome, call, NODE_FAILED, "internal", NULL, "no memory for a tool");
+}
+
+void node_run_tool(struct node_world *world, const struct node_call *call, struct node_outcome *outcome)
+{
+	_wl_free_ char *input = NULL;
+	if (!node_evaluate(world, call, outcome, &input))
+		return;
+	node_keep_inputs(outcome, input, strlen(input));
+	if (strcmp(call->plan->tool_id, TOOL_ID_NONE) == 0) {
+		ask_program(world, call, input, outcome);
+		return;
+	}
+	_wl_free_ char *text = find_row(world, call, outcome);
+	if (text)
+		call_row(world, call, text, input, outcome);
 }

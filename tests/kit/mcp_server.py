@@ -1,7 +1,8 @@
-"""Servers of the Model Context Protocol for tests: one with the official SDK, and one that misbehaves as it is told."""
+"""Servers of the Model Context Protocol for tests: one with the official SDK, and one whose manners a test writes."""
 
 import asyncio
 import contextlib
+import json
 import socket
 import threading
 
@@ -10,7 +11,7 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 
-
+from kit.http_server import HttpServer
 
 
 def sdk_server():
@@ -44,6 +45,7 @@ class Served:
     def __init__(self, app):
         self.socket = socket.socket()
         self.socket.bind(("127.0.0.1", 0))
+        self.socket.listen(64)      # who connects before the server runs waits for it
         self.port = self.socket.getsockname()[1]
         self.server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True)
@@ -85,3 +87,51 @@ def serve_sdk(token=None, **options):
     guard = Guarded(sdk_server().streamable_http_app(**options), token)
     with Served(guard) as served:
         yield served.url + "/mcp", guard
+
+
+def sse(*messages):
+    """Messages as server-sent events."""
+    return "".join(f"event: message\ndata: {json.dumps(one)}\n\n" for one in messages).encode()
+
+
+class HandMade(HttpServer):
+    """A server by hand. The first part of a path names the method call_<name> that answers tools/call, and maybe one
+    begin_<name> for initialize and one list_<name> for tools/list; each takes the message and gives what answer() of
+    an HttpServer gives, or the message's result alone.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []          # (method of HTTP, path, headers, message)
+
+    def of(self, name):
+        """The messages that came for a path, each as its method, or what of it is an answer."""
+        return [message.get("method") or message for method, path, _, message in list(self.seen)
+                if path.strip("/") == name and message]
+
+    def parted(self, name):
+        return [headers.get("mcp-session-id") for method, path, headers, _ in list(self.seen)
+                if path.strip("/") == name and method == "DELETE"]
+
+    def answer(self, request):
+        message = json.loads(request.body) if request.body else None
+        name = request.path.strip("/")
+        self.seen.append((request.command, request.path, request.fields, message))
+        if message is None or "method" not in message or "id" not in message:
+            return 202, {}, b""
+        step = {"initialize": "begin", "tools/list": "list", "tools/call": "call"}[message["method"]]
+        given = getattr(self, f"{step}_{name}", getattr(self, f"{step}_"))(message, request)
+        if isinstance(given, tuple):
+            return given
+        headers = {"Mcp-Session-Id": f"s-{name}"} if step == "begin" else {}
+        return 200, headers, {"jsonrpc": "2.0", "id": message["id"], "result": given}
+
+    def begin_(self, message, _):
+        return {"protocolVersion": message["params"]["protocolVersion"], "capabilities": {"tools": {}},
+                "serverInfo": {"name": "hand made", "version": "0"}}
+
+    def list_(self, *_):
+        return {"tools": [{"name": "t", "description": "A tool.", "inputSchema": {"type": "object"}}]}
+
+    def call_(self, message, _):
+        return {"content": [{"type": "text", "text": json.dumps(message["params"]["arguments"])}]}

@@ -286,32 +286,18 @@ static void begun(struct web_request *request, const struct web_api_answer *answ
 		web_wait_end(request, wl_json_get_string(body, "execution_id", ""), WEB_WAIT_MOST_S, program_ended);
 }
 
-/* The node that asks a program. Allocated; NULL without memory. */
-static char *node_text(const struct wl_json *config)
-{
-	_wl_json_ struct wl_json *node = wl_json_object();
-	struct wl_json *data = wl_json_object(), *position = wl_json_object();
-	int failed = wl_json_set_string(node, "id", "tool");
-	failed |= wl_json_set_string(node, "type", "tool");
-	failed |= wl_json_set_number(position, "x", 240);
-	failed |= wl_json_set_number(position, "y", 0);
-	failed |= wl_json_set(node, "position", position);
-	failed |= wl_json_set(data, "execution_config", wl_json_copy(config));
-	failed |= wl_json_set(data, "input", wl_json_object());
-	failed |= wl_json_set_number(data, "timeout_s", PROGRAM_S);
-	failed |= wl_json_set(node, "data", data);
-	return failed ? NULL : wl_json_print(node);
-}
+/* The node that asks a program: a tool of no id is the server that its input describes (supervisor/nodes/tool.c). */
+#define ASKING_NODE                                                                                                    \
+	"{\"id\":\"tool\",\"type\":\"tool\",\"position\":{\"x\":240,\"y\":0},\"data\":{\"tool_id\":"                   \
+	"\"00000000-0000-0000-0000-000000000000\",\"input\":\"{{ .inputs }}\",\"timeout_s\":25}}"
 
 /* What the operation's function is called with first. NULL without memory. */
 static struct wl_json *begin_members(const struct web_request *request, bool stdio)
 {
 	const struct wl_json *credentials = wl_json_get(request->json, "credentials");
-	const struct wl_json *config = wl_json_get(request->json, "execution_config");
-	_wl_free_ char *node = stdio ? node_text(config) : NULL;
-	_wl_json_ struct wl_json *extra = stdio && node ? web_lone_members("tool", node, PROGRAM_S) : wl_json_object();
+	_wl_json_ struct wl_json *extra = stdio ? web_lone_members("tool", ASKING_NODE, PROGRAM_S) : wl_json_object();
 	struct wl_json *names = NULL;
-	if (!extra || (stdio && !node))
+	if (!extra)
 		return NULL;
 	if (!wl_json_is(credentials, WL_JSON_OBJECT))
 		return wl_steal(extra);
