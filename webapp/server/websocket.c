@@ -191,6 +191,16 @@ static void flush(struct web_socket *socket)
 		web_stream_finish(socket->stream);
 }
 
+/* wslay reads nothing more and sends nothing more: it is told here, without it, that the client keeps no rules. */
+static void refuse_frames(struct web_socket *socket)
+{
+	static const unsigned char close_frame[] = { 0x88, 2, WEB_SOCKET_PROTOCOL >> 8, WEB_SOCKET_PROTOCOL & 0xff };
+	if (socket->closing_ms || !socket->stream)
+		return;
+	socket->closing_ms = wl_clock_boot_ms();
+	(void)web_stream_send(socket->stream, close_frame, sizeof(close_frame));
+}
+
 static void refill(struct web_socket *socket, uint64_t now)
 {
 	double seconds = (double)(now - socket->filled_ms) / 1000;
@@ -215,8 +225,8 @@ static void received(void *context, const unsigned char *bytes, size_t length)
 	hold(socket);
 	socket->bytes = bytes;
 	socket->length = length;
-	if (wslay_event_recv(socket->frames) != 0 && socket->stream)
-		web_socket_close(socket, WEB_SOCKET_INTERNAL, "the frames could not be read");
+	if (wslay_event_recv(socket->frames) != 0)
+		refuse_frames(socket);
 	socket->length = 0;
 	if (socket->bytes_left < 0 || socket->frames_left < 0)
 		web_socket_close(socket, WEB_SOCKET_POLICY, "too much at once");
