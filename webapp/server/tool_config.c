@@ -49,6 +49,7 @@ enum { CODE = 1, HTTP = 2, OPENAPI = 4, MCP_HTTP = 8, MCP_STDIO = 16 };
 	X("source", CODE | MCP_STDIO, CODE)                                                                            \
 	X("limits", CODE | MCP_STDIO, 0)                                                                               \
 	X("profile", CODE | MCP_STDIO, 0)                                                                              \
+	X("models", CODE, 0)                                                                                           \
 	X("method", HTTP | OPENAPI, OPENAPI)                                                                           \
 	X("transport", MCP, MCP)                                                                                       \
 	X("tool", MCP, MCP)                                                                                            \
