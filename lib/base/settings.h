@@ -30,6 +30,8 @@ enum wl_program {
 	  "model calls of the gateway under way at once in one worker, a thread for each, started when needed")        \
 	X(tenant_gateway_calls, 256, 1, 4096, "calls", WL_PROGRAM_WEB,                                                 \
 	  "model calls of the gateway that one tenant may have under way in each worker")                              \
+	X(gateway_stall_ms, 60000, 100, 3600000, "ms", WL_PROGRAM_WEB,                                                 \
+	  "a client of the gateway that reads nothing of its stream for so long is cut off")                           \
 	X(mcp_wait_s, 50, 1, 3600, "s", WL_PROGRAM_WEB,                                                                \
 	  "how long a tool that an MCP client calls is waited for before it is told that the run goes on")             \
 	X(mcp_messages_per_minute, 1200, 0, 600000, "messages", WL_PROGRAM_WEB,                                        \

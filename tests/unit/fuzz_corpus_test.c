@@ -109,6 +109,11 @@
 #undef LLVMFuzzerTestOneInput
 #undef TESTS_FUZZ_FUZZ_H
 #undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_mcp_message
+#include "tests/fuzz/mcp_message_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
 #define LLVMFuzzerTestOneInput fuzz_crew_text
 #include "tests/fuzz/crew_text_fuzz.c"
 #undef LLVMFuzzerTestOneInput
@@ -176,6 +181,7 @@ static void the_corpus_holds(void **state)
 	assert_true(run_folder("openapi_document", fuzz_openapi_document) > 0);
 	assert_true(run_folder("hook_signature", fuzz_hook_signature) > 0);
 	assert_true(run_folder("hook_context", fuzz_hook_context) > 0);
+	assert_true(run_folder("mcp_message", fuzz_mcp_message) > 0);
 	assert_true(run_folder("jsonc", fuzz_jsonc) > 0);
 	assert_true(run_folder("crewai", fuzz_crewai) > 0);
 	assert_true(run_folder("crewai_cel", fuzz_crewai_cel) > 0);

@@ -7,10 +7,10 @@ FUZZ_FLAGS := -g -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame
 	-DWL_SANITIZED=1
 FUZZ_C := $(wildcard lib/base/*.c lib/model/*.c lib/codec/*.c) $(filter-out %/eval_main.c,$(wildcard supervisor/eval/*.c)) \
 	supervisor/out_files.c webapp/server/artifact_range.c lib/store/object_key.c lib/store/object_s3_list.c \
-	$(filter-out lib/llm/metered_call.c lib/llm/provider_chain.c,$(wildcard lib/llm/*.c)) lib/ports/model_call.c \
+	$(filter-out lib/llm/metered_call.c lib/llm/provider_chain.c lib/llm/model_names.c lib/llm/source_memory.c,$(wildcard lib/llm/*.c)) lib/ports/model_call.c \
 	lib/net/http_client.c lib/net/egress.c lib/net/http_url.c lib/secrets/digest.c lib/secrets/hook_signature.c \
 	webapp/server/hook_context.c webapp/server/core/parameters.c \
-	webapp/server/core/guards.c webapp/server/core/prefer.c \
+	webapp/server/core/guards.c webapp/server/core/prefer.c webapp/server/core/origin.c lib/mcp/server_message.c \
 	lib/crew/interpolate.c lib/crew/json_repair.c lib/crew/react.c
 FUZZ_OBJECTS := $(FUZZ_C:%.c=$(FUZZ)/obj/%.o) $(FUZZ)/obj/lib/codec/json_schema.o
 
