@@ -517,12 +517,14 @@ DECLARE
 	v_faults jsonb;
 BEGIN
 	SELECT jsonb_agg(jsonb_build_object('path', u->>'path', 'message', CASE WHEN f.status = 'archived'
-		OR u->>'type' <> 'flow' THEN 'names what is archived' ELSE 'names no flow of this tenant' END)) INTO v_faults
+		OR r.state = 'archived' THEN 'names what is archived' WHEN u->>'type' = 'crew' THEN 'names a crew without tasks'
+		ELSE 'names no flow of this tenant' END)) INTO v_faults
 	FROM json_array_elements(api.document_uses(p_doc)) u
 	LEFT JOIN flows f ON u->>'type' = 'flow' AND f.id = (u->>'id')::uuid AND f.deleted_at IS NULL
 	     AND api.access_number(api.flow_access(p_actor, f.id)) > 1
 	LEFT JOIN resources r ON r.kind = u->>'type' AND r.id = (u->>'id')::uuid AND r.deleted_at IS NULL
-	WHERE r.state = 'archived' OR (u->>'type' = 'flow' AND coalesce(f.status = 'archived', true));
+	WHERE r.state = 'archived' OR (u->>'type' = 'flow' AND coalesce(f.status = 'archived', true))
+	   OR (u->>'type' = 'crew' AND api.crew_is_empty(r.id));
 	IF v_faults IS NOT NULL THEN
 		PERFORM api.refuse_many('WL422', 'what it names is not there', v_faults);
 	END IF;

@@ -208,6 +208,18 @@ LANGUAGE sql IMMUTABLE AS $$
 	                         WHERE o - 1 < p_index)), '[]')
 $$;
 
+-- The rules of asynchronous tasks, as lib/crew/crew_make.c has them: a crew that is saved can be made.
+CREATE FUNCTION api.crew_async_faults(p_tasks json) RETURNS jsonb
+LANGUAGE sql IMMUTABLE AS $$
+	SELECT coalesce((SELECT jsonb_agg(jsonb_build_object('path', format('config.tasks[%s].async_execution', o - 1),
+	                        'message', 'cannot be together with a condition') ORDER BY o)
+	                 FROM json_array_elements(p_tasks) WITH ORDINALITY e(t, o)
+	                 WHERE (t->>'async_execution')::boolean AND t->>'condition' IS NOT NULL), '[]')
+	|| CASE WHEN (p_tasks->-1->>'async_execution')::boolean AND (p_tasks->-2->>'async_execution')::boolean
+	   THEN api.fault(format('config.tasks[%s].async_execution', json_array_length(p_tasks) - 1),
+	                  'a crew ends with at most one asynchronous task') ELSE '[]' END
+$$;
+
 CREATE FUNCTION api.crew_faults(p_body json) RETURNS jsonb
 LANGUAGE sql IMMUTABLE AS $$
 	SELECT CASE WHEN json_array_length(p_body->'agent_ids') = 0
@@ -223,7 +235,24 @@ LANGUAGE sql IMMUTABLE AS $$
 	   THEN api.fault('config.manager_agent_id', 'the manager is none of agent_ids') ELSE '[]' END
 	|| coalesce((SELECT jsonb_agg(f ORDER BY o) FROM json_array_elements(p_body #> '{config,tasks}') WITH ORDINALITY e(t, o),
 	             jsonb_array_elements(api.crew_task_faults(p_body, t, o - 1)) f), '[]')
+	|| api.crew_async_faults(p_body #> '{config,tasks}')
 $$;
+
+-- A crew may be saved before it has tasks, but not be run or be published with a flow.
+CREATE FUNCTION api.crew_is_empty(p_id uuid) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	RETURN EXISTS (SELECT FROM resources r WHERE r.id = p_id AND r.kind = 'crew' AND r.deleted_at IS NULL
+	               AND coalesce(json_array_length(r.body #> '{config,tasks}'), 0) = 0);
+END $$;
+
+CREATE FUNCTION api.crew_needs_tasks(p_id uuid) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	IF api.crew_is_empty(p_id) THEN
+		PERFORM api.refuse('WL422', 'the crew has no tasks', 'config.tasks', 'is empty: a crew that runs has at least one task');
+	END IF;
+END $$;
 
 -- Which members the credentials have comes from the server, which alone sees them.
 CREATE FUNCTION api.tool_faults(p_body json, p_given json) RETURNS jsonb

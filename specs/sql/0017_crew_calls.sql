@@ -4,8 +4,10 @@ SET LOCAL ROLE windlass_owner;
 CREATE FUNCTION api.crews_test(p_actor json, p_request json) RETURNS api.answer
 LANGUAGE plpgsql AS $$
 DECLARE
-	v_run record := api.trial_run(p_actor, 'crew', p_request, coalesce(p_request #> '{body,inputs}', '{}'), 'crew.test');
+	v_run record;
 BEGIN
+	PERFORM api.crew_needs_tasks((p_request #>> '{params,id}')::uuid);
+	v_run := api.trial_run(p_actor, 'crew', p_request, coalesce(p_request #> '{body,inputs}', '{}'), 'crew.test');
 	RETURN (202, json_build_object('execution_id', v_run.eid, 'status', 'queued'), NULL,
 		'/api/v1/executions/' || v_run.eid, v_run.effects)::api.answer;
 END $$;
@@ -62,6 +64,7 @@ DECLARE
 	v_run record;
 BEGIN
 	PERFORM api.crew_serves((p_request #>> '{params,id}')::uuid);
+	PERFORM api.crew_needs_tasks((p_request #>> '{params,id}')::uuid);
 	v_run := api.trial_run(p_actor, 'crew', p_request, coalesce(p_request #> '{body,inputs}', '{}'), 'crew.kickoff');
 	RETURN (202, json_build_object('kickoff_id', v_run.eid), NULL, '/api/v1/executions/' || v_run.eid,
 	        v_run.effects)::api.answer;
