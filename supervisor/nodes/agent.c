@@ -76,7 +76,8 @@ static int condition(void *self, const char *expression, const char *context_jso
 	_wl_json_ struct wl_json *template = NULL;
 	_wl_buffer_ struct wl_buffer text;
 	wl_buffer_init(&text, 0);
-	(void)wl_buffer_appendf(&text, "{{ %s }}", expression);
+	bool whole = strncmp(expression, "{{", 2) == 0; /* as crews are saved */
+	(void)wl_buffer_appendf(&text, whole ? "%s" : "{{ %s }}", expression);
 	template = text.failed ? NULL : wl_json_new_string(text.data);
 	_wl_free_ char *template_json = template ? wl_json_print(template) : NULL;
 	if (!template_json)
