@@ -197,7 +197,7 @@ static int make_value(struct cli *cli, const struct cli_arguments *arguments, co
 	return *ret_value ? 0 : wl_fail(err, ENOMEM, "no memory for a request");
 }
 
-/* Put a value under "a" or "a.b" of the body. */
+/* Put a value under "a", "a.b" or "a.b.c" of the body. */
 static int put_member(struct wl_json *body, const char *member, struct wl_json *value, struct wl_error *err)
 {
 	const char *dot = strchr(member, '.');
@@ -208,9 +208,10 @@ static int put_member(struct wl_json *body, const char *member, struct wl_json *
 	struct wl_json *inner = wl_json_copy(wl_json_get(body, outer));
 	if (!inner)
 		inner = wl_json_object();
-	if (!inner || wl_json_set(inner, dot + 1, value) < 0 || wl_json_set(body, outer, inner) < 0)
+	int failed = put_member(inner, dot + 1, value, err);
+	if (wl_json_set(body, outer, inner) < 0)
 		return wl_fail(err, ENOMEM, "no memory for a request");
-	return 0;
+	return failed;
 }
 
 static void put_query(struct wl_buffer *path, const char *member, const struct wl_json *value)

@@ -105,11 +105,12 @@ static const struct cli_option flow_group_options[] = {
 
 static const struct cli_option tools_group_options[] = {
 	{ "server", 0, "URL", NULL, "add, preview: in place of the document's server" },
-	{ "prefix", 0, "TEXT", NULL, "add, preview: put before each name" },
-	{ "only", 0, "A,B", NULL, "add, preview: these operations alone" },
+	{ "prefix", 0, "TEXT", NULL, "add, preview, and for MCP: put before each name" },
+	{ "only", 0, "A,B", NULL, "the same: these operations or tools alone" },
+	{ "auth", 0, "TYPE", "bearer", "add-mcp, preview-mcp: how the token is sent" },
 	{ "state", 0, "STATE", "draft active archived", "list: only these; add: of the new tools" },
 	{ "search", 0, "TEXT", NULL, "list: only with this text" },
-	{ "token-file", 0, "FILE", NULL, "add: the credential, from the first line of a file" },
+	{ "token-file", 0, "FILE", NULL, "add, and for MCP: the credential, from the first line of a file" },
 	{ "input", 'i', "NAME=VALUE", NULL, "test: a member of the input; forms as in windlass run" },
 	{ "input-json", 0, "FILE", NULL, "test: the input from a JSON object in a file" },
 	END,
@@ -293,12 +294,15 @@ const struct cli_command cli_commands[] = {
 	  "that is not carried over as it is; --yes makes it.",
 	  import_options, cli_import },
 	{ "tools", "ACTION [TOOL]",
-	  "list get create update delete activate archive versions uses add preview validate test", 1, 4,
-	  "Tools: make them, import them from OpenAPI, try them",
+	  "list get create update delete activate archive versions uses add preview add-mcp preview-mcp import-mcp "
+	  "validate test",
+	  1, 4, "Tools: make them, import them from OpenAPI and MCP servers, try them",
 	  "list, get TOOL                all of them; one\n"
 	  "create FILE, update TOOL FILE from a JSON or YAML file with the tool's members\n"
 	  "add FILE                      one tool for each operation of an OpenAPI document\n"
 	  "preview FILE                  what add would make\n"
+	  "add-mcp URL, preview-mcp URL  the tools of an MCP server over HTTP; what they would be\n"
+	  "import-mcp FILE               tools of an MCP server that a JSON or YAML file describes\n"
 	  "validate TOOL                 check its schemas, credentials and server\n"
 	  "test TOOL                     call it with --input and show what it gives\n"
 	  "activate, archive TOOL        change its state\n"

@@ -95,12 +95,25 @@ static const struct cli_action providers[] = {
 	       TEXT("state", "state"), { "only", "operations", CLI_FIELD_LIST, false },                                \
 	       { "token-file", "credentials.token", CLI_FIELD_SECRET, false })
 
+#define MCP_FIELDS                                                                                                     \
+	FIELDS({ "mcp", "execution_config.kind", CLI_FIELD_LITERAL, false },                                           \
+	       { "http", "execution_config.transport", CLI_FIELD_LITERAL, false }, TEXT("1", "execution_config.url"),  \
+	       TEXT("auth", "execution_config.auth.type"), TEXT("prefix", "name_prefix"), TEXT("state", "state"),      \
+	       { "only", "only", CLI_FIELD_LIST, false },                                                              \
+	       { "token-file", "credentials.token", CLI_FIELD_SECRET, false })
+
 static const struct cli_action tools[] = {
 	RESOURCE_ACTIONS("/tools", "tools"),
 	{ CALL("add", 1, "POST", "/tools/import"), .fields = IMPORT_FIELDS, .shape = CLI_SHAPE_TABLE, .member = "tools",
 	  .columns = COLUMNS("NAME", "name", "STATE", "state", "ID", "id") },
 	{ CALL("preview", 1, "POST", "/tools/import/preview"), .fields = IMPORT_FIELDS, .shape = CLI_SHAPE_TABLE,
 	  .member = "tools", .columns = COLUMNS("NAME", "name", "METHOD", "method", "PATH", "path") },
+	{ CALL("add-mcp", 1, "POST", "/tools/import/mcp"), .fields = MCP_FIELDS, .shape = CLI_SHAPE_TABLE,
+	  .member = "tools", .columns = COLUMNS("NAME", "name", "STATE", "state", "ID", "id") },
+	{ CALL("preview-mcp", 1, "POST", "/tools/import/mcp/preview"), .fields = MCP_FIELDS, .shape = CLI_SHAPE_TABLE,
+	  .member = "tools", .columns = COLUMNS("NAME", "name", "DESCRIPTION", "description") },
+	{ CALL("import-mcp", 1, "POST", "/tools/import/mcp"), .body_file = true, .shape = CLI_SHAPE_TABLE,
+	  .member = "tools", .columns = COLUMNS("NAME", "name", "STATE", "state", "ID", "id") },
 	{ CALL("validate", 1, "POST", "/tools/{name}/validate"), .shape = CLI_SHAPE_ONE },
 	{ CALL("test", 1, "POST", "/tools/{name}/test"),
 	  .fields = FIELDS({ "input", "input", CLI_FIELD_INPUTS, false }), .shape = CLI_SHAPE_ONE },

@@ -11,10 +11,10 @@
 struct wl_tool_source {
 	void *self;
 	/*
-	 * The tool `tool_id` (a UUID) of tenant `tenant` as JSON text: {"name","state","version","input_schema",
-	 * "output_schema","execution_config","credentials","sealed_key"}, the last two sealed texts or null. *ret_json
-	 * is allocated. 0; -ENOENT: this tenant has no such tool; -EAGAIN, -ECONNREFUSED, -EPIPE, -ETIMEDOUT: it may
-	 * pass, try again; -EIO anything else.
+	 * The tool `tool_id` (a UUID) of tenant `tenant` as JSON text: {"name","description","state","version",
+	 * "input_schema","output_schema","execution_config","credentials","sealed_key"}, the last two sealed texts or
+	 * null. *ret_json is allocated. 0; -ENOENT: this tenant has no such tool; -EAGAIN, -ECONNREFUSED, -EPIPE,
+	 * -ETIMEDOUT: it may pass, try again; -EIO anything else.
 	 */
 	int (*tool)(void *self, int tenant, const char *tool_id, char **ret_json, struct wl_error *err);
 	void (*close)(void *self);

@@ -701,7 +701,7 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $
 DECLARE
 	v_tool json;
 BEGIN
-	EXECUTE format('SELECT json_build_object(''id'', id, ''name'', name, ''state'', state, ''version'', version,
+	EXECUTE format('SELECT json_build_object(''id'', id, ''name'', name, ''description'', description, ''state'', state, ''version'', version,
 		''input_schema'', body->''input_schema'', ''output_schema'', body->''output_schema'',
 		''execution_config'', body->''execution_config'', ''credentials'', credentials,
 		''sealed_key'', CASE WHEN credentials IS NOT NULL THEN control.tenant_key_of($2) END)

@@ -9,6 +9,8 @@ import pytest
 from kit.client import checked
 from kit.flows import Flow, ex, of
 from kit.mcp_server import HandMade, serve_sdk, sse
+from kit.model_server import ModelServer, Turn
+from kit.models import agent, provider
 from kit.tools import make_tool
 from kit.waiting import wait_until
 
@@ -461,3 +463,47 @@ def test_a_program_whose_tool_changes_is_not_called(team):
     config = {**tool["execution_config"], "source": PROGRAM.replace("Tell what I see.", "Tell all.")}
     checked(team.put(f"tools/{tool['id']}", json={"execution_config": config}), 200)
     bad(call(team, tool, {}), "tool_changed")
+
+
+# ---- the command line ---------------------------------------------------------------------------
+def test_the_command_line_brings_a_server_s_tools(cli, hand):
+    url = f"{hand.url}/pages"
+    assert "t3" in cli("tools", "preview-mcp", url).stdout
+    made = cli.json("tools", "add-mcp", url, "--only", "t1,t2", "--prefix", "pages ")["tools"]
+    assert [tool["name"] for tool in made] == ["pages t1", "pages t2"]
+    (cli.folder / "token").write_text("s3cret\n")
+    cli("tools", "add-mcp", f"{hand.url}/secret", "--auth", "bearer", "--token-file", "token", "--prefix", "kept ")
+    assert cli.json("tools", "get", "kept t")["tool"]["has_credentials"]
+    (cli.folder / "server.json").write_text(json.dumps({"execution_config": program(), "only": ["where"]}))
+    assert [tool["name"] for tool in cli.json("tools", "import-mcp", "server.json")["tools"]] == ["where"]
+    assert cli.json("tools", "test", "where", "--input", "n=1")["outputs"]["input"] == {"n": "1"}
+
+
+# ---- agents -------------------------------------------------------------------------------------
+def test_an_agent_calls_a_server_s_tool_and_a_replay_asks_nobody(team):
+    with serve_sdk() as (url, guard), ModelServer() as models:
+        tool = bring(team, http(url), only=["add"], name_prefix="agent ")["add"]
+        models.answers(lambda asked: Turn("It is 42.") if asked.messages[-1]["role"] == "tool" else
+                       Turn(tools=[("agent_add", {"a": 2, "b": 40})]))
+        one = agent(team, provider(team, models), tools=[tool["id"]])
+        flow = Flow().add("work", "agent", agent_id=one, task="Add 2 and 40").output(ex(of("work")))
+        ended = team.run(flow)
+        assert ended["node"]["work"]["outputs"]["text"] == "It is 42.", ended["node"]["work"]
+        told = models.asked[0].json["tools"][0]["function"]
+        assert told["description"] == "Add two numbers." and set(told["parameters"]["properties"]) == {"a", "b"}
+        assert json.loads(models.asked[1].messages[-1]["content"]) == {"result": 42}
+        asked = len(guard.seen)
+        eid = checked(team.post(f"executions/{ended['execution']['id']}/replay"), 202).json()["execution_id"]
+        again = team.wait(eid)
+        assert again["execution"]["status"] == "succeeded" and len(guard.seen) == asked
+
+
+def test_a_model_is_told_why_a_server_s_tool_has_failed(team, hand):
+    with ModelServer() as models:
+        failing = {"id": make_tool(team, http(f"{hand.url}/error", tool="t"), name="A failing tool")}
+        models.answers(lambda asked: Turn("It does not work.") if asked.messages[-1]["role"] == "tool" else
+                       Turn(tools=[("a_failing_tool", {})]))
+        one = agent(team, provider(team, models), tools=[failing["id"]])
+        ended = team.run(Flow().add("work", "agent", agent_id=one, task="Try it").output(ex(of("work"))))
+        assert ended["node"]["work"]["outputs"]["text"] == "It does not work.", ended["node"]["work"]
+        assert "Unknown tool" in models.asked[1].messages[-1]["content"]

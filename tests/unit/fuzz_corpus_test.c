@@ -69,6 +69,11 @@
 #undef LLVMFuzzerTestOneInput
 #undef TESTS_FUZZ_FUZZ_H
 #undef FUZZ_ASSERT
+#define LLVMFuzzerTestOneInput fuzz_mcp_session
+#include "tests/fuzz/mcp_session_fuzz.c"
+#undef LLVMFuzzerTestOneInput
+#undef TESTS_FUZZ_FUZZ_H
+#undef FUZZ_ASSERT
 #define LLVMFuzzerTestOneInput fuzz_llm_stream
 #include "tests/fuzz/llm_stream_fuzz.c"
 #undef LLVMFuzzerTestOneInput
@@ -173,6 +178,7 @@ static void the_corpus_holds(void **state)
 	assert_true(run_folder("object_list", fuzz_object_list) > 0);
 	assert_true(run_folder("artifact_range", fuzz_artifact_range) > 0);
 	assert_true(run_folder("zone", fuzz_zone) > 0);
+	assert_true(run_folder("mcp_session", fuzz_mcp_session) > 0);
 	assert_true(run_folder("llm_stream", fuzz_llm_stream) > 0);
 	assert_true(run_folder("llm_fault", fuzz_llm_fault) > 0);
 	assert_true(run_folder("llm_demo", fuzz_llm_demo) > 0);
