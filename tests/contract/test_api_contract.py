@@ -22,13 +22,14 @@ SPEC = ROOT / "specs" / "openapi.yaml"
 GROUP_S = 300
 # 414 refuses a query before anybody looks at what it says; 410 and 412 speak of the thing's state.
 # A document of the right form may still ask for what cannot be: 422 says so, with the path of the fault.
+# 426 is how a WebSocket's path answers whoever does not ask for one.
 # A string of a document may hold any character but U+0000, which no schema can say and every body is refused for.
 EXPECTED = """[generation]
 allow-x00 = false
 [checks.negative_data_rejection]
 expected-statuses = ["400", "401", "403", "404", "405", "406", "409", "410", "412", "413", "414", "415", "422", "429", "5xx"]
 [checks.positive_data_acceptance]
-expected-statuses = ["2xx", "3xx", "401", "403", "404", "409", "410", "412", "422", "429", "5xx"]
+expected-statuses = ["2xx", "3xx", "401", "403", "404", "409", "410", "412", "422", "426", "429", "5xx"]
 """
 EXAMPLES = 6
 # whose success would pull the rug from under the others: the session that asks, the account that asks
