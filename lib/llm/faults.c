@@ -27,6 +27,7 @@
 	X("string too long", "", CONTEXT)                                                                              \
 	X("reduce the length of the messages", "", CONTEXT)                                                            \
 	X("longer than the maximum model length", "", CONTEXT)                                                         \
+	X("is too large to process", "", CONTEXT)                                                                      \
 	X("content_filter", "", FILTER)                                                                                \
 	X("content filter", "", FILTER)                                                                                \
 	X("content_policy_violation", "", FILTER)                                                                      \
@@ -216,8 +217,12 @@ static enum wl_model_fault judge(long status, const char *words)
 	if (status == 408 || status == 409 || status == 425)
 		return WL_MODEL_FAULT_AWAY;
 	bool ours = fault == WL_MODEL_FAULT_CONTEXT || fault == WL_MODEL_FAULT_FILTER || fault == WL_MODEL_FAULT_TOOLS;
+	if (status >= 500 && ours)
+		return fault;
+	if (status == 501) /* Not Implemented (RFC 9110 §15.6.2): it is there, and will never do this */
+		return WL_MODEL_FAULT_REQUEST;
 	if (status >= 500)
-		return ours ? fault : WL_MODEL_FAULT_AWAY;
+		return WL_MODEL_FAULT_AWAY;
 	if (status >= 300 && status < 400)
 		return WL_MODEL_FAULT_ANSWER;
 	if (fault != WL_MODEL_FAULT_NONE)

@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from kit.client import checked
+from kit.guide import Guide
 from kit.llm import Asker
 from kit.stack import Stack
 
@@ -55,6 +56,21 @@ def test_its_answer_fits_a_schema(local, asker):
     assert json.loads(answer["text"])["colour"] in ("red", "blue"), answer
 
 
+def test_it_is_told_of_tools(local, asker):
+    """Its weights' own template knows none, and its server would leave them out without a word."""
+    tools = [{"name": "weather", "description": "Tells the weather", "schema": {"type": "object", "properties": {"city": {"type": "string"}}}}]
+    plain, told = (asker.ask(provider(local), "Hello?", max_tokens=WORDS, **more) for more in ({}, {"tools": tools}))
+    assert told["fault"] == "" and told["usage"]["prompt"] > plain["usage"]["prompt"] + 40, (plain, told)
+
+
+def test_it_makes_vectors(local):
+    api = local.tenant()
+    body = {"model": "Local model/local", "input": ["The cat sat on the mat", "A cat lies on the mat", "Interest rates rose by a percent"]}
+    made = [one["embedding"] for one in checked(api.request("POST", "/v1/embeddings", json=body), 200).json()["data"]]
+    near, far = (sum(x * y for x, y in zip(made[0], other)) for other in made[1:])
+    assert len(made[0]) > 100 and near > far
+
+
 def test_the_same_question_has_the_same_answer(local, asker):
     first, second = (asker.ask(provider(local), "Count to three.", temperature=0, max_tokens=WORDS)["text"] for _ in range(2))
     assert first == second
@@ -82,3 +98,13 @@ def test_only_its_port_is_open(local):
         made = checked(api.post("llm-providers", json={"name": name, "provider_type": "vllm", "config": {"base_url": base}}), 201)
         tried[name] = checked(api.post(f"llm-providers/{made.json()['llm_provider']['id']}/validate"), 200).json()
     assert tried["own"]["valid"] and not tried["web"]["valid"] and "network" in tried["web"]["message"], tried
+
+
+def test_the_page_of_crews_works_with_it(local, tmp_path):
+    """docs/guides/creating-crews.md, typed word for word: what the model says does not matter to it."""
+    Guide("creating-crews.md").run(tmp_path, local.urls["web"], timeout=900, MODEL="Local model", TENANT="tiny-crews")
+    rows = local.sql("""SELECT c.state, c.fault, c.prompt, c.completion FROM control.model_call c JOIN control.tenant t ON t.id = c.tenant
+                        WHERE t.slug = 'tiny-crews' AND c.provider_type = 'vllm'""")
+    assert len(rows) > 12 and {row[0] for row in rows} == {"settled"}, rows
+    assert all(prompt > 0 for _, fault, prompt, _ in rows if fault == ""), rows
+    assert sum(completion > 0 for *_, completion in rows) > 10, rows

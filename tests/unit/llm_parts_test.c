@@ -237,6 +237,12 @@ static void test_what_servers_say_is_told_apart(void **state)
 		{ 400, "{\"error\":{\"code\":400,\"message\":\"the request exceeds the available context size\"}}",
 		  WL_MODEL_FAULT_CONTEXT },
 		{ 500, "{\"error\":{\"message\":\"tools param requires --jinja flag\"}}", WL_MODEL_FAULT_TOOLS },
+		{ 501,
+		  "{\"error\":{\"code\":501,\"message\":\"This server does not support embeddings. Start it with "
+		  "`--embeddings`\",\"type\":\"not_supported_error\"}}",
+		  WL_MODEL_FAULT_REQUEST },
+		{ 500, "{\"error\":{\"code\":500,\"message\":\"input (6001 tokens) is too large to process\"}}",
+		  WL_MODEL_FAULT_CONTEXT },
 		{ 404, "{\"error\":{\"message\":\"No endpoints found that support tool use\"}}", WL_MODEL_FAULT_TOOLS },
 		{ 404, "{\"error\":\"model 'x' not found\"}", WL_MODEL_FAULT_MODEL },
 		{ 404, "page not found", WL_MODEL_FAULT_MODEL },

@@ -3,10 +3,11 @@
     serve.py PORT
 
 Small enough to answer on any machine, and too small to be clever: it shows that the way to a real model works.
-It speaks the formats of OpenAI (chat, responses) and Anthropic (messages).
+It speaks the formats of OpenAI (chat, responses, embeddings) and Anthropic (messages).
 """
 
 import os
+import pathlib
 import sys
 import threading
 
@@ -15,6 +16,8 @@ import xllamacpp
 NAME = "local"          # what it is called in requests
 CONTEXT = 4096          # tokens of one conversation
 AT_ONCE = 2             # conversations
+AT_A_STEP = 2048        # tokens that are read in one go, and so the longest text that it makes a vector of
+TEMPLATE = pathlib.Path(__file__).with_name("chat_template.jinja")
 
 
 def weights():
@@ -34,6 +37,9 @@ def main(argv):
     settings.hostnames = ["127.0.0.1"]
     settings.port = int(argv[1])
     settings.n_ctx, settings.n_parallel = CONTEXT * AT_ONCE, AT_ONCE
+    settings.use_jinja, settings.chat_template = True, TEMPLATE.read_text()
+    settings.embedding, settings.pooling_type = True, xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+    settings.n_batch = settings.n_ubatch = AT_A_STEP
     settings.cpuparams.n_threads = min(4, os.cpu_count() or 1)
     settings.ui = settings.warmup = False
     server = xllamacpp.Server(settings)

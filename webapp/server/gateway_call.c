@@ -6,8 +6,9 @@
  * the first of a call open the answer's stream, so whatever goes wrong before that has an HTTP status of its own.
  *
  * A client that reads slowly: while WAITING_MOST bytes wait in its connection, its pieces stay with the call, and when
- * as many wait there the thread waits as well, which holds up the model's server. One that does not read for STALLED_MS
- * is cut. When a client goes, the call's eventfd becomes readable, which ends the call; what it used is settled.
+ * as many wait there the thread waits as well, which holds up the model's server. One that does not read for
+ * gateway_stall_ms is cut. When a client goes, the call's eventfd becomes readable, which ends the call; what it used
+ * is settled.
  *
  * The client gets its answer when the model has given it (web_gateway_said()). The thread then settles what it used,
  * and waits for the disk to have that; so long the call stays, and the server does not leave.
@@ -31,7 +32,6 @@
 #define STACK (512u << 10) /* bytes; of them only what is touched becomes memory */
 #define WAITING_MOST (256u << 10)
 #define DRAIN_LOOK_MS 20
-#define STALLED_MS 60000
 #define RETRY_S 5
 
 struct gateway_call {
@@ -270,7 +270,7 @@ static bool takes_more(struct gateway_call *call)
 	call->queued_before = queued;
 	if (queued < WAITING_MOST)
 		return true;
-	if (now - call->moved_ms > STALLED_MS)
+	if (now - call->moved_ms > (uint64_t)web.settings.gateway_stall_ms)
 		web_stream_cut(call->stream);
 	else
 		look_soon();
