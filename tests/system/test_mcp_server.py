@@ -624,3 +624,17 @@ def back(api):
         return api.get("/readyz").status_code == 200
     except Exception:  # noqa: BLE001 - however it refuses
         return False
+
+
+# ---- our own client ------------------------------------------------------------------------------------------------------------
+
+def test_windlass_calls_windlass(stack, admin, key):
+    """A flow of one tenant whose tool is a flow of another one."""
+    publish(admin, add_one(), "Add one")
+    other = stack.tenant()
+    config = {"kind": "mcp", "transport": "http", "url": key.url + "/mcp", "auth": {"type": "bearer"}}
+    made = checked(other.post("tools/import/mcp", json={"execution_config": config, "credentials": {"token": key.access},
+                                                        "only": ["add_one"]}), 201).json()["tools"][0]
+    flow = Flow().add("call", "tool", tool_id=made["id"], input={"n": 41}).output(ex(".nodes.call"))
+    assert other.run(flow)["execution"]["outputs"] == {"n": 42}
+    assert [run["source"] for run in checked(admin.get("executions"), 200).json()["executions"]] == ["mcp"]
