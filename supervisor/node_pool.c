@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #define LEASE_LOOK_MS 100
+#define SHARE 3 /* threads that a tenant may hold for each one that is idle */
 
 /* ---- one attempt ----------------------------------------------------------------------------------------- */
 
@@ -86,11 +87,17 @@ static struct tenant_queue *queue_of(struct node_pool *pool, int tenant)
 	return *slot;
 }
 
+static bool may_take(const struct node_pool *pool, const struct tenant_queue *queue)
+{
+	int idle = pool->size - pool->running;
+	return queue->first && (queue->running < SHARE * idle || pool->size <= SHARE);
+}
+
 /* The next job in turn, or NULL; its tenant goes to the end of the line. */
 static struct node_job *next_job(struct node_pool *pool, struct tenant_queue **ret_queue)
 {
 	struct tenant_queue **slot = &pool->turn;
-	while (*slot && (!(*slot)->first || (*slot)->running >= pool->tenant_limit))
+	while (*slot && !may_take(pool, *slot))
 		slot = &(*slot)->next;
 	struct tenant_queue *queue = *slot;
 	if (!queue)
@@ -100,6 +107,7 @@ static struct node_job *next_job(struct node_pool *pool, struct tenant_queue **r
 	if (!queue->first)
 		queue->last = &queue->first;
 	queue->running++;
+	pool->running++;
 	*slot = queue->next;
 	queue->next = NULL;
 	struct tenant_queue **end = &pool->turn;
@@ -125,8 +133,8 @@ static void forget_idle(struct node_pool *pool, struct tenant_queue *queue)
 static void job_over(struct node_pool *pool, struct tenant_queue *queue)
 {
 	queue->running--;
-	if (queue->first)
-		(void)pthread_cond_signal(&pool->filled);
+	pool->running--;
+	(void)pthread_cond_signal(&pool->filled); /* others may hold more now, too */
 	forget_idle(pool, queue);
 }
 
@@ -209,7 +217,7 @@ int node_pool_start(struct node_pool *pool, int threads, const struct node_world
 		    struct wl_error *err)
 {
 	*pool = (struct node_pool){ .world = *world, .answers = answers };
-	pool->tenant_limit = threads > 3 ? threads - threads / 4 : threads;
+	pool->size = threads;
 	(void)pthread_mutex_init(&pool->lock, NULL);
 	(void)pthread_cond_init(&pool->filled, NULL);
 	pool->threads = calloc((size_t)threads, sizeof(*pool->threads));

@@ -1,6 +1,8 @@
 /*
- * Threads that run attempts of nodes. Tenants take turns, and none holds more than three quarters of the threads, so
- * that one with many slow nodes does not keep the others waiting.
+ * Threads that run attempts of nodes. Tenants take turns. An attempt is never taken back, however long it takes, so
+ * some threads have to be free for who comes next: a tenant may begin one more as long as it holds fewer than three for
+ * each thread that is idle (a dynamic threshold, Choudhury and Hahne 1998). Alone it holds three quarters of them; of n
+ * tenants with many slow nodes each holds 3 / (3n + 1), and one in 3n + 1 threads waits for another tenant.
  */
 #ifndef WL_SUPERVISOR_NODE_POOL_H
 #define WL_SUPERVISOR_NODE_POOL_H
@@ -19,12 +21,12 @@ struct node_pool {
 	pthread_mutex_t lock;
 	pthread_cond_t filled;
 	struct tenant_queue *turn; /* tenants with jobs waiting or running; the first is asked first */
-	int tenant_limit;	   /* threads that one tenant may hold */
+	int running;		   /* attempts under way */
 	bool closed;
 	struct node_world world; /* copied by each thread */
 	struct mailbox *answers; /* the run loop's */
 	pthread_t *threads;
-	int thread_count;
+	int thread_count, size; /* started; as many as there are to be */
 };
 
 /* `world`: what nodes use; each thread takes a copy. 0 or -errno. */

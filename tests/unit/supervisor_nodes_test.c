@@ -317,6 +317,58 @@ static void test_waiting_jobs_stop_at_once(void **state)
 	mailbox_release(&answers);
 }
 
+/* As many attempts as begin now; each waits until it is told. */
+static int begun_soon(struct slow_sandbox *slow, int least)
+{
+	int count = 0;
+	for (; count < least; count++)
+		(void)sem_wait(&slow->begun);
+	while (sem_trywait(&slow->begun) == 0)
+		count++;
+	return count;
+}
+
+/* Two tenants have many attempts that take long; whoever comes then need not wait for the end of any. */
+static void test_tenants_with_long_attempts_leave_threads_for_others(void **state)
+{
+	(void)state;
+	_stage_ struct stage stage;
+	struct slow_sandbox slow;
+	struct sandbox_port port = { .self = &slow, .run = slow_sandbox_run };
+	struct mailbox answers;
+	struct node_pool pool;
+	struct wl_error err;
+	enum { THREADS = 16, EACH = 20 };
+	(void)sem_init(&slow.begun, 0, 0);
+	(void)sem_init(&slow.end, 0, 0);
+	set_stage(&stage, WL_KIND_CODE, "{\"language\":\"bash\",\"source\":\"x\"}", "");
+	stage.world.sandbox = &port;
+	mailbox_open(&answers);
+	assert_int_equal(node_pool_start(&pool, THREADS, &stage.world, &answers, &err), 0);
+	for (int tenant = 1; tenant <= 2; tenant++) {
+		stage.call.tenant = tenant;
+		for (int i = 0; i < EACH; i++)
+			node_pool_run(&pool, job_of(&stage));
+		assert_int_equal(begun_soon(&slow, tenant == 1 ? 12 : 3), tenant == 1 ? 12 : 3);
+	}
+	stage.call.tenant = 3;
+	node_pool_run(&pool, job_of(&stage));
+	assert_int_equal(begun_soon(&slow, 1), 1); /* it would wait for ever */
+	for (int i = 0; i < 2 * EACH + 1; i++)
+		(void)sem_post(&slow.end);
+	for (int ended = 0; ended < 2 * EACH + 1;) {
+		int count = 0;
+		for (struct mail *mail = mailbox_take(&answers, 1, 10000, &count), *next; mail; mail = next) {
+			next = mail->next;
+			node_job_free(container_of(mail, struct node_job, message.mail));
+			ended++;
+		}
+		assert_true(count > 0);
+	}
+	node_pool_stop(&pool);
+	mailbox_release(&answers);
+}
+
 static void count_log(void *context, const char *stream, const char *text, size_t length)
 {
 	assert_string_equal(stream, "stderr");
@@ -717,6 +769,7 @@ int main(void)
 		cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_code),
 		cmocka_unit_test(test_waiting_jobs_stop_at_once),
+		cmocka_unit_test(test_tenants_with_long_attempts_leave_threads_for_others),
 		cmocka_unit_test(test_http_refusals),
 		cmocka_unit_test(test_http_bad_requests),
 		cmocka_unit_test(test_http_answers),
