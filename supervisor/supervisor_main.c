@@ -37,6 +37,7 @@
 #include "supervisor/keeper.h"
 #include "supervisor/knowledge.h"
 #include "supervisor/node_pool.h"
+#include "supervisor/nodes/memory.h"
 #include "supervisor/publisher.h"
 #include "supervisor/run_loop.h"
 #include "supervisor/warden_client.h"
@@ -73,6 +74,7 @@ struct supervisor {
 	struct wl_exchange_log exchanges;
 	struct wl_crew_memory memory;
 	struct wl_knowledge_source knowledge;
+	struct node_share share;
 	struct wl_metered metered;
 	struct node_pool pure, effects, models;
 	struct committer committer;
@@ -224,6 +226,7 @@ static int open_models(struct supervisor *supervisor, struct wl_error *err)
 
 static void close_models(struct supervisor *supervisor)
 {
+	node_share_close(&supervisor->share);
 	supervisor->knowledge.close(supervisor->knowledge.self);
 	supervisor->memory.close(supervisor->memory.self);
 	supervisor->exchanges.close(supervisor->exchanges.self);
@@ -248,7 +251,9 @@ static int start_pools(struct supervisor *supervisor, int pure_threads, struct w
 				    .exchanges = &supervisor->exchanges,
 				    .storage = &supervisor->storage,
 				    .memory = &supervisor->memory,
-				    .knowledge = &supervisor->knowledge };
+				    .knowledge = &supervisor->knowledge,
+				    .share = &supervisor->share };
+	node_share_open(&supervisor->share, (uint64_t)settings->model_memory_mb << 20, (int)settings->model_threads);
 	if (node_pool_start(&supervisor->pure, pure_threads, &world, &supervisor->messages, err) < 0 ||
 	    node_pool_start(&supervisor->effects, (int)settings->node_threads, &world, &supervisor->messages, err) < 0)
 		return -err->code;

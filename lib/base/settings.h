@@ -67,6 +67,8 @@ enum wl_program {
 	X(capacity, 256, 1, 100000, "executions", WL_PROGRAM_SUPERVISOR, "executions one supervisor runs at once")     \
 	X(node_threads, 16, 1, 1024, "threads", WL_PROGRAM_SUPERVISOR, "threads on which nodes run")                   \
 	X(model_threads, 64, 1, 4096, "threads", WL_PROGRAM_SUPERVISOR, "threads on which nodes run that ask models")  \
+	X(model_memory_mb, 0, 0, 16777216, "MiB", WL_PROGRAM_SUPERVISOR,                                               \
+	  "memory for all records, conversations and answers of models together; 0: a quarter of the machine's")       \
 	X(sandbox_slots, 8, 1, 4096, "sandboxes", WL_PROGRAM_SUPERVISOR | WL_PROGRAM_WARDEN,                           \
 	  "sandboxes that run at once on this host")                                                                   \
 	X(sandbox_parked, 4, 0, 256, "sandboxes", WL_PROGRAM_WARDEN, "sandboxes kept ready for each tenant in use")    \

@@ -159,6 +159,11 @@ struct wl_crew_world {
 		      struct wl_error *err);
 	int (*remember)(void *self, const char *place, const char *text, const float *vector, size_t dimensions,
 			struct wl_error *err);
+	/*
+	 * Memory that a conversation grew by, or gave back (below 0). 0; -ENOSPC: there is no more, the run ends with
+	 * supervisor_full. NULL: it is not bounded. From any thread.
+	 */
+	int (*hold)(void *self, int64_t bytes, struct wl_error *err);
 	int cancel_fd;		 /* becomes readable when the run is to stop; -1: none */
 	const atomic_bool *stop; /* the same as a flag; may be NULL */
 	int threads;		 /* asynchronous tasks at a time; 1 or less: they run one after the other */
@@ -185,6 +190,7 @@ struct wl_crew_result {
 	X(TIME, "agent_timeout", "max_execution_time is over")                                                         \
 	X(CONDITION, "condition_invalid", "a condition cannot be evaluated")                                           \
 	X(KNOWLEDGE, "knowledge_missing", "a knowledge source cannot be read")                                         \
+	X(FULL, "supervisor_full", "there is no more memory for conversations now")                                    \
 	X(TOOL, "tool_missing", "a tool of an agent is not there")                                                     \
 	X(REFUSED, "crew_refused", "the definition asks for what is not offered here")
 

@@ -229,6 +229,7 @@ struct crew_worker {
 	struct wl_crew_step step;
 	struct crew_job job; /* texts belong to whoever began it */
 	struct crew_talk talk;
+	size_t held;				    /* bytes of it that the world knows of */
 	struct crew_tool tools[WL_MODEL_TOOLS_MAX]; /* shared: of the member's box, and the tools of delegation */
 	size_t tool_count;
 	bool text_mode; /* asked without tools: Thought, Action, Observation */

@@ -81,6 +81,19 @@ int wl_crew_worker_begin(struct crew_worker *worker, struct crew_lane *lane, siz
 	return 0;
 }
 
+/* Tell the world how large the conversation is now. */
+static int hold(struct crew_worker *worker, size_t bytes, struct wl_error *err)
+{
+	const struct wl_crew_world *world = worker->lane->run->world;
+	struct wl_error why = { 0 };
+	if (!world->hold || bytes == worker->held)
+		return 0;
+	if (world->hold(world->self, (int64_t)bytes - (int64_t)worker->held, &why) < 0)
+		return wl_crew_fault(worker->lane, CREW_FAULT_FULL, ENOSPC, err, "%s", why.text);
+	worker->held = bytes;
+	return 0;
+}
+
 void wl_crew_worker_end(struct crew_worker *worker, int result, const char *output, const struct wl_error *err)
 {
 	worker->step.output = output;
@@ -89,6 +102,8 @@ void wl_crew_worker_end(struct crew_worker *worker, int result, const char *outp
 		if (worker->tools[i].kind != CREW_TOOL_PORT) /* the others are the member's */
 			wl_tool_description_release(&worker->tools[i].told);
 	}
+	struct wl_error ignored;
+	(void)hold(worker, 0, &ignored);
 	wl_crew_talk_release(&worker->talk);
 	wl_buffer_release(&worker->streaming);
 }
@@ -506,6 +521,8 @@ int wl_crew_worker_answer(struct crew_worker *worker, char **ret_text, struct wl
 		result = admit(worker, &effort, err);
 		if (result == 0)
 			result = keep_short(worker, err);
+		if (result == 0)
+			result = hold(worker, wl_crew_talk_bytes(&worker->talk), err);
 		if (result < 0)
 			break;
 		result = ask_turn(worker, &turn, err);

@@ -228,6 +228,8 @@ static int knowledge(void *self, const char *place, const char *artifact_id, cha
 	}
 	if (result == -ENOENT)
 		result = read_artifact(job, artifact_id, ret_text, err);
+	if (result == 0 && node_record_hold(&job->record, 2 * (int64_t)strlen(*ret_text), err) < 0)
+		result = wl_fail(err, EAGAIN, "%s", err->text);
 	return result < 0 ? result : put_text(job, place, hash, asked, *ret_text, err);
 }
 
@@ -287,6 +289,36 @@ static int remember(void *self, const char *place, const char *text, const float
 	return result;
 }
 
+static int hold(void *self, int64_t bytes, struct wl_error *err)
+{
+	return node_record_hold(&((struct job *)self)->record, bytes, err);
+}
+
+/*
+ * Threads for tasks beside each other, as far as there are any: what comes out does not depend on how many. They go
+ * back with give_lanes().
+ */
+static int take_lanes(const struct job *job)
+{
+	atomic_int *lanes = job->world->share ? &job->world->share->lanes : NULL;
+	bool wanted = false;
+	for (size_t i = 0; i < job->crew->task_count; i++)
+		wanted = wanted || job->crew->tasks[i].async;
+	if (!lanes || !wanted)
+		return wanted ? ASYNC_TASKS : 1;
+	int left = atomic_load(lanes), taken;
+	do {
+		taken = left > ASYNC_TASKS ? ASYNC_TASKS : left;
+	} while (taken > 1 && !atomic_compare_exchange_weak(lanes, &left, left - taken));
+	return taken > 1 ? taken : 1;
+}
+
+static void give_lanes(const struct job *job, int threads)
+{
+	if (job->world->share && threads > 1)
+		(void)atomic_fetch_add(&job->world->share->lanes, threads);
+}
+
 static struct wl_crew_world world_of(struct job *job)
 {
 	return (struct wl_crew_world){ .models = &job->models.port,
@@ -305,7 +337,8 @@ static struct wl_crew_world world_of(struct job *job)
 				       .remember = job->world->memory ? remember : NULL,
 				       .cancel_fd = job->call->cancel_fd,
 				       .stop = job->call->stop,
-				       .threads = ASYNC_TASKS };
+				       .hold = hold,
+				       .threads = take_lanes(job) };
 }
 
 /* ---- the definition
@@ -420,6 +453,7 @@ static void run_crew(struct job *job, const struct wl_json *inputs, struct node_
 	struct wl_crew_result result = { 0 };
 	struct wl_error err = { 0 };
 	int ended = wl_crew_run(job->crew, inputs, &world, &result, &err);
+	give_lanes(job, world.threads);
 	_wl_free_ char *spent = usage_text(&result);
 	if (ended == 0)
 		give(job, &result, outcome);

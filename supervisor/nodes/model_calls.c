@@ -272,8 +272,8 @@ static void keep_said(struct node_models *models, const struct wl_budget_answer 
 	(void)pthread_mutex_unlock(&models->lock);
 }
 
-static int ask(struct node_models *models, const struct wl_model_request *request, struct wl_model_answer *answer,
-	       struct wl_error *err)
+static int ask_now(struct node_models *models, const struct wl_model_request *request, struct wl_model_answer *answer,
+		   struct wl_error *err)
 {
 	struct wl_model_request asked = *request;
 	const struct wl_metered_caller caller = caller_of(models);
@@ -292,6 +292,32 @@ static int ask(struct node_models *models, const struct wl_model_request *reques
 	int result = wl_metered_call(models->world->models, &caller, &asked, answer, &said, err);
 	if (result < 0 && answer->fault == WL_MODEL_FAULT_BUDGET)
 		keep_said(models, &said);
+	return result;
+}
+
+/* Bytes of a call under way: what is asked as it is sent, and the longest answer. */
+static uint64_t bytes_of(const struct wl_model_request *request)
+{
+	uint64_t bytes = WL_MODEL_ANSWER_MAX;
+	for (size_t i = 0; i < request->message_count; i++) {
+		const struct wl_model_message *message = &request->messages[i];
+		bytes += message->text ? 2 * strlen(message->text) : 0;
+		for (size_t image = 0; image < message->image_count; image++)
+			bytes += message->images[image].base64 ? 2 * strlen(message->images[image].base64) : 0;
+	}
+	return bytes;
+}
+
+/* One at a time where memory is short: in turn with all others of the process. */
+static int ask(struct node_models *models, const struct wl_model_request *request, struct wl_model_answer *answer,
+	       struct wl_error *err)
+{
+	struct node_memory *memory = models->world->share ? &models->world->share->calls : NULL;
+	uint64_t taken;
+	if (node_memory_wait(memory, models->call, bytes_of(request), &taken, err) < 0)
+		return fault(answer, WL_MODEL_FAULT_STOPPED, -ECANCELED);
+	int result = ask_now(models, request, answer, err);
+	node_memory_give(memory, taken);
 	return result;
 }
 

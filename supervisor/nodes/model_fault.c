@@ -29,7 +29,7 @@ static enum cure cure_of(const char *code)
 		{ "condition_invalid", CURE_NONE }, { "storage_quota", CURE_NONE },
 		{ "knowledge_missing", CURE_NONE }, { "model_rate_limited", CURE_WAIT },
 		{ "model_unavailable", CURE_WAIT }, { "model_timeout", CURE_WAIT },
-		{ "internal", CURE_WAIT },
+		{ "internal", CURE_WAIT },	    { NODE_MEMORY_CODE, CURE_WAIT },
 	};
 	for (size_t i = 0; i < WL_COUNT_OF(cures); i++)
 		if (strcmp(cures[i].code, code) == 0)

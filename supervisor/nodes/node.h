@@ -90,6 +90,7 @@ struct wl_knowledge_source;
 struct wl_master_key;
 struct wl_metered;
 struct wl_storage_room;
+struct node_share;
 
 /* What nodes need of the world. One a thread, because of its connections. */
 struct node_world {
@@ -105,6 +106,7 @@ struct node_world {
 	const struct wl_metered *models;  /* NULL: nodes that ask models fail */
 	const struct wl_exchange_log *exchanges;
 	const struct wl_storage_room *storage;	     /* NULL: what nodes keep is not counted */
+	struct node_share *share;		     /* of all nodes of the process; NULL: nothing is bounded */
 	const struct wl_crew_memory *memory;	     /* NULL: crews remember nothing beyond a run */
 	const struct wl_knowledge_source *knowledge; /* NULL: they have no knowledge */
 };

@@ -80,6 +80,56 @@ static void give_room_back(struct node_record *record)
 					    record->call->eid, -record->room, &ignored);
 }
 
+/* ---- memory --------------------------------------------------------------------------------------------------------
+ */
+
+int node_record_hold(struct node_record *record, int64_t bytes, struct wl_error *err)
+{
+	int result = 0;
+	(void)pthread_mutex_lock(&record->lock);
+	if (bytes < 0) {
+		uint64_t less = (uint64_t)-bytes < record->held ? (uint64_t)-bytes : record->held;
+		node_memory_give(record->memory, less);
+		record->held -= less;
+	} else if (!record->memory || node_memory_take(record->memory, (uint64_t)bytes)) {
+		record->held += record->memory ? (uint64_t)bytes : 0;
+	} else {
+		result = wl_fail(err, ENOSPC,
+				 "the runs of this supervisor have as much in memory as they may: try again later");
+	}
+	(void)pthread_mutex_unlock(&record->lock);
+	return result;
+}
+
+/* Before anything is loaded: as much as the records may have. They are told by their size only when they are there. */
+static int hold_most(struct node_world *world, const struct node_call *call, int records, struct node_record *record,
+		     struct wl_error *err)
+{
+	if (!world->share)
+		return 0;
+	record->memory = &world->share->kept;
+	uint64_t each = record->memory->most / 4 < RECORD_BYTES_MAX ? record->memory->most / 4 : RECORD_BYTES_MAX;
+	return node_memory_wait(record->memory, call, NODE_MEMORY_BASE + (uint64_t)records * each, &record->held, err);
+}
+
+static uint64_t bytes_in(const struct wl_exchange *list, int count)
+{
+	uint64_t bytes = 0;
+	for (int i = 0; i < count; i++)
+		bytes += (list[i].answer_json ? strlen(list[i].answer_json) : 0) +
+			 (list[i].request_json ? strlen(list[i].request_json) : 0);
+	return bytes;
+}
+
+static void hold_what_is_there(struct node_record *record)
+{
+	struct wl_error ignored;
+	uint64_t there = NODE_MEMORY_BASE + bytes_in(record->known, record->known_count) +
+			 bytes_in(record->source, record->source_count);
+	if (record->held > there)
+		(void)node_record_hold(record, -(int64_t)(record->held - there), &ignored);
+}
+
 int node_record_open(struct node_world *world, const struct node_call *call, struct node_record *record,
 		     struct wl_error *err)
 {
@@ -87,12 +137,16 @@ int node_record_open(struct node_world *world, const struct node_call *call, str
 	(void)pthread_mutex_init(&record->lock, NULL);
 	if (!record->log)
 		return 0;
+	/* the first attempt of a run has nothing behind it */
+	bool again = call->epoch > 1 || call->attempt > 1 || call->again;
+	int held = hold_most(world, call, again + (record->replay != NODE_REPLAY_NONE), record, err);
+	if (held < 0)
+		return held;
 	record->storage = world->storage;
 	int room = record->replay != NODE_REPLAY_OFFLINE ? take_room_soon(record, 1, err) : 0;
 	if (room < 0)
 		return room;
-	/* the first attempt of a run has nothing behind it */
-	if (call->epoch > 1 || call->attempt > 1 || call->again) {
+	if (again) {
 		int count = load(record, call->eid, &record->known, err);
 		if (count < 0)
 			return count;
@@ -107,6 +161,7 @@ int node_record_open(struct node_world *world, const struct node_call *call, str
 			return count;
 		record->source_count = count;
 	}
+	hold_what_is_there(record);
 	return 0;
 }
 
@@ -119,6 +174,7 @@ void node_record_close(struct node_record *record)
 	free(record->known);
 	free(record->source);
 	give_room_back(record);
+	node_memory_give(record->memory, record->held);
 	(void)pthread_mutex_destroy(&record->lock);
 }
 

@@ -16,6 +16,7 @@
 #include "lib/codec/json.h"
 #include "lib/ports/exchange_log.h"
 #include "lib/ports/storage_room.h"
+#include "supervisor/nodes/memory.h"
 #include "supervisor/nodes/node.h"
 
 #include <pthread.h>
@@ -35,7 +36,9 @@ struct node_record {
 	enum node_replay replay;
 	int round; /* 1 is the first */
 	pthread_mutex_t lock;
-	size_t bytes; /* of all answers of this run */
+	size_t bytes;		    /* of all answers of this run */
+	struct node_memory *memory; /* NULL: not bounded */
+	uint64_t held;		    /* bytes of it */
 	const struct wl_storage_room *storage;
 	int64_t room;			 /* bytes that were taken of the tenant's storage and are not used yet */
 	char full[WL_ERROR_TEXT];	 /* why the storage has no room, "" when it has */
@@ -70,6 +73,12 @@ int node_record_find_own(struct node_record *record, enum wl_exchange_kind kind,
  */
 int node_record_put(struct node_record *record, enum wl_exchange_kind kind, const char *place, const char *hash,
 		    const char *asked_json, const char *answer_json, int64_t start_ms, struct wl_error *err);
+
+/*
+ * Memory that the node needs beside its record, or gives back when `bytes` are below 0; the rest comes back with the
+ * record. 0; -ENOSPC: all nodes together have as much as they may.
+ */
+int node_record_hold(struct node_record *record, int64_t bytes, struct wl_error *err);
 
 /* The next attempt asks anew. Best effort. */
 void node_record_close_round(struct node_record *record, const char *code);

@@ -688,6 +688,36 @@ static void a_conversation_without_end_is_bounded(void **state)
 	assert_true(flood.most > 6 * PAD);
 }
 
+static int64_t held, held_most;
+
+static int hold(void *self, int64_t bytes, struct wl_error *ret)
+{
+	(void)self;
+	if (held + bytes > 3 << 20)
+		return wl_fail(ret, ENOSPC, "no more");
+	held += bytes;
+	held_most = held > held_most ? held : held_most;
+	return 0;
+}
+
+static void a_conversation_that_finds_no_memory_ends_its_run(void **state)
+{
+	(void)state;
+	static const struct stage_line none[] = { { 0 } };
+	struct flood flood = { .port = { .self = &flood, .call = flood_call } };
+	held = held_most = 0;
+	stage.world.models = &flood.port;
+	stage.world.hold = hold;
+	int code = run(none,
+		       CREW("", TASK("t1", "a", ""),
+			    AGENT("a", "Researcher", ",\"max_iter\":1000") "," AGENT("b", "Writer", "")),
+		       NULL);
+	assert_int_equal(code, -ENOSPC);
+	assert_string_equal(result.code, "supervisor_full");
+	assert_true(held_most > 1 << 20);
+	assert_int_equal(held, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -715,6 +745,7 @@ int main(void)
 		crew_test(a_failure_beside_stops_the_others),
 		crew_test(who_waits_for_a_person_lets_others_work),
 		crew_test(a_conversation_without_end_is_bounded),
+		crew_test(a_conversation_that_finds_no_memory_ends_its_run),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

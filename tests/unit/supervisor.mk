@@ -5,5 +5,6 @@ UNIT_LINK_supervisor_nodes_test := $(filter-out $(OBJ)/supervisor/core/%,$(SUPER
 UNIT_LINK_supervisor_spool_test := $(filter-out $(OBJ)/supervisor/core/%,$(SUPERVISOR_PARTS))
 UNIT_LINK_supervisor_parts_test := $(filter-out $(OBJ)/supervisor/core/%,$(SUPERVISOR_PARTS))
 UNIT_LINK_node_record_test := $(filter-out $(OBJ)/supervisor/core/%,$(SUPERVISOR_PARTS))
+UNIT_LINK_node_memory_test := $(filter-out $(OBJ)/supervisor/core/%,$(SUPERVISOR_PARTS))
 UNIT_LINK_tool_request_test := $(filter-out $(OBJ)/supervisor/core/%,$(SUPERVISOR_PARTS))
 UNIT_LINK_gateway_test := $(call objects,supervisor/gateway/*.c)
