@@ -99,6 +99,7 @@ static void describe(const struct wl_metered_caller *caller, const struct wl_llm
 					 .caller = caller->caller,
 					 .provider_id = provider->id,
 					 .provider_type = types[provider->type] };
+	(void)wl_uuid7(wl_clock_wall_ms(), call->id);
 }
 
 /* Providers were remembered that have changed since. */

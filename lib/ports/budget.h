@@ -17,9 +17,12 @@
 /* A call that is about to be made, and who makes it. */
 struct wl_budget_call {
 	int tenant;
-	const char *eid;  /* the execution; NULL: a call from outside with an API key, or of a chat */
-	const char *node; /* its path in the execution; NULL as eid */
-	int attempt;	  /* of the node, 1 is the first; 0 without one */
+	char id[WL_UUID_TEXT]; /* of the reservation: of one that is asked for again by whoever does not know if it was
+				  made;
+				  "": a new one */
+	const char *eid;       /* the execution; NULL: a call from outside with an API key, or of a chat */
+	const char *node;      /* its path in the execution; NULL as eid */
+	int attempt;	       /* of the node, 1 is the first; 0 without one */
 	const char
 		*place; /* model_call.h; with execution, node and attempt the key of its row in the ledger of usage */
 	const char *agent_id; /* UUID; NULL: none */

@@ -226,7 +226,7 @@ static int reserve(void *self, const struct wl_budget_call *call, struct wl_budg
 	_wl_pg_result_ PGresult *result = NULL;
 	char id[WL_UUID_TEXT];
 	*ret_answer = (struct wl_budget_answer){ 0 };
-	request = call_json(call, wl_uuid7(wl_clock_wall_ms(), id));
+	request = call_json(call, *call->id ? call->id : wl_uuid7(wl_clock_wall_ms(), id));
 	if (!request)
 		return wl_fail(err, ENOMEM, "no memory to ask the ledger of models");
 	int r = ask(self, RESERVE, request, &result, err);

@@ -351,8 +351,25 @@ BEGIN
 	PERFORM control.model_count(p_call, 0, 0, 0, 0, p_call.held_prompt + p_call.held_completion, p_call.held_cost);
 END $$;
 
--- Reserve a call. The same id, or the same execution, node, attempt and place while it is open, gives the reservation
--- that there is; once that was settled it is another call, which costs as well.
+-- A call that nobody settled has used all that it might: its caller died, the model may have worked. Who settles it late
+-- puts its own figures in their place.
+CREATE FUNCTION control.model_call_expire(p_old control.model_call) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_new control.model_call := p_old;
+BEGIN
+	v_new.state := 'expired';
+	v_new.prompt := p_old.held_prompt;
+	v_new.completion := p_old.held_completion;
+	v_new.cost := p_old.held_cost;
+	v_new.estimated := true;
+	v_new.fault := 'unsettled';
+	PERFORM control.model_settle(p_old, v_new);
+END $$;
+
+-- Reserve a call. The same id gives the reservation that there is. The same execution, node, attempt and place by another
+-- id is another call, which costs as well: one that is still open then is a dead supervisor's, or a late one's, and has
+-- used all that it might.
 CREATE FUNCTION control.budget_reserve(p_call json) RETURNS control.budget_answer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp SET enable_seqscan = off AS $$
 DECLARE
@@ -376,10 +393,13 @@ BEGIN
 			AND c.node = v_call.node AND c.attempt = v_call.attempt AND c.place = v_call.place
 		ORDER BY c.repeat DESC LIMIT 1;
 	END IF;
-	IF v_known.id IS NOT NULL AND (v_known.state = 'open' OR v_known.id = v_call.id) THEN
+	IF v_known.id = v_call.id THEN
 		UPDATE control.model_call SET expires_at = greatest(expires_at, v_call.expires_at) WHERE id = v_known.id;
 		UPDATE control.token_reservation SET expires_at = greatest(expires_at, v_call.expires_at) WHERE id = v_known.id;
 		RETURN ROW('granted', v_known.id, '', '', 0, 0, NULL, NULL, NULL, NULL)::control.budget_answer;
+	END IF;
+	IF v_known.state = 'open' THEN
+		PERFORM control.model_call_expire(v_known);
 	END IF;
 	v_call.repeat := coalesce(v_known.repeat + 1, 0);
 	v_answer := control.budgets_ask(v_call);
@@ -669,7 +689,6 @@ CREATE FUNCTION control.model_calls_expire(p_tenant int) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
 	v_old control.model_call;
-	v_new control.model_call;
 BEGIN
 	IF NOT EXISTS (SELECT FROM control.model_call c WHERE c.tenant = p_tenant AND c.state = 'open' AND c.expires_at < now()) THEN
 		RETURN;
@@ -677,14 +696,7 @@ BEGIN
 	PERFORM control.model_lock(p_tenant);
 	FOR v_old IN SELECT * FROM control.model_call c WHERE c.tenant = p_tenant AND c.state = 'open' AND c.expires_at < now()
 	             ORDER BY c.expires_at LIMIT 5000 LOOP
-		v_new := v_old;
-		v_new.state := 'expired';
-		v_new.prompt := v_old.held_prompt;
-		v_new.completion := v_old.held_completion;
-		v_new.cost := v_old.held_cost;
-		v_new.estimated := true;
-		v_new.fault := 'unsettled';
-		PERFORM control.model_settle(v_old, v_new);
+		PERFORM control.model_call_expire(v_old);
 	END LOOP;
 END $$;
 

@@ -168,9 +168,11 @@ static void test_reserve_and_settle(void **state)
 	(void)state;
 	char eid[WL_UUID_TEXT];
 	struct wl_budget_call call = call_of(new_run(eid), "turn/1", 1000, 500);
+	(void)wl_uuid7(wl_clock_wall_ms(), call.id);
 	struct wl_budget_answer answer = ask(&call), again = ask(&call);
 	assert_int_equal(answer.verdict, WL_BUDGET_GRANTED);
-	assert_string_equal(again.id, answer.id); /* the same key: one reservation */
+	assert_string_equal(again.id, answer.id); /* asked for again: one reservation */
+	call.id[0] = '\0';
 	assert_true(tokens_of("tenant") == 1500 && tokens_of("run") == 1500 && tokens_of("flow") == 1500 &&
 		    tokens_of("agent") == 1500);
 	/* a prompt that may go to the cache is held at the dearer price */
@@ -186,6 +188,27 @@ static void test_reserve_and_settle(void **state)
 	assert_string_not_equal(again.id, answer.id);
 	(void)settle(again.id, 10, 0, 10);
 	assert_true(tokens_of("tenant") == 920 && number("SELECT max(repeat) FROM control.model_call") == 1);
+	expect_no_drift();
+}
+
+/* A supervisor dies between a model's answer and its settlement; who takes over asks the same at the same place. */
+static void test_a_place_that_is_asked_at_twice_is_two_calls(void **state)
+{
+	(void)state;
+	char eid[WL_UUID_TEXT];
+	struct wl_budget_call call = call_of(new_run(eid), "turn/1", 1000, 500);
+	struct wl_budget_answer dead = ask(&call), next = ask(&call);
+	assert_int_equal(next.verdict, WL_BUDGET_GRANTED);
+	assert_string_not_equal(next.id, dead.id);
+	assert_true(tokens_of("run") == 3000 && tokens_of("tenant") == 3000);
+	(void)settle(next.id, 10, 0, 10);
+	assert_true(tokens_of("run") == 1520);
+	assert_true(number("SELECT count(*) FROM control.model_call WHERE state = 'expired' AND fault = 'unsettled' "
+			   "AND repeat = 0") == 1);
+	expect_no_drift();
+	(void)settle(dead.id, 100, 0, 50); /* it was only late */
+	assert_true(tokens_of("run") == 170 && tokens_of("agent") == 170);
+	assert_true(number("SELECT calls FROM control.model_spent WHERE scope = 'run'") == 2);
 	expect_no_drift();
 }
 
@@ -589,6 +612,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_reserve_and_settle, fresh),
+		cmocka_unit_test_setup(test_a_place_that_is_asked_at_twice_is_two_calls, fresh),
 		cmocka_unit_test_setup(test_calls_without_a_run, fresh),
 		cmocka_unit_test_setup(test_prices, fresh),
 		cmocka_unit_test_setup(test_a_late_settlement_counts_what_it_was, fresh),
