@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures a whole Windlass and prints one line a figure: `name: value unit`.
 
-    bench.py [section ...]     sections: memory throughput start latency steps crud tenants crew sandbox; none: all
+    bench.py [section ...]     sections: memory throughput start latency steps crud tenants crew gateway sandbox; none: all
 
 Starts a stack of its own under build/test/bench, with durable settings (fsync on), one scheduler and one
 supervisor; every server and the load generator share this machine. BENCH_SECONDS (default 8) is the length
@@ -23,6 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 import bench_crew  # noqa: E402
+import bench_gateway  # noqa: E402
 from kit.client import PASSWORD, Api, checked  # noqa: E402
 from kit.flows import Flow, chain, ex, five_nodes, noop, of  # noqa: E402
 from kit.invariants import quiesce  # noqa: E402
@@ -397,13 +398,18 @@ def crew(stack):
     bench_crew.measure(stack, sys.modules[__name__])
 
 
+def gateway(stack):
+    """Calls of models by the gateway, beside the same calls without it."""
+    bench_gateway.measure(stack, sys.modules[__name__])
+
+
 def sandbox():
     """The warden alone, by its own driver, without a stack beside it."""
     subprocess.run(["make", "--no-print-directory", "-s", "-C", str(ROOT), "bench-sandbox"], check=True)
 
 
 SECTIONS = {"memory": memory, "throughput": throughput, "start": start, "latency": latency, "steps": steps, "crud": crud,
-            "tenants": tenants, "crew": crew}
+            "tenants": tenants, "crew": crew, "gateway": gateway}
 
 
 def main(names):
