@@ -335,3 +335,10 @@ def test_a_run_that_waits_for_a_person_is_answered_with_approvals(team, models, 
         checked(team.post(f"approvals/{waiting[0]['id']}/decide", json={"decision": "approve"}), 200)
         assert stream.until_message(3)["status"] == "done"
         assert any(one["type"] == "node" and one["data"].get("status") == "waiting" for one in stream.seen)
+
+
+def test_a_crew_with_nothing_to_do_says_so(team, models):
+    """A crew without tasks is no partner that could answer; the turn ends, and tells why."""
+    chat = Chat(team, crew_id=crew(team, [agent(team, provider(team, models))], []))
+    answer = chat.ask("Hello")
+    assert answer["status"] == "failed" and answer["error"]["message"]
