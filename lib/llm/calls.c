@@ -272,6 +272,7 @@ static void try_now(struct wl_llm *llm, uint32_t left_ms, wl_llm_try *try, void 
 	struct wl_http_client *client = NULL;
 	if (take_client(llm, &client, &outcome->err) < 0) {
 		outcome->fault = WL_MODEL_FAULT_AWAY;
+		outcome->ours = true;
 		return;
 	}
 	outcome->tries++;
@@ -301,7 +302,7 @@ void wl_llm_turn(struct wl_llm *llm, const struct wl_llm_provider *provider, uin
 			return;
 		}
 		try_now(llm, (uint32_t)(end_ms - now_ms), try, context, outcome);
-		tell(llm, provider, outcome->fault);
+		tell(llm, provider, outcome->ours ? WL_MODEL_FAULT_STOPPED : outcome->fault);
 		if (outcome->again && others++ < AGAIN_MOST)
 			continue;
 		if (!wl_llm_may_retry(outcome->fault) || failures++ >= provider->max_retries)

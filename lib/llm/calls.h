@@ -16,6 +16,7 @@ struct wl_llm_outcome {
 	bool again; /* ask again at once, otherwise: nothing failed that counts */
 	int tries;  /* requests that were made */
 	struct wl_error err;
+	bool ours; /* it failed for want of memory here, which says nothing of the provider */
 };
 
 /* One try with a connection of one's own, at most `left_ms`. Fills the outcome (it comes zeroed). */

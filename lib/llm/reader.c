@@ -381,7 +381,12 @@ static struct wl_json *parse(struct wl_llm_reader *reader, const char *data, siz
 	if (wl_llm_repair_json(data, length, &repaired) == 0 && repaired.data &&
 	    wl_json_parse(repaired.data, repaired.length, &json, NULL) == 0)
 		return json;
-	wl_llm_got_fault(reader, WL_MODEL_FAULT_ANSWER, "the server's answer is no JSON: %.200s", err.text);
+	/* what the last bytes of a stream begin and do not end was torn: asked again it may come whole */
+	if (reader->over && reader->form == WL_LLM_FORM_FRAMES && length > 0 && data[0] == '{' &&
+	    data[length - 1] != '}')
+		wl_llm_got_fault(reader, WL_MODEL_FAULT_AWAY, "the answer broke off");
+	else
+		wl_llm_got_fault(reader, WL_MODEL_FAULT_ANSWER, "the server's answer is no JSON: %.200s", err.text);
 	return NULL;
 }
 
@@ -558,6 +563,7 @@ int wl_llm_reader_finish(struct wl_llm_reader *reader, struct wl_model_answer *a
 {
 	struct wl_error err = { 0 };
 	size_t tools = 0;
+	reader->over = true;
 	if (!reader->fault && reader->form == WL_LLM_FORM_WHOLE)
 		read_whole(reader);
 	else if (!reader->fault && wl_llm_frames_finish(&reader->frames, take_frame, reader, &err) < 0)

@@ -111,6 +111,7 @@ struct wl_llm_reader {
 	enum wl_model_end end;
 	bool ended; /* the model said why it stopped */
 	bool done;  /* the protocol's last frame came */
+	bool over;  /* no more bytes come */
 	struct wl_model_usage usage;
 	bool has_prompt, has_completion;
 	uint64_t first_us; /* wl_clock_monotonic_us() of the first text or tool use; 0: none yet */

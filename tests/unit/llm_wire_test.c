@@ -224,6 +224,14 @@ static const struct exchange exchanges[] = {
 	  "fault model_unknown" },
 	{ "ollama, broken off", &wl_llm_ollama, true, 0, NULL, NULL,
 	  LINE("\"message\":{\"content\":\"Hel\"},\"done\":false"), "fault model_unavailable" },
+	{ "ollama, torn within a line", &wl_llm_ollama, true, 0, NULL, NULL,
+	  LINE("\"message\":{\"content\":\"Hel\"},\"done\":false") "{\"model\":\"m\",\"mess",
+	  "fault model_unavailable" },
+	{ "chat, torn within an event", &wl_llm_openai_chat, true, 0, NULL, NULL,
+	  "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hel\"}}]}\n\ndata: {\"choices\":[{\"ind",
+	  "fault model_unavailable" },
+	{ "chat, garbage at the end of a stream", &wl_llm_openai_chat, true, 0, NULL, NULL, "data: hello\n\n",
+	  "fault model_answer_invalid" },
 	{ "ollama, garbage", &wl_llm_ollama, true, 0, NULL, NULL, "hello\n", "fault model_answer_invalid" },
 };
 
