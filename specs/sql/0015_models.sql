@@ -1123,8 +1123,9 @@ EXCEPTION WHEN data_exception THEN
 END $$;
 
 -- Groups of the tenant's model calls, those that cost the most first (days: the newest), and all of them together
--- ("totals"). p_params: group_by, from, to, flow_id, agent_id, execution_id, page, limit.
-CREATE FUNCTION control.my_model_usage(p_params json) RETURNS json
+-- ("totals"). p_params: group_by, from, to, flow_id, agent_id, execution_id, page, limit. p_hidden: flows that are private to
+-- others: by flow they are one group, "other", and by themselves they cannot be asked for.
+CREATE FUNCTION control.my_model_usage(p_params json, p_hidden uuid[]) RETURNS json
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
 DECLARE
 	v_today date := (now() AT TIME ZONE 'UTC')::date;
@@ -1144,28 +1145,30 @@ BEGIN
 	EXECUTE format($sql$
 		WITH c AS MATERIALIZED (SELECT c.*, %s AS grouped FROM control.model_call c
 			WHERE c.tenant = control.tenant_of_role() AND c.day BETWEEN $1 AND $2 AND c.state <> 'open'
-			  AND ($3 IS NULL OR c.flow_id = $3) AND ($4 IS NULL OR c.agent_id = $4) AND ($5 IS NULL OR c.eid = $5)),
+			  AND ($3 IS NULL OR c.flow_id = $3 AND c.flow_id <> ALL ($8)) AND ($4 IS NULL OR c.agent_id = $4) AND ($5 IS NULL OR c.eid = $5)),
 		g AS (SELECT c.grouped, %s AS figures, sum(c.cost) AS cost, sum(c.prompt + c.completion) AS tokens
 		      FROM c GROUP BY c.grouped),
 		p AS (SELECT g.*, row_number() OVER (ORDER BY %s, g.grouped) AS place FROM g)
 		SELECT json_build_object('groups', (SELECT coalesce(json_agg(json_build_object('key', p.grouped, 'figures', p.figures)
 				ORDER BY p.place), '[]') FROM p WHERE p.place > ($6::bigint - 1) * $7 AND p.place <= $6::bigint * $7),
 			'total', (SELECT count(*) FROM g), 'totals', (SELECT %s FROM c))
-		$sql$, CASE v_by WHEN 'day' THEN 'c.day::text' WHEN 'flow' THEN 'c.flow_id::text' WHEN 'agent' THEN 'c.agent_id::text'
+		$sql$, CASE v_by WHEN 'day' THEN 'c.day::text' WHEN 'flow' THEN
+			'CASE WHEN c.flow_id = ANY ($8) THEN ''other'' ELSE c.flow_id::text END' WHEN 'agent' THEN 'c.agent_id::text'
 			WHEN 'provider' THEN 'c.provider_id::text' WHEN 'model' THEN 'c.model' ELSE 'c.caller' END, v_sum,
 		CASE v_by WHEN 'day' THEN 'g.grouped DESC' ELSE 'g.cost DESC, g.tokens DESC' END, v_sum)
 	INTO v_found USING v_from, v_to, (p_params->>'flow_id')::uuid, (p_params->>'agent_id')::uuid,
-		(p_params->>'execution_id')::uuid, v_page, v_limit;
+		(p_params->>'execution_id')::uuid, v_page, v_limit, p_hidden;
 	RETURN v_found;
 END $$;
 
--- What people call a group: flows that are private to others keep their names.
+-- What people call a group.
 CREATE FUNCTION api.usage_name(p_actor json, p_by text, p_key text) RETURNS text
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
-	IF p_by = 'flow' THEN
-		RETURN (SELECT CASE WHEN api.flow_access(p_actor, f.id) = 'none' THEN 'a private flow' ELSE f.name END
-		        FROM flows f WHERE f.id = p_key::uuid AND f.deleted_at IS NULL);
+	IF p_by = 'flow' AND p_key = 'other' THEN
+		RETURN 'private flows of others';
+	ELSIF p_by = 'flow' THEN
+		RETURN (SELECT f.name FROM flows f WHERE f.id = p_key::uuid AND f.deleted_at IS NULL);
 	ELSIF p_by IN ('agent', 'provider') THEN
 		RETURN (SELECT r.name FROM resources r WHERE r.id = p_key::uuid AND r.deleted_at IS NULL);
 	END IF;
@@ -1182,7 +1185,8 @@ BEGIN
 	IF v_params->>'execution_id' IS NOT NULL THEN
 		PERFORM api.need_execution(p_actor, (v_params->>'execution_id')::uuid, 'view');
 	END IF;
-	v_found := control.my_model_usage(v_params);
+	v_found := control.my_model_usage(v_params, ARRAY(SELECT f.id FROM flows f
+		WHERE f.visibility = 'private' AND api.flow_access(p_actor, f.id) = 'none'));
 	RETURN (200, json_build_object('group_by', v_by, 'currency', control.currency(),
 		'usage', (SELECT coalesce(json_agg(api.members(json_build_object('key', g->'key', 'name',
 			api.usage_name(p_actor, v_by, g->>'key')), g->'figures') ORDER BY o), '[]')
@@ -1214,7 +1218,7 @@ END $$;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA control FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.currency(), control.budget_put(json, uuid, json, text), control.budget_drop(uuid),
-	control.my_model_usage(json), control.my_run_usage(uuid) TO windlass_tenant;
+	control.my_model_usage(json, uuid[]), control.my_run_usage(uuid) TO windlass_tenant;
 GRANT EXECUTE ON FUNCTION control.budget_reserve(json), control.budget_settle(json), control.budget_moved(json),
 	control.budget_flush(uuid[]), control.budget_allow(json), control.model_calls_drop(json), control.providers_for_run(int, uuid),
 	control.providers_listed(int), control.crew_for_run(int, text, uuid) TO windlass_engine;

@@ -248,7 +248,15 @@ def test_flows_that_are_private_keep_their_names(stack, admin, flow):
     viewer = stack.user(admin, "viewer")
     assert [row["name"] for row in usage(viewer, group_by="flow")["usage"]] == ["a flow"]
     checked(admin.put(f"flows/{flow}/sharing", json={"visibility": "private"}), 200)
-    assert [row["name"] for row in usage(viewer, group_by="flow")["usage"]] == ["a private flow"]
+    second = admin.create(Flow().output(1))
+    checked(admin.put(f"flows/{second}/sharing", json={"visibility": "private"}), 200)
+    spend(stack, admin.tenant, eid=admin.wait(admin.start(second))["execution"]["id"], node="a", attempt=1, place="1")
+    spend(stack, admin.tenant)
+    rows = usage(viewer, group_by="flow")
+    assert {(row["key"], row["name"], row["calls"]) for row in rows["usage"]} == {("other", "private flows of others", 2), (None, None, 1)}
+    assert rows["totals"] == usage(admin, group_by="flow")["totals"] and rows["totals"]["calls"] == 3 and rows["total"] == 2
+    assert {row["key"] for row in usage(admin, group_by="flow")["usage"]} == {flow, second, None}
+    assert usage(viewer, flow_id=flow)["totals"]["calls"] == 0 and usage(admin, flow_id=flow)["totals"]["calls"] == 1
     problem(viewer.get("usage/llm", params={"execution_id": eid}), 404)
 
 
