@@ -140,6 +140,7 @@ static const struct cli_option crews_group_options[] = {
 	{ "input", 'i', "NAME=VALUE", NULL, "test, kickoff: a value for a name in braces; forms as in windlass run" },
 	TRIAL_OPTIONS,
 	{ "task", 0, "N", NULL, "resume: the task that waits, by its number from 0" },
+	{ "question", 0, "ID", NULL, "resume: the question, as status shows it" },
 	{ "feedback", 0, "TEXT", NULL, "resume: a word to the task" },
 	END,
 };

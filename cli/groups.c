@@ -79,8 +79,9 @@ static const struct cli_action crews[] = {
 	  .member = "kickoff_id" },
 	{ CALL("status", 2, "GET", "/crews/{name}/status/{2}"), .shape = CLI_SHAPE_ONE },
 	{ CALL("resume", 3, "POST", "/crews/{name}/resume"),
-	  .fields = FIELDS(TEXT("2", "execution_id"), { "3", "is_approve", CLI_FIELD_VERDICT, false },
-			   TEXT("task", "task_id"), TEXT("feedback", "human_feedback")),
+	  .fields =
+		  FIELDS(TEXT("2", "execution_id"), { "3", "is_approve", CLI_FIELD_VERDICT, false },
+			 TEXT("task", "task_id"), TEXT("question", "question_id"), TEXT("feedback", "human_feedback")),
 	  .shape = CLI_SHAPE_TEXT, .member = "status" },
 	END,
 };

@@ -93,38 +93,61 @@ BEGIN
 	RETURN (200, CASE
 		WHEN v.status = 'succeeded' THEN json_build_object('status', 'completed', 'result', v.outputs,
 			'execution_time', extract(epoch FROM v.end_time - coalesce(v.start_time, v.created_at)))
-		WHEN v.status IN ('queued', 'running') THEN json_build_object('status', 'running')
+		WHEN v.status IN ('queued', 'running') THEN json_build_object('status', 'running', 'questions', (
+			SELECT coalesce(json_agg(json_build_object('question_id', q.id, 'task_id', q.task, 'message', q.message,
+			                                           'asked_at', api.time(q.asked_at))), '[]')
+			FROM control.questions_of(v.id) q WHERE q.status = 'pending'))
 		ELSE json_build_object('status', 'error', 'error', coalesce(v.error->>'message', 'the run was ' || v.status)) END,
 		NULL, NULL, NULL)::api.answer;
 END $$;
 
--- A person's word on a task that waits for it. Without a task_id the question that was asked first is answered.
+-- What tasks of a run of the tenant have asked people, in order.
+CREATE FUNCTION control.questions_of(p_eid uuid)
+RETURNS TABLE (id uuid, task text, status text, message text, asked_at timestamptz)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
+	SELECT a.id, (regexp_match(a.node, '!task/([0-9]{1,9})/'))[1], a.status, a.message, a.created_at FROM control.approval a
+	WHERE a.tenant = control.tenant_of_role() AND a.eid = p_eid AND a.node ~ '!task/[0-9]{1,9}/'
+	ORDER BY a.created_at, a.id
+$$;
+GRANT EXECUTE ON FUNCTION control.questions_of(uuid) TO windlass_tenant;
+
+-- Which question a call of resume is about. Whoever names neither it nor its task can only mean the run's first one, while
+-- it is the only one: a call that is sent twice answers nothing that its sender has not seen.
+CREATE FUNCTION api.crew_question(p_eid uuid, p_question uuid, p_task text) RETURNS record
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	v_task text := replace(p_task, 'task/', '');
+	v_row  record;
+BEGIN
+	IF p_question IS NULL AND p_task IS NULL AND (SELECT count(*) FROM control.questions_of(p_eid)) > 1 THEN
+		PERFORM api.refuse('WL422', 'this run has asked more than once', 'task_id', 'is needed, or question_id');
+	END IF;
+	SELECT q.* INTO v_row FROM control.questions_of(p_eid) q
+	WHERE (p_question IS NULL AND q.status = 'pending' OR q.id = p_question) AND (p_task IS NULL OR q.task = v_task) LIMIT 1;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'no task of this run waits for a person' USING ERRCODE = 'WL409';
+	END IF;
+	RETURN v_row;
+END $$;
+
+-- A person's word on a task that waits for it. The same word once more on the same question changes nothing.
 CREATE FUNCTION api.crews_resume(p_actor json, p_request json) RETURNS api.answer
 LANGUAGE plpgsql AS $$
 DECLARE
 	v_body json := p_request->'body';
 	v_run  record := api.crew_run(p_actor, (p_request #>> '{params,id}')::uuid, (v_body->>'execution_id')::uuid);
-	v_wait uuid := control.question_of(v_run.id, v_body->>'task_id');
+	v_what text := CASE WHEN (v_body->>'is_approve')::boolean THEN 'approved' ELSE 'rejected' END;
+	v_one  record := api.crew_question(v_run.id, (v_body->>'question_id')::uuid, v_body->>'task_id');
 	v      record;
 BEGIN
-	IF v_wait IS NULL THEN
-		RAISE EXCEPTION 'no task of this run waits for a person' USING ERRCODE = 'WL409';
+	IF v_one.status <> v_what THEN
+		SELECT d.effects INTO v FROM control.approval_decide(p_actor, v_one.id, v_what, v_body->>'human_feedback') d;
+	ELSE
+		SELECT NULL::json AS effects INTO v;
 	END IF;
-	SELECT d.effects INTO v FROM control.approval_decide(p_actor, v_wait,
-		CASE WHEN (v_body->>'is_approve')::boolean THEN 'approved' ELSE 'rejected' END, v_body->>'human_feedback') d;
-	RETURN (200, json_build_object('status', CASE WHEN (v_body->>'is_approve')::boolean THEN 'resumed' ELSE 'retrying' END),
-	        NULL, NULL, v.effects)::api.answer;
+	RETURN (200, json_build_object('status', CASE v_what WHEN 'approved' THEN 'resumed' ELSE 'retrying' END,
+	        'question_id', v_one.id), NULL, NULL, v.effects)::api.answer;
 END $$;
-
--- The oldest open question of a run of the tenant; task: the place of the task that asks, such as task/1, or its number.
-CREATE FUNCTION control.question_of(p_eid uuid, p_task text) RETURNS uuid
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = control, pg_temp AS $$
-	SELECT a.id FROM control.approval a
-	WHERE a.tenant = control.tenant_of_role() AND a.eid = p_eid AND a.status = 'pending' AND (p_task IS NULL
-	      OR p_task ~ '^(task/)?[0-9]{1,9}$' AND strpos(a.node, '!task/' || replace(p_task, 'task/', '') || '/') > 0)
-	ORDER BY a.created_at, a.id LIMIT 1
-$$;
-GRANT EXECUTE ON FUNCTION control.question_of(uuid, text) TO windlass_tenant;
 
 -- ---- what crews and agents remember: the server has read it, or let it be forgotten -------------------------------------
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kit.client import checked
+from kit.client import checked, problem
 from kit.model_server import ModelServer, Turn
 from kit.models import agent, crew, provider, two_tasks
 from kit.waiting import wait_until
@@ -80,8 +80,10 @@ def test_a_task_that_waits_is_resumed(team, models):
         body = {"execution_id": kickoff, "is_approve": approve, "human_feedback": feedback, **more}
         return wait_until(lambda: (answer := team.post(f"{path}/resume", json=body)).status_code == 200 and answer.json(),
                           "a task that waits", 30)
-    assert resume(False, "Shorter", task_id="1") == {"status": "retrying"}
-    assert resume(True, "") == {"status": "resumed"}
+    assert resume(False, "Shorter", task_id="1")["status"] == "retrying"
+    [question] = wait_until(lambda: status(team, path, kickoff).get("questions"), "the question", 30)
+    assert question["task_id"] == "1" and "Answer 3" in question["message"]
+    assert resume(True, "", question_id=question["question_id"])["status"] == "resumed"
     ended = wait_until(lambda: (found := status(team, path, kickoff))["status"] != "running" and found, "the end of the crew", 30)
     assert ended["result"]["text"] == "Answer 3" and "Shorter" in str(models.asked[2].json["messages"])
 
@@ -101,6 +103,31 @@ def test_a_word_on_one_task_is_none_on_another(team, models):
     assert resume("task/10") == 200
     ended = wait_until(lambda: (found := status(team, path, kickoff))["status"] != "running" and found, "the end of the crew", 30)
     assert ended["status"] == "completed"
+
+
+def test_a_click_sent_twice_answers_nothing_unseen(team, models):
+    one = agent(team, provider(team, models), "Writer")
+    tasks = [{"name": f"t{n}", "description": "Write", "expected_output": "A text", "agent_id": one, "human_input": True}
+             for n in range(2)]
+    path = f"crews/{crew(team, [one], tasks)}"
+    kickoff = checked(team.post(f"{path}/kickoff", json={"inputs": {}}), 202).json()["kickoff_id"]
+
+    def asked(task):
+        return wait_until(lambda: [q for q in status(team, path, kickoff).get("questions", []) if q["task_id"] == task],
+                          f"what task {task} asks", 30)[0]
+
+    def resume(**more):
+        return team.post(f"{path}/resume", json={"execution_id": kickoff, "is_approve": True, **more})
+    first = asked("0")
+    assert checked(resume(), 200).json() == {"status": "resumed", "question_id": first["question_id"]}
+    second = asked("1")
+    assert problem(resume(), 422)["errors"][0]["path"] == "task_id"
+    assert checked(resume(question_id=first["question_id"]), 200).json()["question_id"] == first["question_id"]
+    assert resume(question_id=first["question_id"], is_approve=False).status_code == 409
+    assert resume(question_id=second["question_id"], task_id="0").status_code == 409
+    assert asked("1") == second, "nobody has answered it"
+    checked(resume(task_id="1"), 200)
+    wait_until(lambda: status(team, path, kickoff)["status"] == "completed", "the end of the crew", 30)
 
 
 def test_a_draft_crew_and_a_strange_run_are_not_served(team, models):
