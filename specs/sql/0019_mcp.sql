@@ -77,7 +77,7 @@ LANGUAGE sql IMMUTABLE AS $$ SELECT CASE WHEN p_schema IS NOT NULL THEN json_bui
 
 -- ---- steps --------------------------------------------------------------------------------------------------------
 -- The server takes a message apart and asks for one step at a time, p_request->>'step':
---   list    {"after": flow or null, "limit"}: a page of tools
+--   list    {"after": flow or null, "limit", "built_in": a tool or null}: a page of tools, as tools/list answers it
 --   find    {"tool", "counts"}: the flow behind a name, what its arguments are checked against, how many nodes it has
 --   start   {"flow", "hash", "inputs", "eid", "key", "request_hash"}: accept a run of that very document
 --   state   {"execution_id"}: how far a run is, and whom it waits for
@@ -114,7 +114,9 @@ BEGIN
 	      WHERE p_request->>'after' IS NULL OR o.flow_id > (p_request->>'after')::uuid
 	      ORDER BY o.flow_id LIMIT v_limit + 1) p
 	JOIN flow_docs d ON d.hash = p.doc_hash;
-	RETURN json_build_object('tools', coalesce(v_rows, '[]'), 'next', CASE WHEN v_count > v_limit THEN v_next END);
+	-- as text: nobody takes the schemas apart again on their way out
+	RETURN ('{"tools":[' || concat_ws(',', p_request->>'built_in', btrim(v_rows::text, '[]')) || ']'
+	        || CASE WHEN v_count > v_limit THEN ',"nextCursor":"' || v_next || '"' ELSE '' END || '}')::json;
 END $$;
 
 CREATE FUNCTION api.mcp_find(p_actor json, p_request json) RETURNS json

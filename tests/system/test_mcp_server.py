@@ -1,9 +1,11 @@
 """Published flows as tools of MCP clients: by the official SDK, by hand, and as a hostile client would ask."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import json
 import re
+import signal
 import socket
 import uuid
 
@@ -314,6 +316,18 @@ def test_large_outputs_do_not_break_clients(admin, key):
     assert asked["structuredContent"]["status"] == "succeeded" and "outputs" not in asked["structuredContent"]
 
 
+def test_outputs_as_deep_as_may_be(admin, key):
+    deep = {"x": 1}
+    for _ in range(58):
+        deep = {"x": deep}
+    publish(admin, Flow().output([["{{ .inputs }}"]]), "Wrap")
+    for headers in ({}, EVENTS):
+        result = call(key, "wrap", deep, **headers)
+        assert result["structuredContent"] == {"result": [[deep]]}
+    asked = call(key, "get_execution", {"execution_id": eid_of(result)})
+    assert asked["structuredContent"]["outputs"] == [[deep]]
+
+
 def test_a_run_that_waits_for_a_person_is_answered_at_once(admin, key):
     publish(admin, asking(), "Ask")
     for headers in ({}, EVENTS):
@@ -585,6 +599,23 @@ def test_too_many_messages(short):
     refused = [answer for answer in answers if answer.status_code != 200]
     assert refused and all(problem(answer, 429) and int(answer.headers["Retry-After"]) >= 1 for answer in refused)
     assert post(other, ping).status_code == 200
+
+
+def test_a_server_that_is_told_to_end_answers_who_waits(short):
+    """Both kinds of answers: the run goes on."""
+    admin = short.tenant()
+    key = key_of(short, admin)
+    runs = [checked(admin.execute(admin.create(endless())), 202).json()["execution_id"] for _ in range(2)]
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        waiting = [threads.submit(call, key, "get_execution", {"execution_id": run, "wait_s": 300}, **headers)
+                   for run, headers in zip(runs, ({}, EVENTS))]
+        wait_until(lambda: len(short.redis().pubsub_channels("ev:*")) >= 2, "both waits")
+        short.kill("web", signal.SIGTERM)
+        for run, one in zip(runs, waiting):
+            state = one.result(30)["structuredContent"]
+            assert state["execution_id"] == run and state["status"] == "running"
+    wait_until(lambda: back(key), "the web server", 30)
+    assert [admin.status(run) for run in runs] == ["running"] * 2
 
 
 def test_a_server_that_dies_takes_no_run_with_it(short, effects):

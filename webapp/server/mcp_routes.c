@@ -65,39 +65,12 @@ static void ask(struct web_request *request, const char *step, struct wl_json *e
 	web_request_release(request);
 }
 
-static void put_page(struct wl_buffer *result, const struct wl_json *page, bool first)
-{
-	const struct wl_json *next = wl_json_get(page, "next");
-	bool any = first;
-	(void)wl_buffer_appendf(result, "{\"tools\":[%s", first ? web_mcp_built_in : "");
-	for (const struct wl_json *tool = wl_json_first(wl_json_get(page, "tools")); tool; tool = wl_json_next(tool)) {
-		_wl_free_ char *text = wl_json_print(tool);
-		(void)wl_buffer_appendf(result, "%s%s", any ? "," : "", text ? text : "");
-		result->failed |= !text;
-		any = true;
-	}
-	(void)wl_buffer_append_char(result, ']');
-	if (wl_json_is(next, WL_JSON_STRING))
-		web_member_text(result, "nextCursor", wl_json_string(next, ""));
-	(void)wl_buffer_append_char(result, '}');
-}
-
 static void listed(struct pg_job *job)
 {
 	struct web_request *request = web_job_request(job);
-	const struct post *post = request->state;
 	struct web_api_answer answer;
-	_wl_json_ struct wl_json *page = NULL;
-	_wl_buffer_ struct wl_buffer result = { 0 };
-	if (!web_mcp_step_failed(request, job)) {
-		if (web_api_take(job, 0, &answer) && answer.body &&
-		    wl_json_parse_deep(answer.body, strlen(answer.body), WL_JSON_DEPTH + 8, &page, NULL) == 0)
-			put_page(&result, page, !wl_json_get(post->incoming.params, "cursor"));
-		if (!page || result.failed)
-			web_answer_unavailable(request, 1, "no memory");
-		else
-			answer_result(request, result.data);
-	}
+	if (!web_mcp_step_failed(request, job) && web_api_take(job, 0, &answer))
+		answer_result(request, answer.body);
 	web_request_release(request);
 }
 
@@ -113,6 +86,8 @@ static void list(struct web_request *request, const struct wl_json *params)
 	}
 	if (cursor)
 		rc = rc ? rc : wl_json_set_string(extra, "after", wl_json_string(cursor, ""));
+	else
+		rc = rc ? rc : wl_json_set_raw(extra, "built_in", web_mcp_built_in);
 	if (rc) {
 		wl_json_free(extra);
 		extra = NULL;
