@@ -137,21 +137,20 @@ static bool may_pass(int result)
 	       result == -EIO;
 }
 
-/* Keep them, waiting for the servers when they are away: what the program did is not to be lost for that. */
-static int keep(struct attempt *attempt, const struct sandbox_result *ended, struct wl_error *err)
+int node_keep_files(struct node_world *world, const struct node_call *call, int fd,
+		    const struct sandbox_out_file *files, size_t count, char **ret_json, struct wl_error *err)
 {
-	const struct artifact_port *artifacts = attempt->world->artifacts;
-	const struct node_call *call = attempt->call;
+	const struct artifact_port *artifacts = world->artifacts;
 	struct artifact_batch batch = { .tenant = call->tenant,
 					.eid = call->eid,
 					.epoch = call->epoch,
 					.node = node_call_path(call),
-					.fd = attempt->fd,
-					.files = ended->files,
-					.count = ended->file_count };
+					.fd = fd,
+					.files = files,
+					.count = count };
 	uint64_t give_up_ms = wl_clock_boot_ms() + KEEP_WAIT_MS;
 	for (;;) {
-		int result = artifacts->keep(artifacts->self, &batch, &attempt->artifacts_json, err);
+		int result = artifacts->keep(artifacts->self, &batch, ret_json, err);
 		if (!may_pass(result) || wl_clock_boot_ms() > give_up_ms)
 			return result;
 		if (node_pause(call, 500))
@@ -159,8 +158,8 @@ static int keep(struct attempt *attempt, const struct sandbox_result *ended, str
 	}
 }
 
-static void fail_for_files(struct node_outcome *outcome, const struct node_call *call, int result,
-			   const struct wl_error *err)
+void node_files_failed(struct node_outcome *outcome, const struct node_call *call, int result,
+		       const struct wl_error *err)
 {
 	free(outcome->outputs_json);
 	outcome->outputs_json = NULL;
@@ -189,9 +188,10 @@ static void finish(struct node_outcome *outcome, struct attempt *attempt, struct
 	bool has_files = attempt->world->artifacts && (ended->file_count > 0 || call->epoch > 1);
 	if (outcome->result != NODE_OK || !has_files)
 		return;
-	int result = keep(attempt, ended, &err);
+	int result = node_keep_files(attempt->world, call, attempt->fd, ended->files, ended->file_count,
+				     &attempt->artifacts_json, &err);
 	if (result < 0)
-		fail_for_files(outcome, call, result, &err);
+		node_files_failed(outcome, call, result, &err);
 }
 
 /* ---- the end --------------------------------------------------------------------------------------------- */

@@ -22,6 +22,15 @@ struct node_sandbox_tries node_sandbox_begin(void);
  */
 bool node_sandbox_again(const struct node_call *call, struct node_sandbox_tries *tries, int result);
 
+/*
+ * Keep files as artifacts of the node, waiting for the servers when they are away: what was done is not to be lost for
+ * that. As artifact_port.keep(), or -ECANCELED; and the failure of a node for what it gave.
+ */
+int node_keep_files(struct node_world *world, const struct node_call *call, int fd,
+		    const struct sandbox_out_file *files, size_t count, char **ret_json, struct wl_error *err);
+void node_files_failed(struct node_outcome *outcome, const struct node_call *call, int result,
+		       const struct wl_error *err);
+
 /* A receipt of a run, with the files that were kept of it (NULL: none); allocated, NULL without memory. */
 char *node_sandbox_receipt(const struct sandbox_result *ended, const char *artifacts_json);
 /* Fail for what a program did; the detail has its exit code and the last lines of standard error. */

@@ -6,6 +6,7 @@
 
 #include "lib/base/cleanup.h"
 #include "lib/mcp/answer.h"
+#include "supervisor/nodes/code.h"
 
 #include <errno.h>
 #include <string.h>
@@ -43,15 +44,18 @@ struct wl_mcp_session *tool_mcp_session(const struct tool_call *tool, struct nod
 
 static void give_answer(const struct tool_call *tool, const struct wl_json *result, struct node_outcome *outcome)
 {
+	const struct wl_mcp_keeper keeper = { (void *)tool, tool_mcp_keep };
 	struct wl_error err = { 0 };
 	char *output = NULL;
-	int failed = wl_mcp_answer_output(result, &output, &err);
+	int failed = wl_mcp_answer_output(result, &keeper, &output, &err);
 	if (failed == 0)
 		node_give(outcome, tool->call, output);
 	else if (failed == -EFBIG)
 		node_fail(outcome, tool->call, NODE_FAILED_FOR_GOOD, "output_cap", NULL, "%s", err.text);
-	else
+	else if (failed == -EPROTO || failed == -ENOMEM)
 		tool_mcp_broke(tool, failed, &err, outcome);
+	else
+		node_files_failed(outcome, tool->call, failed, &err);
 }
 
 /* The tool itself says that it has failed, and why: for models, which can do something about it. */

@@ -31,6 +31,21 @@ static void take_all(struct wl_mcp_session *session, int *said)
 	}
 }
 
+/* Says of each how long it is. */
+static int keep_lengths(void *context, const struct wl_mcp_data *data, size_t count, struct wl_json **ret_kept,
+			struct wl_error *err)
+{
+	struct wl_json *kept = wl_json_array();
+	(void)context;
+	(void)err;
+	for (size_t i = 0; i < count; i++)
+		FUZZ_ASSERT(wl_json_append(kept, wl_json_new_number((double)strlen(data[i].base64))) == 0);
+	*ret_kept = kept;
+	return 0;
+}
+
+static const struct wl_mcp_keeper keeper = { .keep = keep_lengths };
+
 static void look_at_end(const struct wl_mcp_session *session)
 {
 	const struct wl_mcp_fault *fault = wl_mcp_session_fault(session);
@@ -41,7 +56,7 @@ static void look_at_end(const struct wl_mcp_session *session)
 	FUZZ_ASSERT(!fault->code || !result);
 	if (!result)
 		return;
-	int failed = wl_mcp_answer_output(result, &text, &err);
+	int failed = wl_mcp_answer_output(result, &keeper, &text, &err);
 	FUZZ_ASSERT((failed == 0) == (text != NULL) && (failed == 0 || err.text[0]));
 	free(text);
 	text = wl_mcp_answer_text(result);

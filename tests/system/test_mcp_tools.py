@@ -15,8 +15,9 @@ from kit.tools import make_tool
 from kit.waiting import wait_until
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def team(stack):
+    """A tenant a test: trials are counted for each."""
     return stack.tenant()
 
 
@@ -289,7 +290,11 @@ def test_content_that_is_no_text(team, hand):
     tool = by_hand(team, hand, "image")
     image = {"type": "image", "mimeType": "image/png", "data": "AAAAAAAA"}
     assert good(call(team, tool, {})) == {"text": "a\nb", "content": [image]}
-    assert "image/png" in bad(call(team, tool, {"size": 300000}), "output_cap")["message"]
+    (large,) = good(call(team, tool, {"size": 300000}))["content"]
+    artifact = large.pop("artifact")
+    assert large == {"type": "image", "mimeType": "image/png"} and artifact["content_type"] == "image/png"
+    assert checked(team.get(f"artifacts/{artifact['id']}/content"), 200).content == bytes(225000)
+    bad(call(team, tool, {"size": 299999}), "mcp_protocol")
 
 
 def test_what_a_server_says_has_no_secrets_in_it(team, hand):
@@ -507,3 +512,49 @@ def test_a_model_is_told_why_a_server_s_tool_has_failed(team, hand):
         ended = team.run(Flow().add("work", "agent", agent_id=one, task="Try it").output(ex(of("work"))))
         assert ended["node"]["work"]["outputs"]["text"] == "It does not work.", ended["node"]["work"]
         assert "Unknown tool" in models.asked[1].messages[-1]["content"]
+
+
+# ---- the official SDK's server in a sandbox -----------------------------------------------------
+SDK_PROGRAM = """
+import sys
+from mcp.server.fastmcp import Context, FastMCP
+
+server = FastMCP("packed")
+
+@server.tool()
+async def add(a: int, b: int, ctx: Context) -> int:
+    \"\"\"Add two numbers.\"\"\"
+    await ctx.report_progress(1, 2, "half of it")
+    await ctx.info("adding")
+    return a + b
+
+@server.tool()
+def fail(why: str) -> str:
+    raise ValueError(why)
+
+server.run(transport="stdio")
+"""
+
+
+def test_the_sdk_s_server_runs_in_a_sandbox(team):
+    """The profile crewai has the SDK among its packages: an older one than the tests' own."""
+    config = {"kind": "mcp", "transport": "stdio", "language": "python", "source": SDK_PROGRAM, "profile": "crewai"}
+    tools = bring(team, config, name_prefix="packed ")
+    assert set(tools) == {"add", "fail"} and tools["add"]["description"] == "Add two numbers."
+    ended = team.run(Flow().add("call", "tool", tool_id=tools["add"]["id"], input={"a": 2, "b": 3}).output(ex(of("call"))))
+    assert good(ended["node"]["call"]) == {"result": 5}
+    logs = "".join(line["text"] for line in ended["logs"])
+    assert "progress 1 of 2 half of it" in logs and "info: adding" in logs
+    assert "because" in bad(call(team, tools["fail"], {"why": "because"}), "tool_error")["message"]
+
+
+def test_an_execution_that_is_cancelled_cancels_the_call(team, hand):
+    tool = by_hand(team, hand, "waits", timeout_s=60)
+    parted = len(hand.parted("waits"))
+    before = hand.of("waits").count("tools/call")
+    eid = team.start(Flow().add("call", "tool", tool_id=tool["id"], input={}).output(ex(of("call"))))
+    wait_until(lambda: hand.of("waits").count("tools/call") > before, "the call")
+    checked(team.cancel(eid), 202, 200)
+    assert team.wait(eid)["execution"]["status"] == "cancelled"
+    wait_until(lambda: len(hand.parted("waits")) > parted, "the session's end")
+    assert hand.of("waits")[-1] == "notifications/cancelled"

@@ -56,6 +56,21 @@ static int begin(struct wl_mcp_session *session, const char *method)
 	return expect(session, method);
 }
 
+/* Says of each how long it is. */
+static int keep_lengths(void *context, const struct wl_mcp_data *data, size_t count, struct wl_json **ret_kept,
+			struct wl_error *err)
+{
+	struct wl_json *kept = wl_json_array();
+	(void)context;
+	(void)err;
+	for (size_t i = 0; i < count; i++)
+		assert_true(wl_json_append(kept, wl_json_new_number((double)strlen(data[i].base64))) == 0);
+	*ret_kept = kept;
+	return 0;
+}
+
+static const struct wl_mcp_keeper keeper = { .keep = keep_lengths };
+
 static void test_a_call(void **state)
 {
 	(void)state;
@@ -67,7 +82,7 @@ static void test_a_call(void **state)
 	assert_int_equal(answer(session, id, "\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"ok\"}]}}", &err),
 			 0);
 	assert_true(wl_mcp_session_ended(session));
-	assert_int_equal(wl_mcp_answer_output(wl_mcp_session_result(session), &output, &err), 0);
+	assert_int_equal(wl_mcp_answer_output(wl_mcp_session_result(session), &keeper, &output, &err), 0);
 	assert_string_equal(output, "\"ok\"");
 }
 
@@ -236,11 +251,53 @@ static void test_outputs(void **state)
 		_wl_free_ char *output = NULL;
 		struct wl_error err = { 0 };
 		assert_int_equal(wl_json_parse(outputs[i].result, strlen(outputs[i].result), &result, NULL), 0);
-		int failed = wl_mcp_answer_output(result, &output, &err);
+		int failed = wl_mcp_answer_output(result, &keeper, &output, &err);
 		if (outputs[i].output)
 			assert_string_equal(output, outputs[i].output);
 		else
 			assert_int_equal(failed, -EPROTO);
+	}
+}
+
+static void test_large_data_is_kept_elsewhere(void **state)
+{
+	(void)state;
+	_wl_json_ struct wl_json *result = NULL;
+	_wl_free_ char *output = NULL, *data = malloc(40001), *text = NULL;
+	struct wl_error err = { 0 };
+	memset(data, 'A', 40000);
+	data[40000] = '\0';
+	assert_true(asprintf(&text,
+			     "{\"content\":[{\"type\":\"image\",\"mimeType\":\"image/"
+			     "png\",\"data\":\"%s\"},{\"type\":\"text\","
+			     "\"text\":\"a\"},{\"type\":\"resource\",\"resource\":{\"uri\":\"x:y\",\"blob\":\"%s\"}}]}",
+			     data, data + 4000) > 0);
+	assert_int_equal(wl_json_parse(text, strlen(text), &result, NULL), 0);
+	assert_int_equal(wl_mcp_answer_output(result, &keeper, &output, &err), 0);
+	assert_string_equal(output, "{\"text\":\"a\",\"content\":[{\"type\":\"image\",\"mimeType\":\"image/png\","
+				    "\"artifact\":40000},{\"type\":\"resource\",\"resource\":{\"uri\":\"x:y\","
+				    "\"artifact\":36000}}]}");
+}
+
+static const struct {
+	const char *base64, *bytes; /* NULL: it is none */
+} encoded[] = {
+	{ "", "" },	  { "YQ==", "a" },  { "YWI=", "ab" },  { "YWJj", "abc" }, { "YW\nJj ZA==", "abcd" },
+	{ "YQ", NULL },	  { "YQ=", NULL },  { "=", NULL },     { "Y===", NULL },  { "YQ==YQ==", NULL },
+	{ "YQ=a", NULL }, { "Y-_j", NULL }, { "YWJj=", NULL },
+};
+
+static void test_base64(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < WL_COUNT_OF(encoded); i++) {
+		_wl_buffer_ struct wl_buffer bytes;
+		wl_buffer_init(&bytes, 0);
+		int result = wl_mcp_data_decode(encoded[i].base64, &bytes);
+		if (result != (encoded[i].bytes ? 0 : -EINVAL))
+			fail_msg("%s: %d", encoded[i].base64, result);
+		if (encoded[i].bytes)
+			assert_string_equal(bytes.data ? bytes.data : "", encoded[i].bytes);
 	}
 }
 
@@ -257,6 +314,8 @@ int main(void)
 		cmocka_unit_test(test_a_session_that_is_lost_begins_anew),
 		cmocka_unit_test(test_what_is_no_message),
 		cmocka_unit_test(test_outputs),
+		cmocka_unit_test(test_large_data_is_kept_elsewhere),
+		cmocka_unit_test(test_base64),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
