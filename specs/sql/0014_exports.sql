@@ -38,6 +38,7 @@ BEGIN
 			error        text,
 			entries      bigint,
 			artifact_id  uuid,
+			flow_ids     uuid[] NOT NULL DEFAULT '{}', -- what of flows is in it
 			finished_at  timestamptz,
 			expires_at   timestamptz
 		);
@@ -246,6 +247,14 @@ END $$;
 -- The next page of an export, behind {"after"} (NULL: the first): {"outcome","limit","used","page"}. outcome is ok, gone,
 -- or refused with "error". The tenant is that of the claim. Its tables are found by search_path, as in a transaction of
 -- its own, so that the functions of the API tell what may be seen by who asked for it.
+CREATE FUNCTION control.export_holds_flows(p_tenant int, p_id uuid, p_flows json) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('UPDATE t_%s.exports e SET flow_ids = ARRAY(SELECT unnest(e.flow_ids) UNION
+		SELECT f::uuid FROM json_array_elements_text($2) f WHERE f IS NOT NULL) WHERE e.id = $1', p_tenant)
+	USING p_id, coalesce(p_flows, '[]');
+END $$;
+
 CREATE FUNCTION control.export_page(p_request json) RETURNS json
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
 DECLARE
@@ -262,6 +271,7 @@ BEGIN
 		WHEN 'flows' THEN control.export_flows(v_held->'actor', v_held->'options', (p_request->>'after')::uuid)
 		WHEN 'executions' THEN control.export_executions(v_held->'actor', v_held->'options', p_request->>'after')
 		ELSE control.export_audit_log(v_tenant, v_held->'options') END;
+	PERFORM control.export_holds_flows(v_tenant, (p_request->>'id')::uuid, v_page->'flows');
 	RETURN json_build_object('outcome', 'ok', 'limit', v_held->'limit', 'used', v_held->'used', 'page', v_page);
 EXCEPTION WHEN OTHERS THEN
 	IF SQLSTATE NOT LIKE 'WL%' THEN
@@ -378,12 +388,13 @@ BEGIN
 END $$;
 
 -- ---- pages: with the tenant's tables in search_path ---------------------------------------------------------------
--- Each is {"rows","next"}; next is what the page behind it begins after.
+-- Each is {"rows","next"}, next being what the page behind it begins after, with "flows": whose content is in it.
 
 CREATE FUNCTION control.export_flow(p_actor json, p_options json) RETURNS json
 LANGUAGE sql STABLE AS $$
 	SELECT json_build_object('rows', json_build_array((api.flows_export(p_actor, json_build_object('params',
-		json_build_object('id', p_options->'flow_id', 'version', p_options->>'version')))).body), 'next', NULL)
+		json_build_object('id', p_options->'flow_id', 'version', p_options->>'version')))).body), 'next', NULL,
+		'flows', json_build_array(p_options->'flow_id'))
 $$;
 
 -- {"name","description","document"} of flows that p_actor may see, oldest first; at least one, more while they are small.
@@ -392,6 +403,7 @@ LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	v_ids   uuid[] := (SELECT array_agg(x::uuid) FROM json_array_elements_text(p_options->'flow_ids') x);
 	v_rows  json[] := '{}';
+	v_shown uuid[] := '{}';
 	v_bytes bigint := 0;
 	v_doc   json;
 	v_seen  int := 0;
@@ -405,13 +417,14 @@ BEGIN
 		IF api.flow_access(p_actor, v_flow.id) <> 'none' THEN
 			SELECT d.doc INTO v_doc FROM flow_docs d WHERE d.hash = v_flow.draft_hash;
 			v_rows := v_rows || json_build_object('name', v_flow.name, 'description', v_flow.description, 'document', v_doc);
+			v_shown := v_shown || v_flow.id;
 			v_bytes := v_bytes + octet_length(v_doc::text);
 		END IF;
 		IF v_bytes > 2000000 OR v_seen = 200 THEN
-			RETURN json_build_object('rows', to_json(v_rows), 'next', v_flow.id);
+			RETURN json_build_object('rows', to_json(v_rows), 'next', v_flow.id, 'flows', to_json(v_shown));
 		END IF;
 	END LOOP;
-	RETURN json_build_object('rows', to_json(v_rows), 'next', NULL);
+	RETURN json_build_object('rows', to_json(v_rows), 'next', NULL, 'flows', to_json(v_shown));
 END $$;
 
 -- As in api.executions_list(), which needs a tenant's own transaction to see what is in flight.
@@ -422,6 +435,7 @@ DECLARE
 	v_live   text  := CASE WHEN v_params->>'status' IN ('queued', 'running') THEN v_params->>'status' END;
 	v_rows   json;
 	v_next   text;
+	v_flows  json;
 BEGIN
 	EXECUTE format($sql$
 		WITH page AS MATERIALIZED (
@@ -434,11 +448,12 @@ BEGIN
 			FROM page p LEFT JOIN LATERAL (SELECT state, started_at FROM control.dispatch WHERE eid = p.id LIMIT 1) d
 			     ON p.status IN ('queued', 'running'))
 		SELECT coalesce(json_agg(api.execution_summary(s) ORDER BY s.place), '[]'),
-		       max((extract(epoch FROM s.created_at) * 1000000)::bigint || '_' || s.id) FILTER (WHERE s.place = 500)
+		       max((extract(epoch FROM s.created_at) * 1000000)::bigint || '_' || s.id) FILTER (WHERE s.place = 500),
+		       coalesce(json_agg(DISTINCT s.flow_id), '[]')
 		FROM shown s $sql$, api.executions_where((CASE WHEN v_live IS NULL THEN v_params ELSE v_params - 'status' END)::json,
 		                                         p_actor->>'role', 1))
-	INTO v_rows, v_next USING v_params::json, (p_actor->>'user')::uuid, v_live, (p_actor->>'tenant')::int;
-	RETURN json_build_object('rows', v_rows, 'next', v_next);
+	INTO v_rows, v_next, v_flows USING v_params::json, (p_actor->>'user')::uuid, v_live, (p_actor->>'tenant')::int;
+	RETURN json_build_object('rows', v_rows, 'next', v_next, 'flows', v_flows);
 END $$;
 
 -- Of the audit log, whose entries lie elsewhere: what is looked for, times in the form that entries have theirs in, and
@@ -628,6 +643,11 @@ BEGIN
 	IF v_export.state <> 'ready' THEN
 		RAISE EXCEPTION '%', CASE WHEN v_export.state = 'failed' THEN 'the export has failed: ' || v_export.error
 			ELSE 'the export is not ready yet' END USING ERRCODE = 'WL409';
+	END IF;
+	-- what was shared or open when it was made may be private by now
+	IF EXISTS (SELECT FROM flows f WHERE f.id = ANY (v_export.flow_ids) AND f.visibility = 'private'
+	           AND api.flow_access(p_actor, f.id) = 'none') THEN
+		RAISE EXCEPTION 'the export holds flows that you may not see any more: ask for a new one' USING ERRCODE = 'WL403';
 	END IF;
 	SELECT * INTO v_file FROM artifacts a WHERE a.id = v_export.artifact_id;
 	RETURN ROW(200, json_build_object('key', v_file.object_key, 'name', v_file.name, 'size', v_file.size,

@@ -239,6 +239,30 @@ def test_everybody_gets_what_he_may_see(stack, admin):
         problem(viewer.post("exports", json=body), 404)
 
 
+def test_what_is_private_by_now_is_not_in_an_older_export(stack, admin):
+    viewer, editor = stack.user(admin, "viewer"), stack.user(admin, "editor")
+    flow, other = admin.create(noop(), name="was open"), admin.create(noop(), name="is open")
+    shared = admin.create(noop(), name="was shared")
+    share = lambda *who: checked(admin.put(f"flows/{shared}/sharing", json={  # noqa: E731
+        "visibility": "private", "shares": [{"user_id": api.user_id, "access": "view"} for api in who]}), 200)
+    share(viewer)
+    invent(stack, admin.tenant, flow, 1)
+    made = [export(viewer, kind="flows"), export(viewer, kind="flow", flow_id=flow), export(viewer, kind="executions"),
+            export(viewer, kind="flows", flow_ids=[shared])]
+    for one in made:
+        content(viewer, one)
+    fine = export(viewer, kind="flow", flow_id=other)
+    private(admin, flow)
+    share()
+    for one in made:
+        assert "may not see any more" in problem(viewer.get(f"exports/{one['id']}/content"), 403)["detail"]
+        checked(admin.get(f"exports/{one['id']}/content"), 200)
+    content(viewer, fine)
+    share(viewer)
+    content(viewer, made[3])
+    assert editor.get(f"exports/{made[0]['id']}/content").status_code == 404
+
+
 def test_an_export_is_his_who_asked_and_the_admins(stack, admin):
     editor, viewer = stack.user(admin, "editor"), stack.user(admin, "viewer")
     flow_id = admin.create(noop())
