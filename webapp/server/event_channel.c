@@ -10,6 +10,7 @@
 #define BUCKETS 1024
 
 static struct web_event_listener *buckets[BUCKETS];
+static struct web_event_listener *upcoming; /* while listeners are told: the one whose turn is next */
 static struct web_redis *events;
 
 static struct web_event_listener **bucket_of(const char *eid)
@@ -64,8 +65,8 @@ static void message(void *context, const char *channel, const char *payload, siz
 	(void)context;
 	if (!eid_of(channel, eid) || !read_event(payload, length, &event))
 		return;
-	for (struct web_event_listener *one = *bucket_of(eid), *next; one; one = next) {
-		next = one->next;
+	for (struct web_event_listener *one = *bucket_of(eid); one; one = upcoming) {
+		upcoming = one->next;
 		if (strcmp(one->eid, eid) == 0)
 			one->happened(one, &event);
 	}
@@ -77,8 +78,8 @@ static void confirmed(void *context, const char *channel)
 	(void)context;
 	if (!eid_of(channel, eid))
 		return;
-	for (struct web_event_listener *one = *bucket_of(eid), *next; one; one = next) {
-		next = one->next;
+	for (struct web_event_listener *one = *bucket_of(eid); one; one = upcoming) {
+		upcoming = one->next;
 		if (strcmp(one->eid, eid) == 0)
 			one->confirmed(one);
 	}
@@ -106,6 +107,8 @@ void web_event_unlisten(struct web_event_listener *listener)
 	while (*link != listener)
 		link = &(*link)->next;
 	*link = listener->next;
+	if (upcoming == listener)
+		upcoming = listener->next;
 	if (has_listener(listener->eid))
 		return;
 	char channel[WEB_EVENT_KEY];

@@ -22,10 +22,7 @@ struct web_event {
 	size_t length;
 };
 
-/*
- * Part of whoever listens. A callback may stop its own listener, which may be freed when it returns, but no other one
- * of the same execution.
- */
+/* Part of whoever listens. A callback may stop any listener, its own too, which may be freed when it returns. */
 struct web_event_listener {
 	char eid[WL_UUID_TEXT];
 	/* All events from now on will come. Called once or more: also when Redis was away and is back. */
