@@ -51,6 +51,8 @@ enum wl_program {
 	  "event streams that one tenant may have open in each worker")                                                \
 	X(hook_calls_per_minute, 600, 0, 600000, "calls", WL_PROGRAM_WEB,                                              \
 	  "calls a minute that one webhook takes, in each worker; 0: no limit")                                        \
+	X(hook_refusals_per_minute, 600, 0, 600000, "calls", WL_PROGRAM_WEB,                                           \
+	  "calls a minute without a good signature that one address may make to one webhook, in each worker")          \
 	X(hook_retry_ms, 10000, 10, 3600000, "ms", WL_PROGRAM_SCHEDULER,                                               \
 	  "pause before the second try of an outgoing webhook; each further pause is five times as long")              \
 	X(body_max, 16777216, 1024, 104857600, "bytes", WL_PROGRAM_WEB, "largest request body")                        \

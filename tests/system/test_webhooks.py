@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 
+import httpx
 import psycopg
 import pytest
 
@@ -470,6 +471,23 @@ def test_calls_a_minute_are_bounded():
         assert 1 <= int(statuses[-1].headers["Retry-After"]) <= 60
         other = Hook(admin, hook.made["flow_id"])
         other.start(BODY)
+
+
+def test_who_cannot_sign_is_turned_away_after_a_while():
+    """By address and hook: others, and his calls of other hooks, are looked at as before."""
+    with Stack("hook-refusals", env={"WINDLASS_HOOK_REFUSALS_PER_MINUTE": "5", "WINDLASS_WEB_WORKERS": "1"}) as strict:
+        hook = Hook(admin := strict.tenant(), published(admin, noop()))
+        hook.start(BODY)
+        statuses = [hook.send(b"%d" % number, secret="whsec_wrong") for number in range(10)]
+        assert [answer.status_code for answer in statuses] == [401] * 5 + [429] * 5
+        assert 1 <= int(statuses[-1].headers["Retry-After"]) <= 60
+        problem(statuses[-1], 429)
+        assert admin.http.post(hook.path, content=b"unsigned").status_code == 429
+        elsewhere = httpx.HTTPTransport(local_address="127.0.0.2")
+        with httpx.Client(transport=elsewhere, base_url=str(admin.http.base_url)) as other:
+            signed = {"Windlass-Signature": signature(hook.secret, b"good")}
+            assert checked(other.post(hook.path, content=b"good", headers=signed), 202)
+        Hook(admin, hook.made["flow_id"]).start(BODY)
 
 
 # ---- the guide --------------------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ struct receiving {
 	char *inputs;
 };
 
-static struct web_rate_limit *calls, *refusals;
+static struct web_rate_limit *calls, *refusals, *unsigned_calls;
 
 static void forget_found(struct receiving *receiving)
 {
@@ -96,6 +96,37 @@ static int64_t take(struct web_rate_limit *limit, struct web_request *request)
 	const char *id = web_parameter_text(&request->parameters, "id", "");
 	wl_sha256(id, strlen(id), key);
 	return limit ? web_rate_limit_take(limit, key, (int64_t)wl_clock_boot_ms()) : 0;
+}
+
+/* Of whom a badly signed request comes: his address and the hook. */
+static void caller_key(struct web_request *request, unsigned char key[WL_SHA256_BYTES])
+{
+	char text[192], address[64];
+	(void)snprintf(text, sizeof(text), "%s %s", web_exchange_peer(request->exchange, address, sizeof(address)),
+		       web_parameter_text(&request->parameters, "id", ""));
+	wl_sha256(text, strlen(text), key);
+}
+
+/* True, and answered, when that caller has been refused too often within a minute: his next one is not looked at. */
+static bool is_turned_away(struct web_request *request)
+{
+	unsigned char key[WL_SHA256_BYTES];
+	caller_key(request, key);
+	int64_t wait_ms = unsigned_calls ? web_rate_limit_look(unsigned_calls, key, (int64_t)wl_clock_boot_ms()) : 0;
+	if (wait_ms <= 0)
+		return false;
+	web_answer_header(request, "retry-after", "%lld", (long long)(wait_ms + 999) / 1000);
+	web_metrics_accept(WEB_ACCEPT_QUOTA, 1);
+	web_answer_problem(request, 429, "too many calls without a good signature within a minute");
+	return true;
+}
+
+static void count_unsigned(struct web_request *request)
+{
+	unsigned char key[WL_SHA256_BYTES];
+	caller_key(request, key);
+	if (unsigned_calls)
+		(void)web_rate_limit_take(unsigned_calls, key, (int64_t)wl_clock_boot_ms());
 }
 
 /* ---- refusals ------------------------------------------------------------------------------------------------------
@@ -351,6 +382,8 @@ static void prepared(struct web_task *task)
 		web_answer_problem(request, 500, "the signature cannot be checked; the log has request %s",
 				   request->id);
 	} else if (receiving->status) {
+		if (!receiving->is_signed)
+			count_unsigned(request);
 		refuse(request, receiving->status, receiving->err.text, receiving->faults_json);
 	} else {
 		accept(request);
@@ -418,16 +451,25 @@ static bool take_headers(struct receiving *receiving)
 	return receiving->headers && !signature == !receiving->signature && !type == !receiving->content_type;
 }
 
+static void make_limits(void)
+{
+	if (!calls && web.settings.hook_calls_per_minute)
+		calls = web_rate_limit_new(HOOKS_REMEMBERED, web.settings.hook_calls_per_minute);
+	if (!refusals)
+		refusals = web_rate_limit_new(HOOKS_REMEMBERED, REFUSALS_PER_MINUTE);
+	if (!unsigned_calls && web.settings.hook_refusals_per_minute)
+		unsigned_calls = web_rate_limit_new(HOOKS_REMEMBERED, web.settings.hook_refusals_per_minute);
+}
+
 void web_hooks_receive(struct web_request *request)
 {
 	if (request->body_length > BODY_MAX) {
 		web_answer_problem(request, 413, "a webhook's body has at most %u bytes", BODY_MAX);
 		return;
 	}
-	if (!calls && web.settings.hook_calls_per_minute)
-		calls = web_rate_limit_new(HOOKS_REMEMBERED, web.settings.hook_calls_per_minute);
-	if (!refusals)
-		refusals = web_rate_limit_new(HOOKS_REMEMBERED, REFUSALS_PER_MINUTE);
+	make_limits();
+	if (is_turned_away(request))
+		return;
 	struct receiving *receiving = calloc(1, sizeof(*receiving));
 	if (!receiving) {
 		web_answer_unavailable(request, 1, "no memory");

@@ -49,7 +49,7 @@ void web_rate_limit_free(struct web_rate_limit *limit)
 	free(limit);
 }
 
-static int *slot_of(struct web_rate_limit *limit, const unsigned char *key)
+static int *slot_of(const struct web_rate_limit *limit, const unsigned char *key)
 {
 	uint32_t word;
 	memcpy(&word, key, sizeof(word));
@@ -105,14 +105,34 @@ static int place_for(struct web_rate_limit *limit, const unsigned char *key)
 	return at;
 }
 
+/* The place of a key; -1 when it has none. */
+static int find(const struct web_rate_limit *limit, const unsigned char *key)
+{
+	int at = *slot_of(limit, key);
+	while (at >= 0 && memcmp(limit->buckets[at].key, key, WEB_RATE_KEY) != 0)
+		at = limit->buckets[at].next;
+	return at;
+}
+
+/* How long a bucket that is full at full_us has no token, milliseconds. */
+static int64_t wait_of(const struct web_rate_limit *limit, int64_t full_us, int64_t now_us)
+{
+	int64_t over_us = (full_us > now_us ? full_us : now_us) + limit->interval_us - now_us - MINUTE_US;
+	return over_us > 0 ? (over_us + 999) / 1000 : 0;
+}
+
+int64_t web_rate_limit_look(const struct web_rate_limit *limit, const unsigned char key[WEB_RATE_KEY], int64_t now_ms)
+{
+	int at = limit->interval_us ? find(limit, key) : -1;
+	return at >= 0 ? wait_of(limit, limit->buckets[at].full_us, now_ms * 1000) : 0;
+}
+
 int64_t web_rate_limit_take(struct web_rate_limit *limit, const unsigned char key[WEB_RATE_KEY], int64_t now_ms)
 {
 	int64_t now_us = now_ms * 1000;
-	int at = *slot_of(limit, key);
 	if (limit->interval_us == 0)
 		return 0;
-	while (at >= 0 && memcmp(limit->buckets[at].key, key, WEB_RATE_KEY) != 0)
-		at = limit->buckets[at].next;
+	int at = find(limit, key);
 	if (at < 0) {
 		at = place_for(limit, key);
 	} else {
@@ -120,10 +140,8 @@ int64_t web_rate_limit_take(struct web_rate_limit *limit, const unsigned char ke
 		link_newest(limit, at);
 	}
 	struct bucket *bucket = &limit->buckets[at];
-	int64_t full_us = bucket->full_us > now_us ? bucket->full_us : now_us;
-	int64_t over_us = full_us + limit->interval_us - now_us - MINUTE_US;
-	if (over_us > 0)
-		return (over_us + 999) / 1000;
-	bucket->full_us = full_us + limit->interval_us;
-	return 0;
+	int64_t wait_ms = wait_of(limit, bucket->full_us, now_us);
+	if (wait_ms == 0)
+		bucket->full_us = (bucket->full_us > now_us ? bucket->full_us : now_us) + limit->interval_us;
+	return wait_ms;
 }

@@ -21,4 +21,7 @@ void web_rate_limit_free(struct web_rate_limit *limit);
  * was taken. */
 int64_t web_rate_limit_take(struct web_rate_limit *limit, const unsigned char key[WEB_RATE_KEY], int64_t now_ms);
 
+/* The same without taking one: 0, or the milliseconds until there is one. */
+int64_t web_rate_limit_look(const struct web_rate_limit *limit, const unsigned char key[WEB_RATE_KEY], int64_t now_ms);
+
 #endif
