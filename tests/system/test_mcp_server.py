@@ -342,6 +342,33 @@ def test_a_run_that_waits_for_a_person_is_answered_at_once(admin, key):
         assert over["structuredContent"] == {"execution_id": state["execution_id"], "status": "succeeded", "outputs": "went on"}
 
 
+def test_many_wait_at_once_and_all_are_answered(admin, key):
+    """More than a worker lets one tenant wait: who has no room is told how it is now."""
+    run = checked(admin.execute(admin.create(endless())), 202).json()["execution_id"]
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {
+        "name": "get_execution", "arguments": {"execution_id": run, "wait_s": 300}}}
+
+    async def work():
+        headers = {"Authorization": f"Bearer {key.access}", **EVENTS}
+        limits = httpx2.Limits(max_connections=200)
+        async with httpx2.AsyncClient(headers=headers, limits=limits, timeout=httpx2.Timeout(60), trust_env=False) as http:
+            heads, told = asyncio.Queue(), []
+
+            async def one():
+                async with http.stream("POST", key.url + "/mcp", json=body) as answer:
+                    await heads.put(answer.status_code)
+                    told.append(json.loads((await answer.aread()).decode().rpartition("data: ")[2])["result"]["structuredContent"]["status"])
+
+            tasks = [asyncio.create_task(one()) for _ in range(150)]
+            assert {await heads.get() for _ in tasks} == {200}
+            await asyncio.to_thread(lambda: checked(admin.cancel(run), 202))
+            await asyncio.gather(*tasks)
+            return told
+
+    told = asyncio.run(work())
+    assert len(told) == 150 and set(told) <= {"cancelled", "queued", "running"} and told.count("cancelled") >= 64
+
+
 def test_an_output_schema_holds_for_a_run_that_goes_on(admin, key):
     """The SDK checks what it gets against the schema that it was told."""
     publish(admin, asking().schema(output_schema={"type": "object", "required": ["n"]}), "Ask")

@@ -25,8 +25,10 @@ struct mcp_call {
 	struct web_wait *wait;
 	int references;
 	bool streams, listening, asked;
-	bool node_waits;  /* maybe for a person: look once the wait has begun */
-	uint64_t beat_ms; /* when something was sent last */
+	bool node_waits;      /* maybe for a person: look once the wait has begun */
+	uint64_t beat_ms;     /* when something was sent last */
+	uint64_t moved_ms;    /* when the client took something, or had taken all */
+	size_t queued_before; /* bytes, at the last look */
 	/* what is asked; texts belong to the request's message */
 	const char *id, *tool;
 	char *arguments, *token; /* JSON */

@@ -6,6 +6,7 @@
 #include "webapp/server/mcp_answer.h"
 #include "webapp/server/mcp_call_parts.h"
 #include "webapp/server/mcp_step.h"
+#include "webapp/server/metrics.h"
 #include "webapp/server/server.h"
 
 #include <errno.h>
@@ -14,6 +15,7 @@
 
 #define PROGRESS_WAITING_MOST (64u << 10) /* bytes that a client has still to read: it gets no more progress then */
 #define BEAT_MS 15000
+#define STALLED_MS 60000
 #define LOOP_MOST (128u << 10)	  /* bytes of a run that are written on the loop: some milliseconds */
 #define DEPTH (WL_JSON_DEPTH + 8) /* of a run around its outputs */
 
@@ -256,7 +258,22 @@ static void beat_soon(void)
 	beating = beating || streaming;
 }
 
-/* A comment now and then keeps proxies from closing what is quiet. */
+/* A comment now and then keeps proxies from closing what is quiet. A client that has stopped reading is cut. */
+static void look_after(struct mcp_call *call, uint64_t now)
+{
+	size_t queued = web_stream_queued(call->stream);
+	if (queued == 0 || queued < call->queued_before)
+		call->moved_ms = now;
+	call->queued_before = queued;
+	if (now - call->moved_ms > STALLED_MS) {
+		web_metrics_stream_dropped();
+		web_stream_cut(call->stream);
+	} else if (queued == 0 && now - call->beat_ms >= BEAT_MS) {
+		call->beat_ms = now;
+		(void)web_stream_send(call->stream, ":\n\n", 3);
+	}
+}
+
 static void beat(void *context)
 {
 	uint64_t now = wl_clock_boot_ms();
@@ -264,10 +281,7 @@ static void beat(void *context)
 	beating = false;
 	for (struct mcp_call *call = streaming, *next; call; call = next) {
 		next = call->next;
-		if (now - call->beat_ms < BEAT_MS)
-			continue;
-		call->beat_ms = now;
-		(void)web_stream_send(call->stream, ":\n\n", 3);
+		look_after(call, now);
 	}
 	beat_soon();
 }
@@ -276,7 +290,8 @@ static void stream_opened(struct web_request *request, struct web_stream *stream
 {
 	struct mcp_call *call = request->stream_context;
 	call->stream = stream;
-	call->beat_ms = wl_clock_boot_ms();
+	call->beat_ms = call->moved_ms = wl_clock_boot_ms();
+	web_metrics_streams(1);
 	call->next = streaming;
 	call->link = &streaming;
 	if (streaming)
@@ -290,6 +305,7 @@ static void stream_gone(void *context)
 {
 	struct mcp_call *call = context;
 	if (call->stream) {
+		web_metrics_streams(-1);
 		*call->link = call->next;
 		if (call->next)
 			call->next->link = call->link;
