@@ -257,6 +257,8 @@ static int send_message(struct transport *transport, const struct wl_mcp_message
 		return wl_fail(err, ENOMEM, "no memory for a request");
 	request.headers = headers;
 	request.timeout_ms = left_ms(transport);
+	if (!message->call)
+		request.body_max = WL_HTTP_BODY_MAX; /* a list may be long, whatever the tool answers */
 	if (request.timeout_ms == 0)
 		return wl_fail(err, ETIMEDOUT, "the time is over");
 	wl_llm_frames_init(&incoming.frames, false);

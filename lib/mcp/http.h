@@ -19,7 +19,7 @@ struct wl_mcp_http {
 	const struct wl_http_header *headers; /* of each request */
 	size_t header_count;
 	const struct wl_http_header *call_header; /* of the request that calls the tool alone; NULL: none */
-	size_t body_max;			  /* bytes of one answer */
+	size_t body_max;			  /* bytes of the answer to the call */
 	uint32_t timeout_ms;			  /* for all of it */
 	int cancel_fd;				  /* -1: none */
 	bool allow_private;

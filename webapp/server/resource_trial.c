@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TRIAL_THREADS 4
-#define TRIALS_WAITING 32
+#define TRIAL_THREADS 64
+#define TRIALS_TENANT_MOST 20 /* at once, so that a tenant with slow servers leaves threads to the others */
+#define TRIAL_STACK (1u << 20)
 
 struct web_trial {
 	struct web_task task;
@@ -26,6 +27,30 @@ struct web_trial {
 static struct web_thread_pool *threads;
 static struct wl_egress_rules egress;
 static struct wl_llm *llm;
+static int tenants[TRIAL_THREADS]; /* whose trials are under way; 0: nobody's. The loop's alone */
+
+/* Count a trial of a tenant; false: there is no room for it. */
+static bool count_in(int tenant)
+{
+	int *place = NULL, count = 0;
+	for (int i = 0; i < TRIAL_THREADS; i++) {
+		count += tenants[i] == tenant;
+		place = tenants[i] == 0 ? &tenants[i] : place;
+	}
+	if (!place || count >= TRIALS_TENANT_MOST)
+		return false;
+	*place = tenant;
+	return true;
+}
+
+static void count_out(int tenant)
+{
+	int i = 0;
+	while (i < TRIAL_THREADS && tenants[i] != tenant)
+		i++;
+	if (i < TRIAL_THREADS)
+		tenants[i] = 0;
+}
 
 static void free_trial(struct web_trial *trial)
 {
@@ -75,6 +100,7 @@ static void run_trial(struct web_task *task)
 static void trial_ended(struct web_task *task)
 {
 	struct web_trial *trial = task->context;
+	count_out(trial->request->identity.tenant);
 	if (trial->rc < 0 || trial->answer.failed)
 		web_answer_unavailable(trial->request, 1, "%s", trial->rc < 0 ? trial->err.text : "no memory");
 	else if (trial->request->exchange) {
@@ -91,7 +117,7 @@ static int open_threads(struct wl_error *err)
 	int rc = wl_egress_rules_read(web.settings.egress_allow, &egress, err);
 	if (rc == 0 && !llm)
 		rc = wl_llm_new(&egress, &llm, err);
-	return rc < 0 ? rc : web_thread_pool_open(TRIAL_THREADS, TRIALS_WAITING, &threads, err);
+	return rc < 0 ? rc : web_thread_pool_open_growing(TRIAL_THREADS, TRIAL_STACK, &threads, err);
 }
 
 const struct wl_egress_rules *web_trial_egress(void)
@@ -99,12 +125,22 @@ const struct wl_egress_rules *web_trial_egress(void)
 	return &egress;
 }
 
-int web_trial_task(struct web_task *task, struct wl_error *err)
+int web_trial_task(struct web_request *request, struct web_task *task, struct wl_error *err)
 {
-	int rc = open_threads(err);
-	if (rc == 0 && web_thread_pool_run(threads, task) < 0)
-		rc = wl_fail(err, EAGAIN, "too many trials are under way");
-	return rc;
+	int tenant = request->identity.tenant, rc = open_threads(err);
+	if (rc < 0)
+		return rc;
+	if (!count_in(tenant))
+		return wl_fail(err, EAGAIN, "too many trials are under way");
+	if (web_thread_pool_run(threads, task) == 0)
+		return 0;
+	count_out(tenant);
+	return wl_fail(err, EAGAIN, "too many trials are under way");
+}
+
+void web_trial_task_ended(const struct web_request *request)
+{
+	count_out(request->identity.tenant);
 }
 
 static void read_thing(struct web_request *request, const struct web_api_answer *answer)
@@ -113,18 +149,12 @@ static void read_thing(struct web_request *request, const struct web_api_answer 
 	request->state = NULL;
 	request->state_free = NULL;
 	trial->request = web_request_hold(request);
-	if (wl_json_parse(answer->body, strlen(answer->body), &trial->body, &trial->err) < 0 ||
-	    open_threads(&trial->err) < 0) {
-		web_answer_unavailable(request, 1, "%s", trial->err.text);
-		free_trial(trial);
+	trial->task = (struct web_task){ .run = run_trial, .ended = trial_ended, .context = trial };
+	int rc = wl_json_parse(answer->body, strlen(answer->body), &trial->body, &trial->err);
+	rc = rc ? rc : web_trial_task(request, &trial->task, &trial->err);
+	if (rc == 0)
 		return;
-	}
-	trial->task.run = run_trial;
-	trial->task.ended = trial_ended;
-	trial->task.context = trial;
-	if (web_thread_pool_run(threads, &trial->task) == 0)
-		return;
-	web_answer_unavailable(request, 5, "too many trials are under way");
+	web_answer_unavailable(request, rc == -EAGAIN ? 5 : 1, "%s", trial->err.text);
 	free_trial(trial);
 }
 

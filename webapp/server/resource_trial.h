@@ -31,8 +31,12 @@ struct wl_llm *web_trial_llm(void);
 /* Send a request by the egress rules of this server; as wl_http_send(). */
 int web_trial_send(const struct wl_http_request *request, struct wl_http_response *response, struct wl_error *err);
 
-/* Run a task on these threads; -EAGAIN when too much waits. Others with a sentence. */
-int web_trial_task(struct web_task *task, struct wl_error *err);
+/*
+ * Run a task of a request on these threads; -EAGAIN when they are busy, or the tenant has too many. When it has ended,
+ * on the loop, web_trial_task_ended() is to be called.
+ */
+int web_trial_task(struct web_request *request, struct web_task *task, struct wl_error *err);
+void web_trial_task_ended(const struct web_request *request);
 /* The egress rules of this server; they stand once a task was handed over. */
 const struct wl_egress_rules *web_trial_egress(void);
 

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define ASK_MS 15000
+#define ASK_MS 10000
 #define HOSTS_MOST 100
 #define HEADERS_MOST 102 /* 100 of the tool's, and its credential */
 

@@ -208,6 +208,7 @@ static void list_read(struct web_task *task)
 {
 	struct mcp_import *import = task->context;
 	struct web_request *request = import->request;
+	web_trial_task_ended(request);
 	if (import->faults.count) {
 		web_answer_faults(request, 422, &import->faults, "the server's tools cannot be imported");
 	} else if (import->rc == -EINVAL) {
@@ -230,7 +231,7 @@ static void start_task(struct mcp_import *import)
 {
 	struct wl_error err = { 0 };
 	import->task = (struct web_task){ .run = ask_and_read, .ended = list_read, .context = import };
-	if (web_trial_task(&import->task, &err) == 0)
+	if (web_trial_task(import->request, &import->task, &err) == 0)
 		return;
 	web_answer_unavailable(import->request, 5, "%s", err.text);
 	free_import(import);
