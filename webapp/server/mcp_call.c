@@ -295,7 +295,7 @@ static char *progress_token(const struct wl_json *params)
 	return token ? wl_mcp_id_text(token, &rc) : NULL;
 }
 
-static struct mcp_call *new_call(struct web_request *request, const struct wl_mcp_incoming *incoming, bool streams)
+static struct mcp_call *new_call(struct web_request *request, struct wl_mcp_incoming *incoming, bool streams)
 {
 	const struct wl_json *arguments = wl_json_get(incoming->params, "arguments");
 	struct mcp_call *call = calloc(1, sizeof(*call));
@@ -304,6 +304,7 @@ static struct mcp_call *new_call(struct web_request *request, const struct wl_mc
 	call->request = web_request_hold(request);
 	call->references = 1;
 	call->streams = streams;
+	call->incoming = incoming;
 	call->id = incoming->id;
 	call->tool = wl_json_get_string(incoming->params, "name", "");
 	call->wait_s = (int)web.settings.mcp_wait_s;
@@ -315,7 +316,7 @@ static struct mcp_call *new_call(struct web_request *request, const struct wl_mc
 	return NULL;
 }
 
-void web_mcp_call(struct web_request *request, const struct wl_mcp_incoming *incoming, bool streams)
+void web_mcp_call(struct web_request *request, struct wl_mcp_incoming *incoming, bool streams)
 {
 	const struct wl_json *arguments = wl_json_get(incoming->params, "arguments");
 	struct mcp_call *call = new_call(request, incoming, streams);

@@ -7,10 +7,10 @@
 #include "webapp/server/request.h"
 
 /*
- * Answer tools/call. `incoming` is a request of that method and stays as long as the request. `streams`: the client
- * takes the answer as events.
+ * Answer tools/call. `incoming` is a request of that method and stays as long as the request; its message is freed when
+ * the run is accepted, as the body is. `streams`: the client takes the answer as events.
  */
-void web_mcp_call(struct web_request *request, const struct wl_mcp_incoming *incoming, bool streams);
+void web_mcp_call(struct web_request *request, struct wl_mcp_incoming *incoming, bool streams);
 
 /*
  * The key under which the run of a call is remembered: who asks, in which session, with which id. False when the

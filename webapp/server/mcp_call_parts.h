@@ -7,6 +7,7 @@
 #ifndef WL_WEBAPP_MCP_CALL_PARTS_H
 #define WL_WEBAPP_MCP_CALL_PARTS_H
 
+#include "lib/mcp/server_message.h"
 #include "lib/secrets/digest.h"
 #include "webapp/server/event_channel.h"
 #include "webapp/server/postgres_async.h"
@@ -29,7 +30,8 @@ struct mcp_call {
 	uint64_t beat_ms;     /* when something was sent last */
 	uint64_t moved_ms;    /* when the client took something, or had taken all */
 	size_t queued_before; /* bytes, at the last look */
-	/* what is asked; texts belong to the request's message */
+	struct wl_mcp_incoming *incoming;
+	/* what is asked; texts belong to the request's message, the tool's until the wait begins */
 	const char *id, *tool;
 	char *arguments, *token; /* JSON */
 	int wait_s, attempts;

@@ -316,8 +316,26 @@ static void stream_gone(void *context)
 	mcp_call_release(call);
 }
 
+/* A wait is long, and what was asked may be large: nobody needs it any more. */
+static void forget_question(struct mcp_call *call)
+{
+	struct web_request *request = call->request;
+	free(request->body);
+	request->body = NULL;
+	request->body_length = 0;
+	wl_json_free(call->incoming->message);
+	call->incoming->message = NULL;
+	call->incoming->method = NULL;
+	call->incoming->params = NULL;
+	call->tool = NULL;
+	free(call->arguments);
+	free(call->schema);
+	call->arguments = call->schema = NULL;
+}
+
 void mcp_call_wait(struct mcp_call *call)
 {
+	forget_question(call);
 	if (!call->request->exchange) {
 		mcp_call_release(call);
 	} else if (call->streams) {

@@ -139,7 +139,7 @@ static bool takes_events(const struct web_request *request)
 
 static void call(struct web_request *request, const struct wl_json *params)
 {
-	const struct post *post = request->state;
+	struct post *post = request->state;
 	(void)params;
 	web_mcp_call(request, &post->incoming, takes_events(request));
 }
