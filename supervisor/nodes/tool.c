@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define SOURCE_AWAY_MS 15000 /* so long the source of tools is waited for */
-/* The id of no tool: for runs that the server starts to ask a program which tools it has. No flow can be saved with it.
+/* The id of no tool: for runs that the server starts to ask a program which tools it has.
  */
 #define TOOL_ID_NONE "00000000-0000-0000-0000-000000000000"
 #define HTTP_TIMEOUT_S 30 /* of an openapi or http tool that says nothing else */
@@ -152,6 +152,15 @@ static void call_row(struct node_world *world, const struct node_call *call, con
 		call_tool(world, call, row, input, outcome);
 }
 
+/* Is the run one of the server's own, without a flow? Its flow has the id of the execution (api.mcp_import_begin). */
+static bool has_no_flow(const struct node_call *call)
+{
+	_wl_json_ struct wl_json *context = NULL;
+	if (wl_json_parse_deep(call->context, call->context_length, WL_JSON_DEPTH + 4, &context, NULL) < 0)
+		return false;
+	return strcmp(wl_json_get_string(wl_json_get(context, "execution"), "flow_id", ""), call->eid) == 0;
+}
+
 /* Ask a program for its tools: the input is the execution_config that they will have, without a tool. */
 static void ask_program(struct node_world *world, const struct node_call *call, const char *input,
 			struct node_outcome *outcome)
@@ -161,7 +170,7 @@ static void ask_program(struct node_world *world, const struct node_call *call, 
 	bool read = wl_json_parse(input, strlen(input), &config, NULL) == 0;
 	bool asks = strcmp(wl_json_get_string(config, "kind", ""), "mcp") == 0 &&
 		    strcmp(wl_json_get_string(config, "transport", ""), "stdio") == 0 && !wl_json_get(config, "tool");
-	if (!read || !asks) {
+	if (!read || !asks || !has_no_flow(call)) {
 		node_fail(outcome, call, NODE_FAILED_FOR_GOOD, "tool_missing", NULL, "there is no tool %s",
 			  call->plan->tool_id);
 		return;

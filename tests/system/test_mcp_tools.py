@@ -558,3 +558,9 @@ def test_an_execution_that_is_cancelled_cancels_the_call(team, hand):
     assert team.wait(eid)["execution"]["status"] == "cancelled"
     wait_until(lambda: len(hand.parted("waits")) > parted, "the session's end")
     assert hand.of("waits")[-1] == "notifications/cancelled"
+
+
+def test_no_flow_asks_the_program_that_its_inputs_describe(team):
+    """As the server's own runs do that read a program's list: who runs a flow is not who may bring programs."""
+    flow = Flow().add("call", "tool", tool_id="00000000-0000-0000-0000-000000000000", input=ex(".inputs"))
+    bad(team.run(flow.output(ex(of("call"))), program())["node"]["call"], "tool_missing")
