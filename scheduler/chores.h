@@ -50,6 +50,7 @@ enum chore_group {
 	X(retention, HOUSE, 600000)                                                                                    \
 	X(mail, SENDING, 1000)                                                                                         \
 	X(webhooks, HOOKS, 100)                                                                                        \
+	X(flows, HOUSE, 3600000)                                                                                       \
 	X(memory, HOUSE, 60000)                                                                                        \
 	X(hooks_tidy, HOUSE, 60000)                                                                                    \
 	X(exports, EXPORTS, 500)

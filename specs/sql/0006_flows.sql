@@ -21,6 +21,8 @@ BEGIN
 		);
 		GRANT SELECT, INSERT, UPDATE, DELETE ON %1$I.flow_shares TO %1$I;
 		GRANT UPDATE (labels) ON %1$I.executions TO %1$I;
+		ALTER TABLE %1$I.flow_docs ADD COLUMN unused_since timestamptz;
+		GRANT UPDATE (unused_since) ON %1$I.flow_docs TO %1$I;
 		CREATE INDEX ON %1$I.executions USING gin (labels jsonb_path_ops) WHERE labels <> '{}';
 		CREATE INDEX ON %1$I.executions (source_id, created_at DESC, id DESC) WHERE source_id IS NOT NULL;
 	$ddl$, p_schema);
@@ -150,10 +152,13 @@ BEGIN
 	RETURN v_flow;
 END $$;
 
+-- Whoever puts a document that is there already holds it, so that it is not dropped (control.flows_tidy, 0009) before it is
+-- named by what is committed with it.
 CREATE FUNCTION api.flow_put_document(p_hash text, p_doc json) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-	INSERT INTO flow_docs (hash, doc) VALUES (decode(p_hash, 'hex'), p_doc) ON CONFLICT DO NOTHING;
+	INSERT INTO flow_docs (hash, doc) VALUES (decode(p_hash, 'hex'), p_doc) ON CONFLICT (hash)
+	DO UPDATE SET unused_since = NULL WHERE flow_docs.unused_since IS NOT NULL;
 END $$;
 
 -- ---- making, changing, deleting -------------------------------------------------------------------------------------

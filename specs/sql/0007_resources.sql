@@ -776,7 +776,7 @@ BEGIN
 	IF v_state = 'archived' THEN
 		RAISE EXCEPTION 'the % is archived: it starts no new runs', p_kind USING ERRCODE = 'WL409';
 	END IF;
-	INSERT INTO flow_docs (hash, doc) VALUES (decode(p_request->>'hash', 'hex'), p_request->'document') ON CONFLICT DO NOTHING;
+	PERFORM api.flow_put_document(p_request->>'hash', p_request->'document');
 	SELECT * INTO v_run FROM api.accept_one(json_build_object('eid', p_request->>'eid', 'flow', v_id,
 		'user_id', p_actor->>'user', 'doc_hash', '\x' || (p_request->>'hash'), 'source', p_kind, 'source_id', v_id,
 		'timeout_ms', (p_request->>'timeout_ms')::bigint, 'inputs', p_inputs, 'idem', v_key, 'req_hash',
@@ -863,7 +863,7 @@ BEGIN
 	IF v_id IS NULL THEN
 		RETURN (200, '{}', NULL, NULL, NULL)::api.answer;
 	END IF;
-	INSERT INTO flow_docs (hash, doc) VALUES (decode(p_request->>'hash', 'hex'), p_request->'document') ON CONFLICT DO NOTHING;
+	PERFORM api.flow_put_document(p_request->>'hash', p_request->'document');
 	SELECT * INTO v_run FROM api.accept_one(json_build_object('eid', v_id, 'flow', v_id, 'user_id', p_actor->>'user',
 		'doc_hash', '\x' || (p_request->>'hash'), 'source', 'tool', 'timeout_ms', (p_request->>'timeout_ms')::bigint,
 		'inputs', v_body->'execution_config'));

@@ -455,6 +455,66 @@ BEGIN
 	RETURN json_build_object('executions', v_dropped, 'artifacts', v_artifacts);
 END $$;
 
+-- Flows of a tenant that were deleted longer ago than its plan keeps things, {"limit"} at most: with their versions, when no
+-- execution and no export is left that tells of them. How many.
+CREATE FUNCTION control.flows_drop(p_tenant int, p_limit int) RETURNS int
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_before timestamptz := (SELECT now() - q.retention_days * interval '1 day' FROM control.quota q WHERE q.tenant = p_tenant);
+	v_ids    uuid[];
+BEGIN
+	EXECUTE format('SELECT array_agg(g.id) FROM (SELECT f.id FROM t_%1$s.flows f WHERE f.deleted_at < $1
+		AND NOT EXISTS (SELECT FROM t_%1$s.executions e WHERE e.flow_id = f.id)
+		AND NOT EXISTS (SELECT FROM t_%1$s.exports x WHERE f.id = ANY (x.flow_ids))
+		ORDER BY f.deleted_at LIMIT $2 FOR UPDATE SKIP LOCKED) g', p_tenant)
+	INTO v_ids USING v_before, p_limit;
+	EXECUTE format('DELETE FROM t_%s.flow_versions WHERE flow_id = ANY ($1)', p_tenant) USING v_ids;
+	EXECUTE format('DELETE FROM t_%s.flows WHERE id = ANY ($1)', p_tenant) USING v_ids;
+	RETURN coalesce(cardinality(v_ids), 0);
+END $$;
+
+-- Documents that no flow, version, run, subflow under way or chat names: noted first, and dropped when that is still so a
+-- day later. What names one by then without being committed yet holds it (api.flow_put_document). How many were dropped.
+CREATE FUNCTION control.flow_docs_drop(p_tenant int, p_limit int) RETURNS int
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_dropped int;
+BEGIN
+	EXECUTE format($sql$
+		WITH unused AS MATERIALIZED (SELECT d.hash FROM t_%1$s.flow_docs d
+			WHERE NOT EXISTS (SELECT FROM t_%1$s.flows f WHERE f.draft_hash = d.hash)
+			  AND NOT EXISTS (SELECT FROM t_%1$s.flow_versions v WHERE v.doc_hash = d.hash)
+			  AND NOT EXISTS (SELECT FROM t_%1$s.executions e WHERE e.doc_hash = d.hash)
+			  AND NOT EXISTS (SELECT FROM control.subflow_pin p WHERE p.doc_hash = d.hash)
+			  AND NOT EXISTS (SELECT FROM control.chat_session s WHERE s.doc_hash = d.hash)),
+		noted AS (UPDATE t_%1$s.flow_docs d SET unused_since = now() FROM unused u
+		          WHERE u.hash = d.hash AND d.unused_since IS NULL),
+		used AS (UPDATE t_%1$s.flow_docs d SET unused_since = NULL
+		         WHERE d.unused_since IS NOT NULL AND d.hash NOT IN (SELECT hash FROM unused)),
+		dropped AS (DELETE FROM t_%1$s.flow_docs d WHERE d.unused_since < now() - interval '1 day'
+		            AND d.hash IN (SELECT hash FROM unused LIMIT $1) RETURNING 1)
+		SELECT count(*) FROM dropped $sql$, p_tenant) INTO v_dropped USING p_limit;
+	RETURN v_dropped;
+END $$;
+
+-- Drop both of the first tenant after {"after"}, {"limit"} of each at most: {"tenant","flows","documents"}, with "fault"
+-- when it cannot be done now; NULL behind the last one.
+CREATE FUNCTION control.flows_tidy(p_request json) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp SET lock_timeout = '2s' AS $$
+DECLARE
+	v_limit  int := (p_request->>'limit')::int;
+	v_tenant int := (SELECT min(t.id) FROM control.tenant t WHERE t.id > (p_request->>'after')::int
+	                 AND to_regclass(format('t_%s.executions', t.id)) IS NOT NULL);
+BEGIN
+	IF v_tenant IS NULL THEN
+		RETURN NULL;
+	END IF;
+	RETURN json_build_object('tenant', v_tenant, 'flows', control.flows_drop(v_tenant, v_limit),
+	                         'documents', control.flow_docs_drop(v_tenant, v_limit));
+EXCEPTION WHEN OTHERS THEN
+	RETURN json_build_object('tenant', v_tenant, 'flows', 0, 'documents', 0, 'fault', SQLERRM);
+END $$;
+
 -- ---- operations ----------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION control.my_quotas() RETURNS json
@@ -538,4 +598,5 @@ REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA control FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.my_quotas(), control.my_quota_lower(json), control.my_usage(int), control.my_storage(), control.plans_json()
 	TO windlass_tenant;
 GRANT EXECUTE ON FUNCTION control.tokens_reserve(int, uuid, bigint, int), control.tokens_settle(int, uuid, bigint),
-	control.counters_recount(json), control.retention_take(json), control.retention_drop(json) TO windlass_engine;
+	control.counters_recount(json), control.retention_take(json), control.retention_drop(json), control.flows_tidy(json)
+	TO windlass_engine;

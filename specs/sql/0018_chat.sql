@@ -404,7 +404,8 @@ BEGIN
 			DETAIL = json_build_object('quota', 'chat_sessions', 'limit', c_most, 'used', v_count)::text;
 	END IF;
 	PERFORM control.chat_partner_check(v_tenant, v_kind, v_partner, v_kind || '_id');
-	EXECUTE format('INSERT INTO t_%s.flow_docs (hash, doc) VALUES ($1, $2) ON CONFLICT DO NOTHING', v_tenant)
+	EXECUTE format('INSERT INTO t_%s.flow_docs AS d (hash, doc) VALUES ($1, $2) ON CONFLICT (hash)
+		DO UPDATE SET unused_since = NULL WHERE d.unused_since IS NOT NULL', v_tenant)
 	USING v_hash, p_request->'document';
 	INSERT INTO control.chat_session (id, tenant, user_id, kind, partner, flow, doc_hash, title, titled)
 	VALUES (v_id, v_tenant, v_user, v_kind, v_partner, control.chat_flow(v_tenant, v_user, v_hash), v_hash,

@@ -73,6 +73,33 @@ def test_what_was_said_to_models_goes_with_the_run(stack, admin):
     assert [str(key) for key, in runs] == [young]
 
 
+def test_deleted_flows_and_documents_that_nobody_names_go(stack, admin):
+    ran, plain, back, kept = (admin.create(Flow().output(n), name=f"f{n}") for n in range(4))
+    checked(admin.post(f"flows/{plain}/publish", json={}), 201)
+    checked(admin.put(f"flows/{plain}", json=Flow().output("edited").document()), 200)
+    eid = admin.start(ran)
+    admin.wait(eid)
+    for flow in (ran, plain, back):
+        checked(admin.delete(f"flows/{flow}"), 204)
+    checked(admin.put(f"flows/{kept}", json=Flow().output("kept").document()), 200)
+    tidy = lambda: stack.sql("SELECT control.flows_tidy(%s)", json.dumps({"after": admin.tenant - 1, "limit": 100}))[0][0]  # noqa: E731
+    documents = lambda: rows_of(stack, admin, "flow_docs")  # noqa: E731
+    assert tidy() == {"tenant": admin.tenant, "flows": 0, "documents": 0} and documents() == 6
+    stack.sql(f"UPDATE t_{admin.tenant}.flows SET deleted_at = deleted_at - interval '31 days'")
+    checked(admin.post(f"flows/{back}/restore"), 200)
+    assert tidy()["flows"] == 1, "one came back, of one there is a run"
+    problem(admin.post(f"flows/{plain}/restore"), 404)
+    make_old(stack, admin, eid, 31)
+    sweep(stack)
+    wait_until(lambda: rows_of(stack, admin) == 0, "the end of the run", 30)
+    wait_until(lambda: rows_of(stack, admin, "flows") == 2, "the end of its flow", 30)
+    assert tidy()["documents"] == 0, "noted, not dropped yet"
+    stack.sql(f"UPDATE t_{admin.tenant}.flow_docs SET unused_since = unused_since - interval '25 hours'")
+    admin.create(Flow().output("edited"), name="names one again")
+    assert tidy()["documents"] == 3 and documents() == 3 and rows_of(stack, admin, "flow_versions") == 0
+    assert admin.wait(admin.start(back))["execution"]["status"] == "succeeded"
+
+
 def test_each_tenant_has_its_own_time(stack):
     short, long = stack.tenant(), stack.tenant()
     stack.sql("SELECT control.quota_set(%s, %s::json)", short.tenant, json.dumps({"retention_days": 2}))
