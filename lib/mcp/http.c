@@ -233,12 +233,16 @@ static int finish_body(struct incoming *incoming, const struct wl_http_response 
 }
 
 /* What came of a request that was sent: `sent` is what wl_http_send() gave. */
-static int judge(struct incoming *incoming, const struct wl_http_response *response, int sent, bool asks)
+static int judge(struct incoming *incoming, const struct wl_http_response *response, int sent, bool asks,
+		 struct wl_error *err)
 {
 	struct transport *transport = incoming->transport;
 	note_answer(transport, response);
-	if (incoming->result < 0)
+	if (incoming->result < 0) {
+		*err = *incoming->err; /* in place of the sentence that no more of the answer was wanted */
 		return incoming->result;
+	}
+	incoming->err = err;
 	if (sent < 0 && !(sent == -EPIPE && (!asks || !wl_mcp_session_waits(transport->session))))
 		return sent;
 	if (response->status < 200 || response->status > 299)
@@ -250,7 +254,8 @@ static int judge(struct incoming *incoming, const struct wl_http_response *respo
 static int send_message(struct transport *transport, const struct wl_mcp_message *message, struct wl_error *err)
 {
 	_wl_http_response_ struct wl_http_response response = { 0 };
-	struct incoming incoming = { .transport = transport, .err = err };
+	struct wl_error said = { 0 };
+	struct incoming incoming = { .transport = transport, .err = &said };
 	struct wl_http_request request = base_request(transport, message->text);
 	_wl_free_ struct wl_http_header *headers = make_headers(transport, message->call, &request.header_count);
 	if (!headers)
@@ -267,7 +272,7 @@ static int send_message(struct transport *transport, const struct wl_mcp_message
 	request.piece_context = &incoming;
 	transport->end->requests++;
 	int sent = wl_http_send(transport->http->client, &request, &response, err);
-	int result = judge(&incoming, &response, sent, message->kind == WL_MCP_REQUEST);
+	int result = judge(&incoming, &response, sent, message->kind == WL_MCP_REQUEST, err);
 	wl_llm_frames_release(&incoming.frames);
 	wl_buffer_release(&incoming.body);
 	return result;
