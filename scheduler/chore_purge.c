@@ -7,8 +7,8 @@
  *   cancel   its work is cancelled at once and until none is left; then the grace time is waited for. Only in this step
  *            can an operator have the tenant back
  *   events   the live events of its executions leave Redis, page by page
- *   rows     in one transaction: its schema, its role, its rows in shared tables; its files go to the trash, which
- *            another chore empties
+ *   rows     its rows in shared tables and its files, which go to the trash that another chore empties, some in each
+ *            transaction; then its schema and its role in one
  *   stores   what it has in the queue and on the document server goes. Something may arrive there late, from a
  * supervisor that hung: so it is done again when every lease is over, and once more after an hour and a day
  */
@@ -24,6 +24,7 @@
 
 #define JANITOR_MS 600000
 #define EIDS_MOST 500
+#define ROWS_AT_ONCE 10000
 
 /* Call a function of control with JSON of one line. */
 static int tell(struct chore_desk *desk, const char *function, const char *request, char **ret_json,
@@ -66,11 +67,11 @@ static int purge_events(struct chore_desk *desk, const struct wl_json *work, str
 
 static int purge_rows(struct chore_desk *desk, int tenant, struct wl_error *err)
 {
-	_wl_free_ char *nothing = NULL;
+	_wl_free_ char *more = NULL;
 	char request[64];
-	(void)snprintf(request, sizeof(request), "{\"tenant\":%d}", tenant);
-	int r = tell(desk, "control.purge_rows", request, &nothing, err);
-	if (r == 0)
+	(void)snprintf(request, sizeof(request), "{\"tenant\":%d,\"limit\":%d}", tenant, ROWS_AT_ONCE);
+	int r = tell(desk, "control.purge_rows", request, &more, err);
+	if (r == 0 && !more)
 		wl_log(WL_LOG_NOTICE, "tenant %d: its rows are gone", tenant);
 	return r;
 }

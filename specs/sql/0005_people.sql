@@ -1366,13 +1366,43 @@ $$;
 
 -- Rows of a tenant in every table of control that has a column for it, whichever part brought it. A table that others
 -- refer to waits for its turn in the next round.
+CREATE FUNCTION control.purge_tables() RETURNS text[]
+LANGUAGE sql STABLE AS $$
+	SELECT array_agg(c.relname::text ORDER BY c.relname) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+	WHERE c.relnamespace = 'control'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+	  AND a.attname = 'tenant' AND NOT a.attisdropped AND c.relname NOT IN ('tenant_purge', 'object_trash')
+$$;
+
+-- Up to p_limit rows of each shared table, and as many files: whether there may be more. So a large tenant holds no locks
+-- for long, and leaves nothing of its size in one transaction. Rows that others refer to are passed over.
+CREATE FUNCTION control.purge_some_rows(p_tenant int, p_limit int) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_table text;
+	v_count int := 0;
+	v_more  boolean := false;
+BEGIN
+	IF to_regclass(format('t_%s.artifacts', p_tenant)) IS NOT NULL THEN
+		v_more := control.artifacts_drop(p_tenant, format('($1 IS NULL AND id = ANY (ARRAY(SELECT id FROM t_%s.artifacts
+			LIMIT %s)))', p_tenant, p_limit), NULL) = p_limit;
+	END IF;
+	FOREACH v_table IN ARRAY control.purge_tables() LOOP
+		BEGIN
+			EXECUTE format('DELETE FROM control.%1$I WHERE ctid = ANY (ARRAY(SELECT ctid FROM control.%1$I
+			                WHERE tenant = $1 LIMIT $2)) AND tenant = $1', v_table) USING p_tenant, p_limit;
+			GET DIAGNOSTICS v_count = ROW_COUNT;
+			v_more := v_more OR v_count = p_limit;
+		EXCEPTION WHEN foreign_key_violation THEN
+			NULL;
+		END;
+	END LOOP;
+	RETURN v_more;
+END $$;
+
 CREATE FUNCTION control.purge_shared_rows(p_tenant int) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-	v_tables text[] := ARRAY(
-		SELECT c.relname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
-		WHERE c.relnamespace = 'control'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-		  AND a.attname = 'tenant' AND NOT a.attisdropped AND c.relname NOT IN ('tenant_purge', 'object_trash'));
+	v_tables text[] := control.purge_tables();
 	v_left   text[];
 	v_table  text;
 BEGIN
@@ -1394,7 +1424,8 @@ BEGIN
 	DELETE FROM control.tenant WHERE id = p_tenant;
 END $$;
 
--- {"tenant"}: its schema with all in it, its role, its rows elsewhere; its files go to the trash.
+-- {"tenant","limit"}: its schema with all in it, its role, its rows elsewhere; its files go to the trash. True: that many
+-- rows of a table went, and more may be there: the rest is for the next call.
 CREATE FUNCTION control.purge_rows(p_request json) RETURNS json
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
 DECLARE
@@ -1404,11 +1435,15 @@ BEGIN
 	IF NOT FOUND THEN
 		RETURN NULL;
 	END IF;
+	DELETE FROM control.password_failure f USING control.app_user u WHERE u.tenant = v_tenant AND f.email = lower(u.email);
+	DELETE FROM control.reset_asked r USING control.app_user u WHERE u.tenant = v_tenant AND r.email = lower(u.email);
+	IF control.purge_some_rows(v_tenant, (p_request->>'limit')::int) THEN
+		UPDATE control.tenant_purge SET due = clock_timestamp() WHERE tenant = v_tenant;
+		RETURN to_json(true);
+	END IF;
 	IF to_regprocedure('control.artifacts_drop_tenant(int)') IS NOT NULL THEN
 		EXECUTE 'SELECT control.artifacts_drop_tenant($1)' USING v_tenant;
 	END IF;
-	DELETE FROM control.password_failure f USING control.app_user u WHERE u.tenant = v_tenant AND f.email = lower(u.email);
-	DELETE FROM control.reset_asked r USING control.app_user u WHERE u.tenant = v_tenant AND r.email = lower(u.email);
 	EXECUTE format('DROP SCHEMA IF EXISTS t_%s CASCADE', v_tenant);
 	EXECUTE format('DROP ROLE IF EXISTS t_%s', v_tenant);
 	PERFORM control.purge_shared_rows(v_tenant);

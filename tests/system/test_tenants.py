@@ -234,6 +234,20 @@ def ask_a_model(stack, admin, eid):
         client.get_default_database("windlass")["exchanges"].insert_one({"_id": f"{eid}/a/1", "t": admin.tenant, "e": eid})
 
 
+def fill(stack, admin, count):
+    stack.sql("INSERT INTO control.idem SELECT %s, 'key ' || n, '', gen_random_uuid() FROM generate_series(1, %s) n",
+              admin.tenant, count)
+
+
+def test_rows_of_a_purged_tenant_go_in_batches(brief):
+    admin, bystander = brief.tenant(), brief.tenant()
+    for api in (admin, bystander):
+        fill(brief, api, 250)
+    left = lambda api: brief.sql("SELECT count(*) FROM control.idem WHERE tenant = %s", api.tenant)[0][0]  # noqa: E731
+    more = [brief.sql("SELECT control.purge_some_rows(%s, 100)", admin.tenant)[0][0] for _ in range(3)]
+    assert more == [True, True, False] and (left(admin), left(bystander)) == (0, 250)
+
+
 def test_a_purged_tenant_leaves_nothing_anywhere(brief):
     admin, bystander = brief.tenant(), brief.tenant()
     viewer = member(brief, admin)
@@ -257,6 +271,7 @@ def test_a_purged_tenant_leaves_nothing_anywhere(brief):
     assert {"collection exchanges", "model_call", "model_spent", "budget", "budget_mark"} <= set(before), before
     assert {"reset_asked (text)", "password_failure (text)", "invitation (text)"} <= set(before), before
     assert any("/objects/" in trace for trace in before), before
+    fill(brief, admin, 25_000)      # more than goes in one transaction
     checked(admin.delete("tenants/current", params={"confirm": admin.slug}), 202)
     brief.kill("scheduler-1")           # another one, or its successor, goes on where it was
     wait_until(lambda: brief.sql("SELECT 1 FROM control.tenant_purge WHERE tenant = %s AND finished_at IS NOT NULL",
