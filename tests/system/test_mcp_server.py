@@ -19,6 +19,7 @@ from kit.flows import Flow, ex, noop
 from kit.stack import Stack
 from kit.waiting import wait_until
 
+pytestmark = pytest.mark.long
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 EVENTS = {"Accept": "application/json, text/event-stream"}
 INTEGER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
@@ -653,7 +654,7 @@ def test_a_server_that_dies_takes_no_run_with_it(short, effects):
     session = initialize(key)[0]
     start_and_leave(key, "ask", 1, session)
     run = checked(admin.get(f"executions?flow_id={flow_id}"), 200).json()["executions"][0]["id"]
-    state = wait_until(lambda: call(key, "get_execution", {"execution_id": run})["structuredContent"].get("approvals"), "the question")
+    asked = wait_until(lambda: checked(admin.get(f"approvals?execution_id={run}"), 200).json()["approvals"], "the question")[0]["id"]
 
     async def work():
         async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {key.access}", "Mcp-Session-Id": session},
@@ -671,7 +672,7 @@ def test_a_server_that_dies_takes_no_run_with_it(short, effects):
 
     asyncio.run(work())
     wait_until(lambda: back(key), "the web server", 30)
-    checked(admin.post(f"approvals/{state[0]['approval_id']}/decide", json={"decision": "approve"}), 200)
+    checked(admin.post(f"approvals/{asked}/decide", json={"decision": "approve"}), 200)
     admin.wait(run)
     result = call(key, "ask", number=1, session=session)
     assert eid_of(result) == run and result["structuredContent"] == {"result": "went on"}

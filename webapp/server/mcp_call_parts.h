@@ -26,10 +26,13 @@ struct mcp_call {
 	struct web_wait *wait;
 	int references;
 	bool streams, listening, asked;
-	bool node_waits;      /* maybe for a person: look once the wait has begun */
-	uint64_t beat_ms;     /* when something was sent last */
-	uint64_t moved_ms;    /* when the client took something, or had taken all */
-	size_t queued_before; /* bytes, at the last look */
+	bool end_heard;		/* of the run's events, the last one */
+	char *result;		/* of the run, while its end was not heard yet */
+	struct wl_buffer early; /* progress from before the stream's head was sent */
+	bool node_waits;	/* maybe for a person: look once the wait has begun */
+	uint64_t beat_ms;	/* when something was sent last */
+	uint64_t moved_ms;	/* when the client took something, or had taken all */
+	size_t queued_before;	/* bytes, at the last look */
 	struct wl_mcp_incoming *incoming;
 	/* what is asked; texts belong to the request's message, the tool's until the wait begins */
 	const char *id, *tool;

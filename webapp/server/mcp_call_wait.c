@@ -16,6 +16,7 @@
 #define PROGRESS_WAITING_MOST (64u << 10) /* bytes that a client has still to read: it gets no more progress then */
 #define BEAT_MS 15000
 #define STALLED_MS 60000
+#define END_WAIT_MS 500
 #define LOOP_MOST (128u << 10)	  /* bytes of a run that are written on the loop: some milliseconds */
 #define DEPTH (WL_JSON_DEPTH + 8) /* of a run around its outputs */
 
@@ -42,7 +43,9 @@ void mcp_call_release(struct mcp_call *call)
 	free(call->schema);
 	free(call->faults_json);
 	free(call->run_json);
+	free(call->result);
 	wl_buffer_release(&call->message);
+	wl_buffer_release(&call->early);
 	web_request_release(call->request);
 	free(call);
 }
@@ -50,19 +53,26 @@ void mcp_call_release(struct mcp_call *call)
 /* ---- answers --------------------------------------------------------------------------------------------------------
  */
 
-/* One event. False when the client is gone. */
+/* Append a message as an event. */
+static void put_event(struct wl_buffer *frames, const struct wl_buffer *message)
+{
+	(void)wl_buffer_append_text(frames, "event: message\ndata: ");
+	/* JSON has no bare line ends but between its tokens */
+	for (size_t i = 0; i < message->length; i++)
+		(void)wl_buffer_append_char(
+			frames, message->data[i] == '\n' || message->data[i] == '\r' ? ' ' : message->data[i]);
+	(void)wl_buffer_append_text(frames, "\n\n");
+	frames->failed |= message->failed;
+}
+
+/* False when the client is gone. */
 static bool send_message(struct mcp_call *call, const struct wl_buffer *message)
 {
 	_wl_buffer_ struct wl_buffer frame = { 0 };
 	if (!call->stream)
 		return false;
-	(void)wl_buffer_append_text(&frame, "event: message\ndata: ");
-	/* JSON has no bare line ends but between its tokens */
-	for (size_t i = 0; i < message->length; i++)
-		(void)wl_buffer_append_char(
-			&frame, message->data[i] == '\n' || message->data[i] == '\r' ? ' ' : message->data[i]);
-	(void)wl_buffer_append_text(&frame, "\n\n");
-	if (frame.failed || message->failed) {
+	put_event(&frame, message);
+	if (frame.failed) {
 		web_stream_cut(call->stream);
 		return false;
 	}
@@ -201,14 +211,38 @@ static bool wanted(void *context)
 	return call->streams ? call->stream != NULL : call->request->exchange != NULL;
 }
 
+/* All that will be heard of the run was, or was waited for. */
+static void finish_told(struct mcp_call *call)
+{
+	_wl_free_ char *result = wl_steal(call->result);
+	if (result)
+		mcp_call_finish_run(call, result);
+}
+
+static void end_is_late(void *context)
+{
+	struct mcp_call *call = context;
+	finish_told(call);
+	mcp_call_release(call);
+}
+
 static void ended(void *context, const char *result)
 {
 	struct mcp_call *call = context;
 	call->wait = NULL;
-	if (result)
-		mcp_call_finish_run(call, result);
-	else
+	if (!result) {
 		mcp_call_step(call, "state", mcp_call_execution(call), state_told);
+		return;
+	}
+	/* the ledger is faster than the events: those of the last nodes may be on their way */
+	if (call->token && !call->end_heard && web_event_channel_up())
+		call->result = strdup(result);
+	if (!call->result) {
+		mcp_call_finish_run(call, result);
+		return;
+	}
+	call->references++;
+	web_timer_once(END_WAIT_MS, end_is_late, call);
 }
 
 /* Nobody waits for the answer; the run goes on. */
@@ -298,6 +332,9 @@ static void stream_opened(struct web_request *request, struct web_stream *stream
 		streaming->link = &call->next;
 	streaming = call;
 	beat_soon();
+	if (call->early.length && !call->early.failed)
+		(void)web_stream_send(stream, call->early.data, call->early.length);
+	wl_buffer_release(&call->early);
 	start_waiting(call);
 }
 
@@ -362,20 +399,21 @@ static void tell_progress(struct mcp_call *call, const char *node, const char *s
 	if (!call->token || !is_own_node(node))
 		return;
 	call->nodes_ended++;
-	if (!call->stream || web_stream_queued(call->stream) > PROGRESS_WAITING_MOST)
+	if ((call->stream ? web_stream_queued(call->stream) : call->early.length) > PROGRESS_WAITING_MOST)
 		return;
 	(void)snprintf(sentence, sizeof(sentence), "%.200s %s", node, status);
 	wl_mcp_put_progress(&message, call->token, call->nodes_ended, call->nodes_ended > call->nodes ? 0 : call->nodes,
 			    sentence);
-	(void)send_message(call, &message);
+	if (call->stream)
+		(void)send_message(call, &message);
+	else
+		put_event(&call->early, &message);
 }
 
-static void happened(struct web_event_listener *listener, const struct web_event *event)
+static void node_happened(struct mcp_call *call, const struct web_event *event)
 {
-	struct mcp_call *call = (struct mcp_call *)listener;
 	_wl_json_ struct wl_json *data = NULL;
-	if (event->type_length != 4 || memcmp(event->type, "node", 4) != 0 ||
-	    wl_json_parse_deep(event->data, event->length, DEPTH, &data, NULL) < 0)
+	if (wl_json_parse_deep(event->data, event->length, DEPTH, &data, NULL) < 0)
 		return;
 	const char *status = wl_json_get_string(data, "status", "");
 	int state = wl_node_state_of(status);
@@ -385,6 +423,17 @@ static void happened(struct web_event_listener *listener, const struct web_event
 			look_for_persons(call);
 	} else if (state >= 0 && wl_node_state_final((enum wl_node_state)state)) {
 		tell_progress(call, wl_json_get_string(data, "node_id", ""), status);
+	}
+}
+
+static void happened(struct web_event_listener *listener, const struct web_event *event)
+{
+	struct mcp_call *call = (struct mcp_call *)listener;
+	if (event->type_length == 4 && memcmp(event->type, "node", 4) == 0) {
+		node_happened(call, event);
+	} else if (event->type_length == 3 && memcmp(event->type, "end", 3) == 0) {
+		call->end_heard = true;
+		finish_told(call);
 	}
 }
 
