@@ -227,7 +227,7 @@ def install_packages_into(folder, requirements):
     packages = folder / "lib" / f"python3.{sys.version_info[1]}" / "dist-packages"
     install_wheels(BUILD / "tools" / "bin" / "python", requirements, "--no-deps", into=("--target", str(packages)))
     (packages / "bin").rename(folder / "bin")
-    for script in (folder / "bin").iterdir():
+    for script in filter(pathlib.Path.is_file, (folder / "bin").iterdir()):
         head, newline, rest = script.read_bytes().partition(b"\n")
         if head.startswith(b"#!") and b"python" in head:    # ours, which a sandbox does not see
             script.write_bytes(b"#!/usr/bin/python3" + newline + rest)
