@@ -7,6 +7,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/ids.h"
 #include "lib/base/log.h"
+#include "lib/store/redis_event_stream.h"
 #include "scheduler/chores.h"
 #include "scheduler/core/schedule_plan.h"
 
@@ -86,6 +87,22 @@ static int write_turn(struct chore_desk *desk, const struct wl_json *row, int64_
 	return out->failed ? wl_fail_errno(err, out->failed, "plan a schedule") : 0;
 }
 
+/* Tell those who watch a run that it was cancelled. Best effort, as all live events are. */
+static void publish_end(struct chore_desk *desk, const char *eid)
+{
+	static struct wl_event_stream stream; /* of the clock's thread */
+	const struct wl_settings *settings = desk->scheduler->settings;
+	struct wl_error ignored;
+	char data[256], time[WL_RFC3339_SIZE];
+	if (!stream.self && wl_redis_event_stream_open(settings->redis_url, (int)settings->event_max,
+						       (int)settings->event_keep_s, &stream, &ignored) < 0)
+		return;
+	(void)snprintf(data, sizeof(data), "{\"execution_id\":\"%s\",\"status\":\"cancelled\",\"time\":\"%s\"}", eid,
+		       wl_rfc3339(wl_clock_wall_ms(), time));
+	const struct wl_event events[] = { { eid, "execution", data }, { eid, "end", data } };
+	(void)stream.publish(stream.self, events, (int)WL_COUNT_OF(events), &ignored);
+}
+
 /* Tell the queue what was accepted and what is to end; the sweeper does it if this is lost. */
 static void tell_queue(struct chore_desk *desk, const struct wl_json *effects)
 {
@@ -93,6 +110,8 @@ static void tell_queue(struct chore_desk *desk, const struct wl_json *effects)
 	chore_enqueue(desk, wl_json_get(effects, "enqueue"));
 	for (const struct wl_json *one = wl_json_first(cancels); one; one = wl_json_next(one)) {
 		struct wl_error err = { 0 };
+		if (wl_json_get_bool(one, "ended", false))
+			publish_end(desk, wl_json_get_string(one, "eid", ""));
 		if (desk->queue.cancel(desk->queue.self, (int)whole(one, "shard"), wl_json_get_string(one, "eid", ""),
 				       &err) < 0)
 			return;

@@ -91,7 +91,8 @@ LANGUAGE sql STABLE SET enable_seqscan = off AS $$
 	JOIN control.dispatch d ON d.eid = f.eid
 $$;
 
--- Ask for the end of runs, as control.cancel() does for the tenant of a role; [{"eid","shard"}] for the queue.
+-- Ask for the end of runs, as control.cancel() does for the tenant of a role; [{"eid","shard","ended"}] for the queue and for
+-- those who watch: nobody else tells of the end of one that no supervisor held.
 CREATE FUNCTION control.schedule_cancel(p_tenant int, p_eids uuid[]) RETURNS jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -106,7 +107,7 @@ BEGIN
 			DELETE FROM control.dispatch WHERE eid = v_eid;
 			PERFORM control.terminal(p_tenant, v_eid, 'cancelled', v_row.epoch, v_row.started_at, NULL, NULL);
 		END IF;
-		v_all := v_all || jsonb_build_object('eid', v_eid, 'shard', v_row.shard);
+		v_all := v_all || jsonb_build_object('eid', v_eid, 'shard', v_row.shard, 'ended', v_row.state <> 'R');
 	END LOOP;
 	RETURN v_all;
 END $$;

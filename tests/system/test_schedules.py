@@ -178,6 +178,20 @@ def test_replace_cancels_the_run_before(admin):
     admin.cancel(new)
 
 
+def test_whoever_watches_a_run_is_told_that_it_was_replaced(stack, admin):
+    """One that no supervisor holds, as it waits for a person: nobody else would tell."""
+    waits = Flow().add("ask", "approval", message="go on?").output("done", after=("ask", "approved"))
+    schedule = make(admin, waits, "*/4 * * * * *", overlap="replace")
+    wait_until(lambda: outcomes(admin, schedule)[:2] == ["started", "started"], "two fires", 30)
+    change(admin, schedule, enabled=False)
+    old, new = (fire["execution_id"] for fire in fires(admin, schedule)[:2])
+    assert admin.status(old) == "cancelled"
+    last = lambda: str(stack.redis().xrevrange(f"ev:{{{old}}}", count=1))  # noqa: E731
+    wait_until(lambda: "'end'" in last() and "cancelled" in last(), "the event of its end", 10)
+    assert stack.redis().ttl(f"ev:{{{old}}}") > 0
+    admin.cancel(new)
+
+
 # ---- fires that are refused -------------------------------------------------------------------------------------
 def test_a_full_day_is_shown_in_the_fires(stack, admin):
     stack.quota(admin.tenant, max_executions_per_day=1)
