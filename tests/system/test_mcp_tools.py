@@ -214,6 +214,10 @@ class Odd(HandMade):
         image = {"type": "image", "mimeType": "image/png", "data": "A" * size}
         return {"content": [{"type": "text", "text": "a"}, image, {"type": "text", "text": "b"}]}
 
+    def call_shaped(self, message, _):
+        given = message["params"]["arguments"]
+        return {"content": [{"type": "text", "text": json.dumps(given)}], "structuredContent": given}
+
     def call_secret(self, message, request):
         token = request.fields["authorization"].removeprefix("Bearer ")
         note = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": f"got {token}!"}}
@@ -279,6 +283,13 @@ def test_a_slow_server_is_not_waited_for_longer_than_said(team, hand):
                                          ("batch", "of a batch"), ("lost", '{"n": 1}')])
 def test_what_can_be_understood_is(team, hand, way, output):
     assert good(call(team, by_hand(team, hand, way), {"n": 1})) == output
+
+
+def test_a_structured_answer_has_to_fit_what_the_tool_promised(team, hand):
+    promised = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}
+    tool = {"id": make_tool(team, http(f"{hand.url}/shaped", tool="t"), output_schema=promised)}
+    assert good(call(team, tool, {"n": 5})) == {"n": 5}
+    bad(call(team, tool, {"n": "five"}), "output_invalid")
 
 
 def test_what_a_server_asks_in_a_stream_is_answered(team, hand):
