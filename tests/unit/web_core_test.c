@@ -409,7 +409,7 @@ static void a_bucket_gives_a_minute_at_once_and_fills_again(void **state)
 	assert_int_equal(web_rate_limit_look(limit, key, 5000), 2000);
 	digest_of(9, key);
 	assert_int_equal(web_rate_limit_look(limit, key, 5000), 0); /* of a key that is not there */
-	assert_int_equal(take(limit, 1, 6999), 1); /* a refusal has taken nothing */
+	assert_int_equal(take(limit, 1, 6999), 1);		    /* a refusal has taken nothing */
 	assert_int_equal(take(limit, 2, 6999), 0);
 	assert_int_equal(take(limit, 1, 7000), 0);
 	assert_int_equal(take(limit, 1, 7000), 2000);
