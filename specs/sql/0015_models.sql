@@ -314,30 +314,31 @@ END $$;
 CREATE FUNCTION control.model_call_of(p_call json) RETURNS control.model_call
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
-	v control.model_call;
+	v      control.model_call;
+	v_call jsonb := p_call; -- parsed once
 BEGIN
-	v.id := (p_call->>'id')::uuid;
-	v.tenant := (p_call->>'tenant')::int;
+	v.id := (v_call->>'id')::uuid;
+	v.tenant := (v_call->>'tenant')::int;
 	v.day := (now() AT TIME ZONE 'UTC')::date;
 	v.state := 'open';
-	v.eid := (p_call->>'eid')::uuid;
+	v.eid := (v_call->>'eid')::uuid;
 	v.flow_id := control.flow_of(v.tenant, v.eid);
-	v.node := p_call->>'node';
-	v.attempt := coalesce((p_call->>'attempt')::int, 0);
-	v.place := p_call->>'place';
+	v.node := v_call->>'node';
+	v.attempt := coalesce((v_call->>'attempt')::int, 0);
+	v.place := v_call->>'place';
 	v.repeat := 0;
-	v.agent_id := (p_call->>'agent_id')::uuid;
-	v.caller := coalesce(p_call->>'caller', '');
-	v.provider_id := (p_call->>'provider_id')::uuid;
-	v.provider_type := coalesce(p_call->>'provider_type', '');
-	v.model := coalesce(p_call->>'model', '');
-	v.held_prompt := (p_call->>'prompt_tokens')::bigint;
-	v.held_completion := (p_call->>'completion_tokens')::bigint;
+	v.agent_id := (v_call->>'agent_id')::uuid;
+	v.caller := coalesce(v_call->>'caller', '');
+	v.provider_id := (v_call->>'provider_id')::uuid;
+	v.provider_type := coalesce(v_call->>'provider_type', '');
+	v.model := coalesce(v_call->>'model', '');
+	v.held_prompt := (v_call->>'prompt_tokens')::bigint;
+	v.held_completion := (v_call->>'completion_tokens')::bigint;
 	-- a prompt that goes to the cache may cost more than one that does not
 	SELECT control.model_cost(p, v.held_prompt, 0, CASE WHEN p.cache_write > p.prompt THEN v.held_prompt ELSE 0 END,
 	                          v.held_completion) INTO v.held_cost FROM control.price_of(v.provider_type, v.model) p;
 	v.held_cost := coalesce(v.held_cost, 0);
-	v.expires_at := clock_timestamp() + make_interval(secs => (p_call->>'ttl_s')::int);
+	v.expires_at := clock_timestamp() + make_interval(secs => (v_call->>'ttl_s')::int);
 	v.prompt := 0; v.cached := 0; v.cache_write := 0; v.completion := 0; v.reasoning := 0;
 	v.cost := 0; v.fault := ''; v.estimated := false; v.created_at := clock_timestamp();
 	RETURN v;
@@ -469,6 +470,7 @@ DECLARE
 	v_old    control.model_call;
 	v_new    control.model_call;
 	v_price  control.price;
+	v_said   jsonb := p_request; -- parsed once
 BEGIN
 	-- Neither is the disk waited for here, with the lock held: who settles waits for it afterwards, with others that did
 	-- so meanwhile (lib/store/postgres_budget.c), and settles once more what a crash took.
@@ -479,23 +481,23 @@ BEGIN
 	IF v_old.tenant <> v_tenant THEN
 		v_old := NULL;
 	END IF;
-	IF v_old.id IS NULL AND p_request->'call' IS NOT NULL AND (p_request #>> '{call,tenant}') = p_request->>'tenant' THEN
+	IF v_old.id IS NULL AND v_said->'call' IS NOT NULL AND (v_said #>> '{call,tenant}') = v_said->>'tenant' THEN
 		v_old := control.model_call_restore(v_id, p_request->'call');
 	ELSIF v_old.id IS NULL OR v_old.state = 'settled' THEN
 		RETURN v_old.cost;
 	END IF;
 	v_new := v_old;
 	v_new.state := 'settled';
-	v_new.model := coalesce(nullif(p_request->>'model', ''), v_old.model);
-	v_new.fault := coalesce(p_request->>'fault', '');
-	v_new.prompt := (p_request->>'prompt')::bigint;
-	v_new.cached := least((p_request->>'cached')::bigint, v_new.prompt);
-	v_new.cache_write := least((p_request->>'cache_write')::bigint, v_new.prompt - v_new.cached);
-	v_new.completion := (p_request->>'completion')::bigint;
-	v_new.reasoning := (p_request->>'reasoning')::bigint;
-	v_new.estimated := (p_request->>'estimated')::boolean;
-	v_new.first_us := (p_request->>'first_us')::bigint;
-	v_new.total_us := (p_request->>'total_us')::bigint;
+	v_new.model := coalesce(nullif(v_said->>'model', ''), v_old.model);
+	v_new.fault := coalesce(v_said->>'fault', '');
+	v_new.prompt := (v_said->>'prompt')::bigint;
+	v_new.cached := least((v_said->>'cached')::bigint, v_new.prompt);
+	v_new.cache_write := least((v_said->>'cache_write')::bigint, v_new.prompt - v_new.cached);
+	v_new.completion := (v_said->>'completion')::bigint;
+	v_new.reasoning := (v_said->>'reasoning')::bigint;
+	v_new.estimated := (v_said->>'estimated')::boolean;
+	v_new.first_us := (v_said->>'first_us')::bigint;
+	v_new.total_us := (v_said->>'total_us')::bigint;
 	SELECT p.* INTO v_price FROM control.price_of(v_old.provider_type, v_new.model) p;
 	IF NOT FOUND THEN -- a server's own name for what was asked for
 		SELECT p.* INTO v_price FROM control.price_of(v_old.provider_type, v_old.model) p;
@@ -511,11 +513,11 @@ CREATE TABLE control.flush_row (slot int PRIMARY KEY);
 INSERT INTO control.flush_row SELECT generate_series(0, 63);
 
 CREATE FUNCTION control.budget_flush(p_ids uuid[]) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = control, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
 	PERFORM FROM control.flush_row f WHERE f.slot = pg_backend_pid() % 64 FOR UPDATE;
-	RETURN NOT EXISTS (SELECT FROM unnest(p_ids) i
-		WHERE NOT EXISTS (SELECT FROM control.model_call c WHERE c.id = i AND c.state <> 'open'));
+	RETURN (SELECT bool_and(coalesce((SELECT c.state <> 'open' FROM control.model_call c WHERE c.id = i), false))
+	        FROM unnest(p_ids) i);
 END $$;
 
 -- Another provider of the chain answered than was reserved for: {"tenant","id","provider_id"}. Prices are that one's.
