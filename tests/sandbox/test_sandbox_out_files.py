@@ -7,6 +7,8 @@ import struct
 
 import pytest
 
+from test_sandbox_protocol import request
+
 FAULTS = ["none", "many", "file_large", "total_large", "deep", "name", "unreadable"]
 
 
@@ -184,7 +186,7 @@ def test_a_supervisor_that_goes_away_while_files_come_leaves_no_sandbox(new_ward
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     sock.connect(warden.socket)
     sock.settimeout(20)
-    sock.send(struct.pack("=IHHIIIIIIII32s96s", 0x57415244, 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, b"host", b"test"))
+    sock.send(request())
     _, fds, _, _ = socket.recv_fds(sock, 4096, 8)
     assert len(fds) == 5
     frames = b""
@@ -197,4 +199,5 @@ def test_a_supervisor_that_goes_away_while_files_come_leaves_no_sandbox(new_ward
         os.close(fd)
     sock.close()
     from sandbox_kit import wait_until
+from test_sandbox_protocol import request
     wait_until(lambda: not warden.sandboxes())
