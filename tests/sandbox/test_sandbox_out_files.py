@@ -199,5 +199,4 @@ def test_a_supervisor_that_goes_away_while_files_come_leaves_no_sandbox(new_ward
         os.close(fd)
     sock.close()
     from sandbox_kit import wait_until
-from test_sandbox_protocol import request
     wait_until(lambda: not warden.sandboxes())
